@@ -1,0 +1,401 @@
+//! The one table from a broken rule to what callers see.
+//!
+//! An [`Error`] names the [`Rule`] that was broken, the request's field if one
+//! is to blame, a public text, and, apart from it, a text for the log. Nothing
+//! else in the house knows a gRPC code, an HTTP status or an Alibaba code.
+//! A text never holds a secret: neither has a way to be formatted into one.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of every `google.rpc.ErrorInfo`.
+pub const DOMAIN: &str = "keyferry";
+
+/// A rule of the contract, section 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// A required field is absent.
+    MissingParameter,
+    /// A field is malformed, or does not fit another.
+    InvalidParameter,
+    /// A blob did not open: one answer for wrong context, tampering, cuts and
+    /// unknown formats.
+    BlobOpens,
+    /// No CMK of that id.
+    KeyExists,
+    /// No key version of that id.
+    KeyVersionExists,
+    /// No alias of that name.
+    AliasExists,
+    /// The CMK is disabled.
+    KeyEnabled,
+    /// The spec or usage of the CMK does not serve this operation.
+    KeyServes,
+    /// The alias is taken.
+    AliasFree,
+    /// The alias is not of the permitted form.
+    AliasSupported,
+    /// The origin is not offered.
+    OriginSupported,
+    /// The protection level is not offered.
+    ProtectionLevelSupported,
+    /// A limit on what is stored.
+    StoredLimit,
+    /// The policy does not allow it.
+    Permitted,
+    /// The caller is not known.
+    Authenticated,
+    /// Too fast, or too much at once.
+    Throttle,
+    /// The request is larger than the limit.
+    RequestSize,
+    /// The deadline has passed.
+    Deadline,
+    /// No such operation.
+    KnownOperation,
+    /// The store cannot be reached.
+    StoreReachable,
+    /// A dry run that would have worked.
+    DryRun,
+    /// Ours.
+    Internal,
+}
+
+/// One row of the table.
+struct Row {
+    code: Code,
+    reason: &'static str,
+    http: u16,
+    retry_after: Option<Duration>,
+    text: &'static str,
+}
+
+const fn row(code: Code, reason: &'static str, http: u16, text: &'static str) -> Row {
+    Row { code, reason, http, retry_after: None, text }
+}
+
+const fn retry(code: Code, reason: &'static str, http: u16, text: &'static str) -> Row {
+    Row { code, reason, http, retry_after: Some(Duration::from_secs(1)), text }
+}
+
+impl Rule {
+    /// Every rule, for tests and documentation.
+    pub const ALL: [Self; 22] = [
+        Self::MissingParameter,
+        Self::InvalidParameter,
+        Self::BlobOpens,
+        Self::KeyExists,
+        Self::KeyVersionExists,
+        Self::AliasExists,
+        Self::KeyEnabled,
+        Self::KeyServes,
+        Self::AliasFree,
+        Self::AliasSupported,
+        Self::OriginSupported,
+        Self::ProtectionLevelSupported,
+        Self::StoredLimit,
+        Self::Permitted,
+        Self::Authenticated,
+        Self::Throttle,
+        Self::RequestSize,
+        Self::Deadline,
+        Self::KnownOperation,
+        Self::StoreReachable,
+        Self::DryRun,
+        Self::Internal,
+    ];
+
+    /// The table.
+    const fn row(self) -> Row {
+        use Code::{
+            AlreadyExists, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
+            PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented,
+        };
+        match self {
+            Self::MissingParameter => {
+                row(InvalidArgument, "MissingParameter", 400, "A required parameter is missing.")
+            }
+            Self::InvalidParameter => {
+                row(InvalidArgument, "InvalidParameter", 400, "A parameter is not valid.")
+            }
+            Self::BlobOpens => row(
+                InvalidArgument,
+                "InvalidParameter",
+                400,
+                "The ciphertext blob does not open: it is not intact, or the encryption context is not the one that it was made with.",
+            ),
+            Self::KeyExists => {
+                row(NotFound, "Forbidden.KeyNotFound", 404, "The specified key is not found.")
+            }
+            Self::KeyVersionExists => row(
+                NotFound,
+                "Forbidden.KeyVersionNotFound",
+                404,
+                "The specified key version is not found.",
+            ),
+            Self::AliasExists => {
+                row(NotFound, "Forbidden.AliasNotFound", 404, "The specified alias is not found.")
+            }
+            Self::KeyEnabled => row(
+                FailedPrecondition,
+                "Rejected.Disabled",
+                409,
+                "The request was rejected because the key state is Disabled.",
+            ),
+            Self::KeyServes => row(
+                FailedPrecondition,
+                "UnsupportedOperation",
+                400,
+                "The key does not support this operation.",
+            ),
+            Self::AliasFree => {
+                row(AlreadyExists, "AliasAlreadyExists", 400, "The alias already exists.")
+            }
+            Self::AliasSupported => row(
+                InvalidArgument,
+                "Unsupported.Alias",
+                400,
+                "Aliases that begin with alias/acs are reserved.",
+            ),
+            Self::OriginSupported => {
+                row(InvalidArgument, "Unsupported.Origin", 400, "The origin is not supported.")
+            }
+            Self::ProtectionLevelSupported => row(
+                InvalidArgument,
+                "Unsupported.ProtectionLevel",
+                400,
+                "The protection level is not supported.",
+            ),
+            Self::StoredLimit => row(
+                ResourceExhausted,
+                "Rejected.LimitExceeded",
+                400,
+                "A limit on what is stored is reached.",
+            ),
+            Self::Permitted => row(
+                PermissionDenied,
+                "Forbidden.NoPermission",
+                403,
+                "This operation is not permitted.",
+            ),
+            Self::Authenticated => row(
+                Unauthenticated,
+                "InvalidAccessKeyId.NotFound",
+                404,
+                "The caller is not authenticated.",
+            ),
+            Self::Throttle => retry(
+                ResourceExhausted,
+                "Rejected.Throttling",
+                429,
+                "Too many requests at once. Try again later.",
+            ),
+            Self::RequestSize => row(
+                ResourceExhausted,
+                "InvalidParameter",
+                413,
+                "The request is larger than 64 KiB.",
+            ),
+            Self::Deadline => {
+                row(DeadlineExceeded, "RequestTimeout", 504, "The deadline has passed.")
+            }
+            Self::KnownOperation => {
+                row(Unimplemented, "InvalidAction.NotFound", 404, "There is no such operation.")
+            }
+            Self::StoreReachable => retry(
+                Unavailable,
+                "ServiceUnavailableTemporary",
+                503,
+                "The store is out of reach. Try again later.",
+            ),
+            Self::DryRun => row(
+                FailedPrecondition,
+                "DryRunOperationError",
+                400,
+                "The request would have succeeded, but dry_run is set.",
+            ),
+            Self::Internal => row(
+                Code::Internal,
+                "InternalFailure",
+                500,
+                "The request failed for a reason of ours. The log has more under this request id.",
+            ),
+        }
+    }
+
+    /// The reason of `ErrorInfo`, which is the Alibaba code.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        self.row().reason
+    }
+
+    /// The gRPC code.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        self.row().code
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        self.row().http
+    }
+
+    /// Whether this one tells of a fault of ours rather than of the caller's.
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Internal | Self::StoreReachable)
+    }
+}
+
+/// A rule broken in one request.
+#[derive(Debug)]
+pub struct Error {
+    rule: Rule,
+    field: Option<&'static str>,
+    text: Cow<'static, str>,
+    log: Option<Cow<'static, str>>,
+}
+
+/// What services answer.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<Rule> for Error {
+    fn from(rule: Rule) -> Self {
+        Self { rule, field: None, text: Cow::Borrowed(rule.row().text), log: None }
+    }
+}
+
+impl Error {
+    /// A required field that is absent.
+    #[must_use]
+    pub fn missing(field: &'static str) -> Self {
+        let text = format!("The parameter \"{field}\" is needed but was not provided.");
+        Self { field: Some(field), text: text.into(), ..Rule::MissingParameter.into() }
+    }
+
+    /// A field that is malformed: `found` says what was found and what would do.
+    #[must_use]
+    pub fn invalid(field: &'static str, found: impl fmt::Display) -> Self {
+        let text = format!("The specified parameter \"{field}\" is not valid: {found}.");
+        Self { field: Some(field), text: text.into(), ..Rule::InvalidParameter.into() }
+    }
+
+    /// A fault of ours; `log` is for the log alone.
+    #[must_use]
+    pub fn internal(log: impl Into<Cow<'static, str>>) -> Self {
+        Self { log: Some(log.into()), ..Rule::Internal.into() }
+    }
+
+    /// The same error with another public text.
+    #[must_use]
+    pub fn saying(self, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), ..self }
+    }
+
+    /// The same error, blaming a field of the request.
+    #[must_use]
+    pub fn blaming(self, field: &'static str) -> Self {
+        Self { field: Some(field), ..self }
+    }
+
+    /// The same error with a text for the log.
+    #[must_use]
+    pub fn logging(self, log: impl Into<Cow<'static, str>>) -> Self {
+        Self { log: Some(log.into()), ..self }
+    }
+
+    /// The rule that was broken.
+    #[must_use]
+    pub const fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// The public text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text for the log, where it says more than the public one.
+    #[must_use]
+    pub fn log(&self) -> Option<&str> {
+        self.log.as_deref()
+    }
+
+    /// The gRPC status with its `google.rpc` details.
+    #[must_use]
+    pub fn into_status(self, request_id: &str) -> Status {
+        let Row { code, reason, retry_after, .. } = self.rule.row();
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+        details.set_request_info(request_id, "");
+        if code == Code::InvalidArgument
+            && let Some(field) = self.field
+        {
+            details.add_bad_request_violation(field, self.text.as_ref());
+        }
+        if code == Code::FailedPrecondition {
+            details.add_precondition_failure_violation(
+                reason,
+                self.field.unwrap_or("key"),
+                self.text.as_ref(),
+            );
+        }
+        if let Some(delay) = retry_after {
+            details.set_retry_info(Some(delay));
+        }
+        Status::with_error_details(code, self.text, details)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_error_info_and_request_info() {
+        for rule in Rule::ALL {
+            let status = Error::from(rule).into_status("request-1");
+            let details = status.get_error_details();
+            assert_eq!(status.code(), rule.code(), "{rule:?}");
+            let info = details.error_info().expect("ErrorInfo");
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (rule.reason(), DOMAIN));
+            assert_eq!(details.request_info().expect("RequestInfo").request_id, "request-1");
+        }
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        for rule in [Rule::Throttle, Rule::StoreReachable] {
+            let details = Error::from(rule).into_status("r").get_error_details();
+            assert!(details.retry_info().is_some(), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_field_is_named() {
+        let status = Error::missing("key_id").into_status("r");
+        let details = status.get_error_details();
+        let violations = &details.bad_request().expect("BadRequest").field_violations;
+        assert_eq!(violations.first().map(|v| v.field.as_str()), Some("key_id"));
+    }
+
+    #[test]
+    fn the_log_text_stays_out_of_the_status() {
+        let error = Error::internal("disk on fire");
+        assert_eq!(error.log(), Some("disk on fire"));
+        assert!(!error.into_status("r").message().contains("fire"));
+    }
+}

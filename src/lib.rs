@@ -1,0 +1,6 @@
+//! Keyferry: a self-hosted key management service that carries data keys
+//! across trust boundaries.
+
+pub mod error;
+pub mod ids;
+pub mod proto;
