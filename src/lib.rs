@@ -1,8 +1,11 @@
 //! Keyferry: a self-hosted key management service that carries data keys
 //! across trust boundaries.
 
+pub mod access;
+pub mod config;
 pub mod crypto;
 pub mod error;
 pub mod ids;
 pub mod proto;
+pub mod service;
 pub mod storage;

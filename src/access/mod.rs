@@ -1,0 +1,3 @@
+//! Who a caller is, and whether they may.
+
+pub mod principal;

@@ -1,0 +1,3 @@
+//! The services of the contract: parse, authorise, act, reply.
+
+pub mod caller;
