@@ -1,3 +1,6 @@
-//! Who a caller is, and whether they may.
+//! Who calls (principal) and whether they may (policy): the room that alone
+//! makes a `Grant`.
 
+pub mod decisions;
+pub mod policy;
 pub mod principal;
