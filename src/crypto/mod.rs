@@ -13,5 +13,8 @@
 pub mod ciphertext_blob;
 pub mod encryption_context;
 pub mod random;
+pub mod recipients;
 pub mod sealing;
 pub mod secret;
+pub mod unwrapping;
+pub mod wrapping;
