@@ -6,4 +6,5 @@ pub mod config;
 pub mod error;
 pub mod ids;
 pub mod proto;
+pub mod server;
 pub mod service;
