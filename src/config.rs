@@ -9,7 +9,7 @@
 //! Each refusal names the field, says what was found and what would do.
 
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
@@ -394,10 +394,10 @@ fn unreadable(error: &figment::Error) -> ConfigError {
     let mut place = String::new();
     for part in &error.path {
         if part.bytes().all(|b| b.is_ascii_digit()) {
-            place.push_str(&format!("[{part}]"));
+            let _ = write!(place, "[{part}]");
         } else {
             let dot = if place.is_empty() { "" } else { "." };
-            place.push_str(&format!("{dot}{part}"));
+            let _ = write!(place, "{dot}{part}");
         }
     }
     match &error.kind {

@@ -7,5 +7,6 @@ pub mod crypto;
 pub mod error;
 pub mod ids;
 pub mod proto;
+pub mod server;
 pub mod service;
 pub mod storage;
