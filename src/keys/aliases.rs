@@ -95,12 +95,17 @@ impl Keyring {
         Ok(Some(stored.key_id))
     }
 
-    /// Gives a CMK a name.
+    /// Refuses a name that is taken.
+    pub async fn check_alias_free(&self, name: &AliasName) -> Result<()> {
+        match self.read_alias(name).await? {
+            Some(_) => Err(Error::from(Rule::AliasFree).blaming("alias_name")),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a CMK a name that is free.
     pub async fn create_alias(&self, grant: Grant, name: &AliasName) -> Result<(), Refusal> {
         let granted = granted_key(&grant)?;
-        if self.read_alias(name).await?.is_some() {
-            return Err(Error::from(Rule::AliasFree).blaming("alias_name").into());
-        }
         let mut names = self.read_names(granted.id).await?;
         let alias =
             v1::Alias { key_id: granted.id.to_string(), alias_id: AliasId::new().to_string() };

@@ -1,19 +1,25 @@
-//! What the edge knows of a request before a service sees it.
+//! Who calls, under which request id, until when.
 
 use std::time::Instant;
 
 use crate::access::principal::Principal;
+use crate::error::{Result, Rule};
 
-/// The caller of one request. The server's edge puts one into the extensions
-/// of each request that it lets through, so a service that finds none was
-/// reached without authentication and must refuse.
+/// One call, as the shared edge has established it. The edge puts one into the
+/// extensions of every request; a request without one does not reach a service.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who asks, verified by the connection.
+    /// Who calls; verified.
     pub principal: Principal,
-    /// The correlation id: the caller's `x-request-id`, or ours. Proves nothing.
+    /// The id of this request in the logs: a correlation id that proves nothing.
     pub request_id: String,
-    /// When the caller stops waiting, 30 seconds from the request's beginning
-    /// at most.
+    /// When the caller stops waiting.
     pub deadline: Instant,
+}
+
+impl Caller {
+    /// Refuses to begin costly work for a caller who has stopped waiting.
+    pub fn check_deadline(&self) -> Result<()> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(Rule::Deadline.into()) }
+    }
 }
