@@ -22,7 +22,10 @@ async fn decrypt(server: &TestServer, blob: Vec<u8>) -> Result<v1::DecryptRespon
     Ok(server.kms.clone().decrypt(request).await?.into_inner())
 }
 
-async fn export(server: &TestServer, request: v1::ExportDataKeyRequest) -> Result<v1::ExportDataKeyResponse, Status> {
+async fn export(
+    server: &TestServer,
+    request: v1::ExportDataKeyRequest,
+) -> Result<v1::ExportDataKeyResponse, Status> {
     Ok(server.kms.clone().export_data_key(request).await?.into_inner())
 }
 
@@ -41,14 +44,23 @@ async fn every_flipped_bit_cut_and_addition_is_refused() {
             let mut flipped = blob.clone();
             flipped[at] ^= bit;
             let status = decrypt(&server, flipped).await.expect_err("a flipped bit");
-            let answer = (status.code(), status.get_error_details().error_info().unwrap().reason.clone());
+            let answer =
+                (status.code(), status.get_error_details().error_info().unwrap().reason.clone());
             let expected: &[(Code, &str)] = if at < 36 {
                 // Another version id: one that is not here, or none at all.
-                &[(Code::InvalidArgument, "InvalidParameter"), (Code::NotFound, "Forbidden.KeyNotFound")]
+                &[
+                    (Code::InvalidArgument, "InvalidParameter"),
+                    (Code::NotFound, "Forbidden.KeyNotFound"),
+                ]
             } else {
                 &[(Code::InvalidArgument, "InvalidParameter")]
             };
-            assert!(expected.iter().any(|(code, reason)| (*code, *reason) == (answer.0, answer.1.as_str())), "byte {at}: {answer:?}");
+            assert!(
+                expected
+                    .iter()
+                    .any(|(code, reason)| (*code, *reason) == (answer.0, answer.1.as_str())),
+                "byte {at}: {answer:?}"
+            );
         }
     }
     for len in (1..blob.len()).step_by(3) {
@@ -67,10 +79,15 @@ async fn blobs_that_are_none_are_refused() {
     let mut upper = blob.clone();
     upper[..36].make_ascii_uppercase();
     assert_refused(decrypt(&server, upper).await, Code::InvalidArgument, "InvalidParameter");
-    assert_refused(decrypt(&server, vec![b'x'; 142]).await, Code::InvalidArgument, "InvalidParameter");
+    assert_refused(
+        decrypt(&server, vec![b'x'; 142]).await,
+        Code::InvalidArgument,
+        "InvalidParameter",
+    );
     let elsewhere = TestServer::start().await;
     let foreign = elsewhere.generate(&elsewhere.create_key().await, &[], 32).await;
-    let status = assert_refused(decrypt(&server, foreign).await, Code::NotFound, "Forbidden.KeyNotFound");
+    let status =
+        assert_refused(decrypt(&server, foreign).await, Code::NotFound, "Forbidden.KeyNotFound");
     assert!(status.message().contains("another region or instance"), "{}", status.message());
 }
 
@@ -88,7 +105,8 @@ async fn contexts_that_are_too_large_are_refused() {
     };
     let pairs = |count: usize| (0..count).map(|n| (format!("k{n}"), String::new())).collect();
     assert!(generate(pairs(128)).await.is_ok());
-    let status = assert_refused(generate(pairs(129)).await, Code::InvalidArgument, "InvalidParameter");
+    let status =
+        assert_refused(generate(pairs(129)).await, Code::InvalidArgument, "InvalidParameter");
     assert_eq!(blamed(&status), "encryption_context");
     let long = |chars: usize| [("k".to_owned(), "密".repeat(chars - 1))].into();
     assert!(generate(long(8192)).await.is_ok());
@@ -100,7 +118,11 @@ async fn lengths_of_data_keys_have_bounds() {
     let server = TestServer::start().await;
     let key_id = server.create_key().await;
     for bytes in [0, 1025, u32::MAX] {
-        let request = v1::GenerateDataKeyRequest { key_id: key_id.clone(), number_of_bytes: Some(bytes), ..Default::default() };
+        let request = v1::GenerateDataKeyRequest {
+            key_id: key_id.clone(),
+            number_of_bytes: Some(bytes),
+            ..Default::default()
+        };
         let outcome = server.kms.clone().generate_data_key(request).await;
         let status = assert_refused(outcome, Code::InvalidArgument, "InvalidParameter");
         assert_eq!(blamed(&status), "number_of_bytes");
@@ -128,15 +150,30 @@ async fn what_does_not_fit_the_recipient_is_refused_and_what_just_fits_is_not() 
     for (spec, algorithm, longest) in table {
         let recipient = Recipient::new(spec, algorithm);
         let fits = server.generate(&key_id, &[], longest).await;
-        assert!(export(&server, recipient.export(&fits, &[])).await.is_ok(), "{spec:?} {algorithm:?}");
-        let request = v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1; longest as usize + 1], ..Default::default() };
+        assert!(
+            export(&server, recipient.export(&fits, &[])).await.is_ok(),
+            "{spec:?} {algorithm:?}"
+        );
+        let request = v1::EncryptRequest {
+            key_id: key_id.clone(),
+            plaintext: vec![1; longest as usize + 1],
+            ..Default::default()
+        };
         let long = server.kms.clone().encrypt(request).await.unwrap().into_inner().ciphertext_blob;
-        let status = assert_refused(export(&server, recipient.export(&long, &[])).await, Code::InvalidArgument, "InvalidParameter");
+        let status = assert_refused(
+            export(&server, recipient.export(&long, &[])).await,
+            Code::InvalidArgument,
+            "InvalidParameter",
+        );
         assert!(status.message().contains(&longest.to_string()), "{}", status.message());
     }
     let recipient = Recipient::rsa();
     let long = server.generate(&key_id, &[], 1024).await;
-    assert_refused(export(&server, recipient.export(&long, &[])).await, Code::InvalidArgument, "InvalidParameter");
+    assert_refused(
+        export(&server, recipient.export(&long, &[])).await,
+        Code::InvalidArgument,
+        "InvalidParameter",
+    );
     let request = v1::GenerateAndExportDataKeyRequest {
         key_id,
         number_of_bytes: Some(191),
@@ -146,7 +183,10 @@ async fn what_does_not_fit_the_recipient_is_refused_and_what_just_fits_is_not() 
         ..Default::default()
     };
     let outcome = server.kms.clone().generate_and_export_data_key(request).await;
-    assert_eq!(blamed(&assert_refused(outcome, Code::InvalidArgument, "InvalidParameter")), "number_of_bytes");
+    assert_eq!(
+        blamed(&assert_refused(outcome, Code::InvalidArgument, "InvalidParameter")),
+        "number_of_bytes"
+    );
 }
 
 #[tokio::test]
@@ -166,7 +206,11 @@ async fn illegal_pairs_of_spec_and_algorithm_are_refused() {
                 wrapping_key_spec: spec,
                 ..recipient.export(&blob, &[])
             };
-            assert_refused(export(&server, request).await, Code::InvalidArgument, "InvalidParameter");
+            assert_refused(
+                export(&server, request).await,
+                Code::InvalidArgument,
+                "InvalidParameter",
+            );
         }
     }
     let encoded = v1::ExportDataKeyRequest {
@@ -198,11 +242,18 @@ async fn missing_fields_are_named() {
         ("wrapping_key_spec", v1::ExportDataKeyRequest { wrapping_key_spec: 0, ..whole.clone() }),
     ];
     for (field, request) in without {
-        let status = assert_refused(export(&server, request).await, Code::InvalidArgument, "MissingParameter");
+        let status = assert_refused(
+            export(&server, request).await,
+            Code::InvalidArgument,
+            "MissingParameter",
+        );
         assert_eq!(blamed(&status), field);
     }
     let outcome = server.kms.clone().encrypt(v1::EncryptRequest::default()).await;
-    assert_eq!(blamed(&assert_refused(outcome, Code::InvalidArgument, "MissingParameter")), "key_id");
+    assert_eq!(
+        blamed(&assert_refused(outcome, Code::InvalidArgument, "MissingParameter")),
+        "key_id"
+    );
 }
 
 #[tokio::test]
@@ -211,13 +262,29 @@ async fn a_key_that_is_not_what_was_declared_is_refused() {
     let blob = server.generate(&server.create_key().await, &[], 32).await;
     let declared = [
         (WrappingKeySpec::Rsa3072, Recipient::rsa()),
-        (WrappingKeySpec::Rsa2048, Recipient::new(WrappingKeySpec::Rsa3072, WrappingAlgorithm::RsaesOaepSha256)),
-        (WrappingKeySpec::Rsa2048, Recipient { algorithm: WrappingAlgorithm::RsaesOaepSha256, ..Recipient::sm2() }),
-        (WrappingKeySpec::EcSm2, Recipient { algorithm: WrappingAlgorithm::Sm2pke, ..Recipient::rsa() }),
+        (
+            WrappingKeySpec::Rsa2048,
+            Recipient::new(WrappingKeySpec::Rsa3072, WrappingAlgorithm::RsaesOaepSha256),
+        ),
+        (
+            WrappingKeySpec::Rsa2048,
+            Recipient { algorithm: WrappingAlgorithm::RsaesOaepSha256, ..Recipient::sm2() },
+        ),
+        (
+            WrappingKeySpec::EcSm2,
+            Recipient { algorithm: WrappingAlgorithm::Sm2pke, ..Recipient::rsa() },
+        ),
     ];
     for (spec, recipient) in declared {
-        let request = v1::ExportDataKeyRequest { wrapping_key_spec: spec.into(), ..recipient.export(&blob, &[]) };
-        let status = assert_refused(export(&server, request).await, Code::InvalidArgument, "InvalidParameter");
+        let request = v1::ExportDataKeyRequest {
+            wrapping_key_spec: spec.into(),
+            ..recipient.export(&blob, &[])
+        };
+        let status = assert_refused(
+            export(&server, request).await,
+            Code::InvalidArgument,
+            "InvalidParameter",
+        );
         assert_eq!(blamed(&status), "public_key_blob", "{}", status.message());
     }
 }
@@ -227,7 +294,11 @@ async fn plaintexts_have_bounds() {
     let server = TestServer::start().await;
     let key_id = server.create_key().await;
     for (len, reason) in [(0, "MissingParameter"), (6145, "InvalidParameter")] {
-        let request = v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![0; len], ..Default::default() };
+        let request = v1::EncryptRequest {
+            key_id: key_id.clone(),
+            plaintext: vec![0; len],
+            ..Default::default()
+        };
         assert_refused(server.kms.clone().encrypt(request).await, Code::InvalidArgument, reason);
     }
 }
@@ -244,8 +315,13 @@ async fn unknown_names_are_not_found() {
         ("alias/never possible", "Forbidden.AliasNotFound"),
     ] {
         let request = v1::DescribeKeyRequest { key_id: name.into(), dry_run: false };
-        assert_refused(server.management.clone().describe_key(request).await, Code::NotFound, reason);
-        let request = v1::EncryptRequest { key_id: name.into(), plaintext: vec![1], ..Default::default() };
+        assert_refused(
+            server.management.clone().describe_key(request).await,
+            Code::NotFound,
+            reason,
+        );
+        let request =
+            v1::EncryptRequest { key_id: name.into(), plaintext: vec![1], ..Default::default() };
         assert_refused(server.kms.clone().encrypt(request).await, Code::NotFound, reason);
     }
 }
@@ -260,14 +336,4 @@ async fn a_request_over_the_limit_is_refused() {
     };
     let outcome = server.kms.clone().decrypt(request).await;
     assert_refused(outcome, Code::ResourceExhausted, "InvalidParameter");
-}
-
-#[tokio::test]
-async fn a_deadline_already_past_is_refused() {
-    let server = TestServer::start().await;
-    let mut request = tonic::Request::new(v1::ListKeysRequest::default());
-    request.metadata_mut().insert("grpc-timeout", "0n".parse().unwrap());
-    let outcome = server.management.clone().list_keys(request).await;
-    let status = outcome.expect_err("a refusal");
-    assert_eq!(status.code(), Code::DeadlineExceeded);
 }

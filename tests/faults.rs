@@ -38,7 +38,8 @@ async fn create_key(services: &Services) -> Result<String, Error> {
 }
 
 async fn create_alias(services: &Services, name: &str, key_id: &str) -> Result<(), Error> {
-    let request = v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
+    let request =
+        v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
     services.create_alias(&caller(), request).await.map(|_| ())
 }
 
@@ -59,7 +60,9 @@ async fn key_count(services: &Services) -> u32 {
 /// Rows in pairs: failed and not stored, failed but stored.
 #[tokio::test]
 async fn an_uncertain_commit_is_settled_before_it_is_answered() {
-    for (fault, stored) in [(Fault::NotStored, false), (Fault::MaybeStoredNot, false), (Fault::MaybeStoredBut, true)] {
+    for (fault, stored) in
+        [(Fault::NotStored, false), (Fault::MaybeStoredNot, false), (Fault::MaybeStoredBut, true)]
+    {
         let store = Arc::new(MemoryStore::new());
         let services = services_over(store.clone()).await;
         store.fail_next(fault);
@@ -74,11 +77,19 @@ async fn an_uncertain_commit_is_settled_before_it_is_answered() {
         store.fail_next(fault);
         assert_eq!(create_alias(&services, "alias/a", &key_id).await.is_ok(), stored, "{fault:?}");
         let again = create_alias(&services, "alias/a", &key_id).await;
-        assert_eq!(again.err().map(|error| error.rule()), stored.then_some(Rule::AliasFree), "{fault:?}");
+        assert_eq!(
+            again.err().map(|error| error.rule()),
+            stored.then_some(Rule::AliasFree),
+            "{fault:?}"
+        );
 
         store.fail_next(fault);
         assert_eq!(disable(&services, &key_id).await.is_ok(), stored, "{fault:?}");
-        assert_eq!(state(&services, &key_id).await, if stored { "Disabled" } else { "Enabled" }, "{fault:?}");
+        assert_eq!(
+            state(&services, &key_id).await,
+            if stored { "Disabled" } else { "Enabled" },
+            "{fault:?}"
+        );
     }
 }
 
@@ -103,8 +114,12 @@ async fn a_read_that_fails_is_unavailable_and_nothing_is_remembered() {
     let services = services_over(store.clone()).await;
     let key_id = create_key(&services).await.unwrap();
     store.fail_next(Fault::Unavailable);
-    let request = v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
-    assert_eq!(services.encrypt(&caller(), request.clone()).await.unwrap_err().rule(), Rule::StoreReachable);
+    let request =
+        v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
+    assert_eq!(
+        services.encrypt(&caller(), request.clone()).await.unwrap_err().rule(),
+        Rule::StoreReachable
+    );
     assert!(services.encrypt(&caller(), request).await.is_ok());
     store.fail_next(Fault::Unavailable);
     assert!(!services.is_healthy().await);
@@ -137,10 +152,17 @@ async fn a_caller_may_vanish_at_every_await_of_a_change() {
         task.abort();
         gate.open();
         let of_key = async || {
-            let request = v1::ListAliasesByKeyIdRequest { key_id: key_id.clone(), ..Default::default() };
+            let request =
+                v1::ListAliasesByKeyIdRequest { key_id: key_id.clone(), ..Default::default() };
             services.list_aliases_by_key_id(&caller(), request).await.unwrap().total_count
         };
-        let in_all = async || services.list_aliases(&caller(), v1::ListAliasesRequest::default()).await.unwrap().total_count;
+        let in_all = async || {
+            services
+                .list_aliases(&caller(), v1::ListAliasesRequest::default())
+                .await
+                .unwrap()
+                .total_count
+        };
         eventually(async || of_key().await == 1 && in_all().await == 1).await;
         let found = create_alias(&services, "alias/a", &key_id).await.unwrap_err();
         assert_eq!(found.rule(), Rule::AliasFree);
@@ -164,10 +186,18 @@ async fn a_record_changed_or_moved_is_found() {
     let store = Arc::new(MemoryStore::new());
     let services = services_over(store.clone()).await;
     let (one, two) = (create_key(&services).await.unwrap(), create_key(&services).await.unwrap());
-    let paths: Vec<String> = store.list("", None, 100).await.unwrap().entries.into_iter().map(|(path, _)| path).collect();
+    let paths: Vec<String> = store
+        .list("", None, 100)
+        .await
+        .unwrap()
+        .entries
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
     let (one_path, two_path) = (format!("cmk/{one}"), format!("cmk/{two}"));
     assert!(paths.contains(&one_path));
-    let read = async |path: &str| store.read(&[path]).await.unwrap().values[0].clone().unwrap().value;
+    let read =
+        async |path: &str| store.read(&[path]).await.unwrap().values[0].clone().unwrap().value;
     let put = async |path: &str, value: Vec<u8>| {
         let write = keyferry::storage::Write::Put(path.to_owned(), value);
         store.commit(&[], &[write]).await.unwrap();

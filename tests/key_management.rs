@@ -18,12 +18,14 @@ use support::{TestServer, assert_refused};
 use tonic::{Code, Status};
 
 async fn create_alias(server: &TestServer, name: &str, key_id: &str) -> Result<(), Status> {
-    let request = v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
+    let request =
+        v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
     server.management.clone().create_alias(request).await.map(|_| ())
 }
 
 async fn update_alias(server: &TestServer, name: &str, key_id: &str) -> Result<(), Status> {
-    let request = v1::UpdateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
+    let request =
+        v1::UpdateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
     server.management.clone().update_alias(request).await.map(|_| ())
 }
 
@@ -38,8 +40,13 @@ async fn describe(server: &TestServer, name: &str) -> Result<v1::KeyMetadata, St
 }
 
 async fn aliases_of(server: &TestServer, key_id: &str) -> Vec<String> {
-    let request = v1::ListAliasesByKeyIdRequest { key_id: key_id.into(), page_size: Some(100), ..Default::default() };
-    let listed = server.management.clone().list_aliases_by_key_id(request).await.unwrap().into_inner();
+    let request = v1::ListAliasesByKeyIdRequest {
+        key_id: key_id.into(),
+        page_size: Some(100),
+        ..Default::default()
+    };
+    let listed =
+        server.management.clone().list_aliases_by_key_id(request).await.unwrap().into_inner();
     listed.aliases.into_iter().map(|alias| alias.alias_name).collect()
 }
 
@@ -58,7 +65,10 @@ async fn a_new_key_is_described_in_full() {
     let key = created.key_metadata.unwrap();
     assert_eq!(describe(&server, &key.key_id).await.unwrap(), key);
     assert_eq!(key.arn, format!("acs:kms:local:0:key/{}", key.key_id));
-    assert_eq!((key.key_spec.as_str(), key.key_usage.as_str()), ("Aliyun_AES_256", "ENCRYPT/DECRYPT"));
+    assert_eq!(
+        (key.key_spec.as_str(), key.key_usage.as_str()),
+        ("Aliyun_AES_256", "ENCRYPT/DECRYPT")
+    );
     assert_eq!((key.key_state.as_str(), key.origin.as_str()), ("Enabled", "Aliyun_KMS"));
     assert_eq!((key.description.as_str(), key.creator.as_str()), ("payments, 中文", "dev"));
     assert_eq!(key.automatic_rotation, "Disabled");
@@ -73,15 +83,40 @@ async fn keys_of_kinds_that_are_not_offered_are_refused() {
     let server = TestServer::start().await;
     let base = v1::CreateKeyRequest::default();
     for (request, reason) in [
-        (v1::CreateKeyRequest { key_spec: "Aliyun_AES_512".into(), ..base.clone() }, "InvalidParameter"),
-        (v1::CreateKeyRequest { key_usage: "SIGN/VERIFY".into(), ..base.clone() }, "InvalidParameter"),
-        (v1::CreateKeyRequest { origin: "aliyun_kms".into(), ..base.clone() }, "Unsupported.Origin"),
-        (v1::CreateKeyRequest { protection_level: "HSM".into(), ..base.clone() }, "Unsupported.ProtectionLevel"),
-        (v1::CreateKeyRequest { description: "d".repeat(8193), ..base.clone() }, "InvalidParameter"),
+        (
+            v1::CreateKeyRequest { key_spec: "Aliyun_AES_512".into(), ..base.clone() },
+            "InvalidParameter",
+        ),
+        (
+            v1::CreateKeyRequest { key_usage: "SIGN/VERIFY".into(), ..base.clone() },
+            "InvalidParameter",
+        ),
+        (
+            v1::CreateKeyRequest { origin: "aliyun_kms".into(), ..base.clone() },
+            "Unsupported.Origin",
+        ),
+        (
+            v1::CreateKeyRequest { protection_level: "HSM".into(), ..base.clone() },
+            "Unsupported.ProtectionLevel",
+        ),
+        (
+            v1::CreateKeyRequest { description: "d".repeat(8193), ..base.clone() },
+            "InvalidParameter",
+        ),
     ] {
-        assert_refused(server.management.clone().create_key(request).await, Code::InvalidArgument, reason);
+        assert_refused(
+            server.management.clone().create_key(request).await,
+            Code::InvalidArgument,
+            reason,
+        );
     }
-    let listed = server.management.clone().list_keys(v1::ListKeysRequest::default()).await.unwrap().into_inner();
+    let listed = server
+        .management
+        .clone()
+        .list_keys(v1::ListKeysRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(listed.total_count, 0, "a refused request changed something");
 }
 
@@ -90,15 +125,25 @@ async fn states_change_and_stay_changed() {
     let server = TestServer::start().await;
     let key_id = server.create_key().await;
     let mut management = server.management.clone();
-    for (enable, state) in [(false, "Disabled"), (false, "Disabled"), (true, "Enabled"), (true, "Enabled")] {
+    for (enable, state) in
+        [(false, "Disabled"), (false, "Disabled"), (true, "Enabled"), (true, "Enabled")]
+    {
         if enable {
-            management.enable_key(v1::EnableKeyRequest { key_id: key_id.clone(), dry_run: false }).await.unwrap();
+            management
+                .enable_key(v1::EnableKeyRequest { key_id: key_id.clone(), dry_run: false })
+                .await
+                .unwrap();
         } else {
-            management.disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false }).await.unwrap();
+            management
+                .disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false })
+                .await
+                .unwrap();
         }
         assert_eq!(describe(&server, &key_id).await.unwrap().key_state, state);
     }
-    let outcome = management.disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: true }).await;
+    let outcome = management
+        .disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: true })
+        .await;
     assert_refused(outcome, Code::FailedPrecondition, "DryRunOperationError");
     assert_eq!(describe(&server, &key_id).await.unwrap().key_state, "Enabled");
 }
@@ -109,15 +154,30 @@ async fn an_alias_lives_moves_and_goes() {
     let (one, two) = (server.create_key().await, server.create_key().await);
     create_alias(&server, "alias/a", &one).await.unwrap();
     assert_eq!(describe(&server, "alias/a").await.unwrap().key_id, one);
-    assert_refused(create_alias(&server, "alias/a", &two).await, Code::AlreadyExists, "AliasAlreadyExists");
+    assert_refused(
+        create_alias(&server, "alias/a", &two).await,
+        Code::AlreadyExists,
+        "AliasAlreadyExists",
+    );
     update_alias(&server, "alias/a", &two).await.unwrap();
     update_alias(&server, "alias/a", &two).await.unwrap();
     assert_eq!(describe(&server, "alias/a").await.unwrap().key_id, two);
-    assert_eq!((aliases_of(&server, &one).await, aliases_of(&server, &two).await), (vec![], vec!["alias/a".to_owned()]));
+    assert_eq!(
+        (aliases_of(&server, &one).await, aliases_of(&server, &two).await),
+        (vec![], vec!["alias/a".to_owned()])
+    );
     delete_alias(&server, "acs:kms:local:0:alias/a").await.unwrap();
     assert_refused(describe(&server, "alias/a").await, Code::NotFound, "Forbidden.AliasNotFound");
-    assert_refused(delete_alias(&server, "alias/a").await, Code::NotFound, "Forbidden.AliasNotFound");
-    assert_refused(update_alias(&server, "alias/a", &one).await, Code::NotFound, "Forbidden.AliasNotFound");
+    assert_refused(
+        delete_alias(&server, "alias/a").await,
+        Code::NotFound,
+        "Forbidden.AliasNotFound",
+    );
+    assert_refused(
+        update_alias(&server, "alias/a", &one).await,
+        Code::NotFound,
+        "Forbidden.AliasNotFound",
+    );
     assert!(aliases_of(&server, &two).await.is_empty());
     create_alias(&server, "alias/a", &one).await.unwrap();
     assert_eq!(describe(&server, "alias/a").await.unwrap().key_id, one);
@@ -137,8 +197,16 @@ async fn names_that_are_not_allowed_are_refused() {
         assert_refused(create_alias(&server, name, &key_id).await, Code::InvalidArgument, reason);
     }
     let unknown = keyferry::ids::KeyId::new().to_string();
-    assert_refused(create_alias(&server, "alias/a", &unknown).await, Code::NotFound, "Forbidden.KeyNotFound");
-    assert_refused(create_alias(&server, "alias/a", "alias/b").await, Code::InvalidArgument, "InvalidParameter");
+    assert_refused(
+        create_alias(&server, "alias/a", &unknown).await,
+        Code::NotFound,
+        "Forbidden.KeyNotFound",
+    );
+    assert_refused(
+        create_alias(&server, "alias/a", "alias/b").await,
+        Code::InvalidArgument,
+        "InvalidParameter",
+    );
 }
 
 #[tokio::test]
@@ -151,7 +219,11 @@ async fn a_key_has_at_most_fifty_names_however_many_come_at_once() {
             tokio::spawn(async move {
                 let alias_name = format!("alias/n{n}");
                 for _ in 0..50 {
-                    let request = v1::CreateAliasRequest { alias_name: alias_name.clone(), key_id: key_id.clone(), dry_run: false };
+                    let request = v1::CreateAliasRequest {
+                        alias_name: alias_name.clone(),
+                        key_id: key_id.clone(),
+                        dry_run: false,
+                    };
                     match management.create_alias(request).await {
                         // Too many at once on one key: told so, and to come back.
                         Err(status) if status.message().contains("many at once") => {}
@@ -166,7 +238,9 @@ async fn a_key_has_at_most_fifty_names_however_many_come_at_once() {
     for task in tasks {
         match task.await.unwrap() {
             Ok(()) => made += 1,
-            refused => drop(assert_refused(refused, Code::ResourceExhausted, "Rejected.LimitExceeded")),
+            refused => {
+                drop(assert_refused(refused, Code::ResourceExhausted, "Rejected.LimitExceeded"))
+            }
         }
     }
     assert_eq!(made, 50);
@@ -183,7 +257,11 @@ async fn of_many_who_want_one_name_one_gets_it() {
     let tasks: Vec<_> = keys
         .iter()
         .map(|key_id| {
-            let request = v1::CreateAliasRequest { alias_name: "alias/one".into(), key_id: key_id.clone(), dry_run: false };
+            let request = v1::CreateAliasRequest {
+                alias_name: "alias/one".into(),
+                key_id: key_id.clone(),
+                dry_run: false,
+            };
             let mut management = server.management.clone();
             tokio::spawn(async move { management.create_alias(request).await.map(|_| ()) })
         })
@@ -212,11 +290,19 @@ async fn lists_come_in_pages_in_order_of_creation() {
     }
     let mut management = server.management.clone();
     let mut list = async |number, size, token: &str| {
-        let request = v1::ListKeysRequest { page_number: number, page_size: size, page_token: token.into(), dry_run: false };
+        let request = v1::ListKeysRequest {
+            page_number: number,
+            page_size: size,
+            page_token: token.into(),
+            dry_run: false,
+        };
         management.list_keys(request).await.map(tonic::Response::into_inner)
     };
     let first = list(None, None, "").await.unwrap();
-    assert_eq!((first.total_count, first.page_number, first.page_size, first.keys.len()), (25, 1, 10, 10));
+    assert_eq!(
+        (first.total_count, first.page_number, first.page_size, first.keys.len()),
+        (25, 1, 10, 10)
+    );
     let third = list(Some(3), None, "").await.unwrap();
     assert_eq!(third.keys.len(), 5);
     assert!(third.next_page_token.is_empty());
@@ -254,17 +340,36 @@ async fn a_token_of_one_list_is_refused_by_another() {
         create_alias(&server, &format!("alias/n{n}"), &key_id).await.unwrap();
     }
     let mut management = server.management.clone();
-    let by_key = v1::ListAliasesByKeyIdRequest { key_id: key_id.clone(), page_size: Some(2), ..Default::default() };
+    let by_key = v1::ListAliasesByKeyIdRequest {
+        key_id: key_id.clone(),
+        page_size: Some(2),
+        ..Default::default()
+    };
     let page = management.list_aliases_by_key_id(by_key.clone()).await.unwrap().into_inner();
     assert_eq!((page.aliases.len(), page.total_count), (2, 3));
-    let next = v1::ListAliasesByKeyIdRequest { page_token: page.next_page_token.clone(), ..by_key.clone() };
+    let next = v1::ListAliasesByKeyIdRequest {
+        page_token: page.next_page_token.clone(),
+        ..by_key.clone()
+    };
     let rest = management.list_aliases_by_key_id(next).await.unwrap().into_inner();
-    assert_eq!(rest.aliases.iter().map(|alias| alias.alias_name.as_str()).collect::<Vec<_>>(), ["alias/n2"]);
-    let elsewhere = v1::ListAliasesByKeyIdRequest { key_id: other, page_token: page.next_page_token.clone(), ..by_key };
-    assert_refused(management.list_aliases_by_key_id(elsewhere).await, Code::InvalidArgument, "InvalidParameter");
+    assert_eq!(
+        rest.aliases.iter().map(|alias| alias.alias_name.as_str()).collect::<Vec<_>>(),
+        ["alias/n2"]
+    );
+    let elsewhere = v1::ListAliasesByKeyIdRequest {
+        key_id: other,
+        page_token: page.next_page_token.clone(),
+        ..by_key
+    };
+    assert_refused(
+        management.list_aliases_by_key_id(elsewhere).await,
+        Code::InvalidArgument,
+        "InvalidParameter",
+    );
     let all = v1::ListAliasesRequest { page_token: page.next_page_token, ..Default::default() };
     assert_refused(management.list_aliases(all).await, Code::InvalidArgument, "InvalidParameter");
-    let all = v1::ListAliasesRequest { page_size: Some(2), page_number: Some(2), ..Default::default() };
+    let all =
+        v1::ListAliasesRequest { page_size: Some(2), page_number: Some(2), ..Default::default() };
     let second = management.list_aliases(all).await.unwrap().into_inner();
     assert_eq!((second.aliases.len(), second.total_count, second.page_number), (1, 3, 2));
     assert_eq!(second.aliases[0].alias_arn, "acs:kms:local:0:alias/n2");

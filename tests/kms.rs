@@ -47,8 +47,11 @@ async fn a_data_key_reaches_every_kind_of_recipient() {
     ];
     for (spec, algorithm) in kinds {
         let recipient = Recipient::new(spec, algorithm);
-        for encoding in [v1::Sm2CiphertextEncoding::Unspecified, v1::Sm2CiphertextEncoding::RawC1c3c2] {
-            if spec != WrappingKeySpec::EcSm2 && encoding != v1::Sm2CiphertextEncoding::Unspecified {
+        for encoding in
+            [v1::Sm2CiphertextEncoding::Unspecified, v1::Sm2CiphertextEncoding::RawC1c3c2]
+        {
+            if spec != WrappingKeySpec::EcSm2 && encoding != v1::Sm2CiphertextEncoding::Unspecified
+            {
                 continue;
             }
             let mut request = recipient.export(&blob, PAIRS);
@@ -63,7 +66,11 @@ async fn a_data_key_reaches_every_kind_of_recipient() {
                 _ => None,
             };
             let unwrapped = recipient.private.unwrap(named, &exported.exported_data_key).unwrap();
-            assert_eq!(unwrapped.reveal(Reveal::ToFile), decrypted.plaintext, "{spec:?} {algorithm:?}");
+            assert_eq!(
+                unwrapped.reveal(Reveal::ToFile),
+                decrypted.plaintext,
+                "{spec:?} {algorithm:?}"
+            );
         }
     }
 }
@@ -100,7 +107,8 @@ async fn generate_and_export_gives_one_key_twice() {
             wrapping_key_spec: recipient.spec.into(),
             ..Default::default()
         };
-        let made = server.kms.clone().generate_and_export_data_key(request).await.unwrap().into_inner();
+        let made =
+            server.kms.clone().generate_and_export_data_key(request).await.unwrap().into_inner();
         let unwrapped = recipient.private.unwrap(None, &made.exported_data_key).unwrap();
         let decrypted = decrypt(&server, &made.ciphertext_blob, PAIRS).await.unwrap();
         assert_eq!(unwrapped.reveal(Reveal::ToFile), decrypted.plaintext);
@@ -114,11 +122,15 @@ async fn generate_and_export_gives_one_key_twice() {
 async fn generate_data_key_shows_what_it_seals() {
     let server = TestServer::start().await;
     let key_id = server.create_key().await;
-    let request = v1::GenerateDataKeyRequest { key_id, number_of_bytes: Some(1024), ..Default::default() };
+    let request =
+        v1::GenerateDataKeyRequest { key_id, number_of_bytes: Some(1024), ..Default::default() };
     let made = server.kms.clone().generate_data_key(request).await.unwrap().into_inner();
     assert_eq!(made.plaintext.len(), 1024);
     assert_eq!(made.ciphertext_blob[37], 2);
-    assert_eq!(decrypt(&server, &made.ciphertext_blob, &[]).await.unwrap().plaintext, made.plaintext);
+    assert_eq!(
+        decrypt(&server, &made.ciphertext_blob, &[]).await.unwrap().plaintext,
+        made.plaintext
+    );
 }
 
 #[tokio::test]
@@ -126,7 +138,8 @@ async fn what_is_encrypted_is_decrypted_and_may_be_exported() {
     let server = TestServer::start().await;
     let key_id = server.create_key().await;
     for plaintext in [vec![7], vec![0; 32], vec![1; 6144]] {
-        let blob = encrypt(&server, &key_id, plaintext.clone(), PAIRS).await.unwrap().ciphertext_blob;
+        let blob =
+            encrypt(&server, &key_id, plaintext.clone(), PAIRS).await.unwrap().ciphertext_blob;
         assert_eq!(decrypt(&server, &blob, PAIRS).await.unwrap().plaintext, plaintext);
         assert_eq!(blob[37], 3);
         if plaintext.len() <= 1024 {
@@ -166,7 +179,11 @@ async fn re_encryption_changes_key_and_context_and_keeps_the_kind() {
 async fn a_key_is_named_by_id_alias_or_arn() {
     let server = TestServer::start().await;
     let key_id = server.create_key().await;
-    let alias = v1::CreateAliasRequest { alias_name: "alias/payments".into(), key_id: key_id.clone(), dry_run: false };
+    let alias = v1::CreateAliasRequest {
+        alias_name: "alias/payments".into(),
+        key_id: key_id.clone(),
+        dry_run: false,
+    };
     server.management.clone().create_alias(alias).await.unwrap();
     for name in [
         key_id.clone(),
@@ -196,12 +213,20 @@ async fn contexts_must_be_the_same_in_any_order() {
     ];
     let mut texts = std::collections::BTreeSet::new();
     for pairs in wrong {
-        let status = assert_refused(decrypt(&server, &blob, pairs).await, Code::InvalidArgument, "InvalidParameter");
+        let status = assert_refused(
+            decrypt(&server, &blob, pairs).await,
+            Code::InvalidArgument,
+            "InvalidParameter",
+        );
         texts.insert(status.message().to_owned());
     }
     let mut cut = blob.clone();
     cut.pop();
-    let status = assert_refused(decrypt(&server, &cut, &[]).await, Code::InvalidArgument, "InvalidParameter");
+    let status = assert_refused(
+        decrypt(&server, &cut, &[]).await,
+        Code::InvalidArgument,
+        "InvalidParameter",
+    );
     texts.insert(status.message().to_owned());
     assert_eq!(texts.len(), 1, "a wrong context and a cut blob have one answer: {texts:?}");
 }
@@ -213,7 +238,10 @@ async fn a_disabled_key_does_nothing_until_it_is_enabled() {
     let blob = server.generate(&key_id, &[], 32).await;
     let recipient = Recipient::rsa();
     let mut management = server.management.clone();
-    management.disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false }).await.unwrap();
+    management
+        .disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false })
+        .await
+        .unwrap();
     let refused = [
         encrypt(&server, &key_id, vec![1], &[]).await.map(|_| ()),
         decrypt(&server, &blob, &[]).await.map(|_| ()),
@@ -223,7 +251,10 @@ async fn a_disabled_key_does_nothing_until_it_is_enabled() {
     for outcome in refused {
         assert_refused(outcome, Code::FailedPrecondition, "Rejected.Disabled");
     }
-    management.enable_key(v1::EnableKeyRequest { key_id: key_id.clone(), dry_run: false }).await.unwrap();
+    management
+        .enable_key(v1::EnableKeyRequest { key_id: key_id.clone(), dry_run: false })
+        .await
+        .unwrap();
     assert!(decrypt(&server, &blob, &[]).await.is_ok());
     assert!(generate_without_plaintext(&server, &key_id).await.is_ok());
 }
@@ -239,22 +270,39 @@ async fn after_disable_returned_nothing_succeeds() {
                 let (mut kms, blob) = (server.kms.clone(), blob.clone());
                 tokio::spawn(async move {
                     for _ in 0..20 {
-                        let request = v1::DecryptRequest { ciphertext_blob: blob.clone(), ..Default::default() };
+                        let request = v1::DecryptRequest {
+                            ciphertext_blob: blob.clone(),
+                            ..Default::default()
+                        };
                         let _ = kms.decrypt(request).await;
                     }
                 })
             })
             .collect();
         let mut management = server.management.clone();
-        management.disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false }).await.unwrap();
+        management
+            .disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false })
+            .await
+            .unwrap();
         for _ in 0..5 {
-            assert_refused(decrypt(&server, &blob, &[]).await, Code::FailedPrecondition, "Rejected.Disabled");
+            assert_refused(
+                decrypt(&server, &blob, &[]).await,
+                Code::FailedPrecondition,
+                "Rejected.Disabled",
+            );
         }
         for task in storm {
             task.await.unwrap();
         }
-        assert_refused(decrypt(&server, &blob, &[]).await, Code::FailedPrecondition, "Rejected.Disabled");
-        management.enable_key(v1::EnableKeyRequest { key_id: key_id.clone(), dry_run: false }).await.unwrap();
+        assert_refused(
+            decrypt(&server, &blob, &[]).await,
+            Code::FailedPrecondition,
+            "Rejected.Disabled",
+        );
+        management
+            .enable_key(v1::EnableKeyRequest { key_id: key_id.clone(), dry_run: false })
+            .await
+            .unwrap();
     }
 }
 
@@ -278,9 +326,18 @@ async fn dry_runs_check_everything_and_give_nothing() {
     };
     let outcome = kms.generate_data_key_without_plaintext(generate).await;
     assert_refused(outcome, Code::FailedPrecondition, "DryRunOperationError");
-    let decrypt = v1::DecryptRequest { ciphertext_blob: blob, encryption_context: context(PAIRS), dry_run: true };
+    let decrypt = v1::DecryptRequest {
+        ciphertext_blob: blob,
+        encryption_context: context(PAIRS),
+        dry_run: true,
+    };
     assert_refused(kms.decrypt(decrypt).await, Code::FailedPrecondition, "DryRunOperationError");
-    let unknown = v1::EncryptRequest { key_id: "alias/nobody".into(), plaintext: vec![1], dry_run: true, ..Default::default() };
+    let unknown = v1::EncryptRequest {
+        key_id: "alias/nobody".into(),
+        plaintext: vec![1],
+        dry_run: true,
+        ..Default::default()
+    };
     assert_refused(kms.encrypt(unknown).await, Code::NotFound, "Forbidden.AliasNotFound");
 }
 
@@ -312,7 +369,11 @@ async fn decrypt(
     Ok(server.kms.clone().decrypt(request).await?.into_inner())
 }
 
-async fn generate_without_plaintext(server: &TestServer, key_id: &str) -> Result<(), tonic::Status> {
-    let request = v1::GenerateDataKeyWithoutPlaintextRequest { key_id: key_id.into(), ..Default::default() };
+async fn generate_without_plaintext(
+    server: &TestServer,
+    key_id: &str,
+) -> Result<(), tonic::Status> {
+    let request =
+        v1::GenerateDataKeyWithoutPlaintextRequest { key_id: key_id.into(), ..Default::default() };
     server.kms.clone().generate_data_key_without_plaintext(request).await.map(|_| ())
 }

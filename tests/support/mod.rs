@@ -64,7 +64,7 @@ impl TestServer {
         let address = listener.address().to_string();
         let (stop, stopped) = oneshot::channel::<()>();
         let probed = services.clone();
-        let health = Health::new(move || {
+        let health = Health::new(&Services::NAMES, move || {
             let services = probed.clone();
             async move { services.is_healthy().await }
         });
@@ -75,7 +75,8 @@ impl TestServer {
             };
             server::run(vec![listener], routes, health, Limits::default(), shutdown).await.unwrap();
         });
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        let channel =
+            Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self {
             kms: KmsClient::new(channel.clone()),
             management: KeyManagementClient::new(channel.clone()),
@@ -93,7 +94,8 @@ impl TestServer {
 
     /// A new CMK's id.
     pub async fn create_key(&self) -> String {
-        let response = self.management.clone().create_key(CreateKeyRequest::default()).await.unwrap();
+        let response =
+            self.management.clone().create_key(CreateKeyRequest::default()).await.unwrap();
         response.into_inner().key_metadata.unwrap().key_id
     }
 
@@ -171,7 +173,11 @@ impl Recipient {
 
 /// Asserts a status' code, `ErrorInfo` and `RequestInfo`.
 #[track_caller]
-pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: Code, reason: &str) -> Status {
+pub fn assert_refused<T: std::fmt::Debug>(
+    outcome: Result<T, Status>,
+    code: Code,
+    reason: &str,
+) -> Status {
     let status = outcome.expect_err("a refusal");
     let details = status.get_error_details();
     let info = details.error_info().expect("ErrorInfo");
