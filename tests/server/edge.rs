@@ -129,7 +129,7 @@ async fn too_much_at_once_is_told_to_come_back() {
     play(&mut client, "whoami").await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_leave_give_their_place_back() {
     let server = Server::dev(Limits { in_flight: 4, ..Limits::default() }).await;
     let mut client = server.client().await;

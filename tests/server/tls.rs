@@ -199,7 +199,7 @@ fn load(
     callers
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_change_without_one_failed_call() {
     let files = TlsFiles::new();
     let server = files.serve(quick()).await;
