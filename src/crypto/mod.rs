@@ -12,6 +12,8 @@
 
 pub mod ciphertext_blob;
 pub mod encryption_context;
+#[cfg(test)]
+mod format_vectors;
 pub mod random;
 pub mod recipients;
 pub mod sealing;

@@ -130,13 +130,12 @@ impl Recipients {
             Some(keys) => keys,
             None => self.principals.get_with(principal.into(), || self.of_principal()),
         };
-        let (known, entered) = match keys.get(&recipient.0.sent) {
-            Some(known) => (known, false),
-            None => {
-                let entry = keys.entry(recipient.0.sent).or_insert_with(|| recipient.clone());
-                let entered = entry.is_fresh();
-                (entry.into_value(), entered)
-            }
+        let (known, entered) = if let Some(known) = keys.get(&recipient.0.sent) {
+            (known, false)
+        } else {
+            let entry = keys.entry(recipient.0.sent).or_insert_with(|| recipient.clone());
+            let entered = entry.is_fresh();
+            (entry.into_value(), entered)
         };
         let grown = known.0.count_use();
         if grown {

@@ -166,7 +166,7 @@ impl SharedPoint {
     /// XORs KDF(x2 ‖ y2, klen) into `text`, and says whether it was all zero.
     /// GB/T 32918.4, section 5.4.3: SM3(Z ‖ ct) for ct = 1, 2, … as a u32.
     fn xor_keystream(&self, text: &mut [u8]) -> Choice {
-        let prefix = Sm3::new().chain_update(&*self.x).chain_update(&*self.y);
+        let prefix = Sm3::new().chain_update(self.x.as_slice()).chain_update(self.y.as_slice());
         let mut seen = Zeroizing::new(0u8);
         for (counter, block) in (1u32..).zip(text.chunks_mut(HASH_BYTES)) {
             let mut stream = prefix.clone().chain_update(counter.to_be_bytes()).finalize();
@@ -182,9 +182,9 @@ impl SharedPoint {
     /// C3 = SM3(x2 ‖ M ‖ y2).
     fn hash(&self, message: &[u8]) -> [u8; HASH_BYTES] {
         Sm3::new()
-            .chain_update(&*self.x)
+            .chain_update(self.x.as_slice())
             .chain_update(message)
-            .chain_update(&*self.y)
+            .chain_update(self.y.as_slice())
             .finalize()
             .into()
     }
