@@ -67,7 +67,7 @@ fn sm2(c: &mut Criterion) {
     });
     let key = parse();
     c.bench_function("wrap EC_SM2 without a table", |b| {
-        b.iter(|| plaintext.encrypt(&key, &method))
+        b.iter(|| plaintext.encrypt(&key, &method));
     });
     key.prepare();
     c.bench_function("wrap EC_SM2 with a table", |b| b.iter(|| plaintext.encrypt(&key, &method)));
@@ -114,7 +114,7 @@ fn blob(c: &mut Criterion) {
 fn records(c: &mut Criterion) {
     let key = SealingKey::derive(&[1; 32], "cmk", b"");
     c.bench_function("derive a sealing key", |b| {
-        b.iter(|| SealingKey::derive(&[1; 32], "cmk", b""))
+        b.iter(|| SealingKey::derive(&[1; 32], "cmk", b""));
     });
     let aad = [9; 300];
     c.bench_function("seal a record", |b| b.iter(|| key.seal(black_box(&aad), &[7; 32])));

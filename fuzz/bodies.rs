@@ -54,7 +54,7 @@ pub fn blob(data: &[u8]) {
 pub fn encryption_context(data: &[u8]) {
     let mut contexts = data.splitn(2, |byte| *byte == 0xff).map(pairs);
     let (a, b) = (contexts.next().unwrap_or_default(), contexts.next().unwrap_or_default());
-    if let [Some(a), Some(b)] = [a, b].map(accepted) {
+    if let [Some(a), Some(b)] = [&a, &b].map(accepted) {
         assert_eq!(a == b, a.sha256() == b.sha256());
     }
 }
@@ -69,12 +69,12 @@ fn pairs(data: &[u8]) -> BTreeMap<String, String> {
     data.split(|byte| *byte == 0xfe).filter(|bytes| !bytes.is_empty()).map(pair).collect()
 }
 
-fn accepted(pairs: BTreeMap<String, String>) -> Option<EncryptionContext> {
+fn accepted(pairs: &BTreeMap<String, String>) -> Option<EncryptionContext> {
     let characters: usize = pairs.iter().flat_map(|(k, v)| [k, v]).map(|s| s.chars().count()).sum();
     let fits = pairs.len() <= MAX_PAIRS && characters <= MAX_CHARACTERS;
     let context = EncryptionContext::new(pairs.clone()).ok();
     assert_eq!(context.is_some(), fits);
-    assert!(context.iter().all(|context| *context.pairs() == pairs));
+    assert!(context.iter().all(|context| context.pairs() == pairs));
     context
 }
 

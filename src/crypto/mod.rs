@@ -36,6 +36,8 @@ mod tests {
 
     // What is held inside is wiped too: the crates' `zeroize` features are on.
     assert_impl_all!(xaes_256_gcm::Xaes256Gcm: zeroize::ZeroizeOnDrop);
-    assert_impl_all!(hmac::Hmac<sha2::Sha256>: zeroize::ZeroizeOnDrop);
+    // (HMAC's fields are the hash's, SM2's key stream comes of SM3's.)
+    assert_impl_all!(sha2::Sha256: zeroize::ZeroizeOnDrop);
+    assert_impl_all!(sm3::Sm3: zeroize::ZeroizeOnDrop);
     assert_impl_all!(sm2::SecretKey: zeroize::ZeroizeOnDrop);
 }
