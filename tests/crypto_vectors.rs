@@ -117,14 +117,16 @@ fn another_rsa_implementation_agrees() {
         let message = vec![5; method.longest_data_key_bytes()];
         let wrapped = Plaintext::new(message.clone()).encrypt(&public, &method).expect("wrapped");
         let is_sha1 = algorithm == WrappingAlgorithm::RsaesOaepSha1;
-        let opened = match is_sha1 {
-            true => theirs.oaep_decrypt_with_rng::<Sha1, _>(&mut KernelRng, &wrapped),
-            false => theirs.oaep_decrypt_with_rng::<Sha256, _>(&mut KernelRng, &wrapped),
+        let opened = if is_sha1 {
+            theirs.oaep_decrypt_with_rng::<Sha1, _>(&mut KernelRng, &wrapped)
+        } else {
+            theirs.oaep_decrypt_with_rng::<Sha256, _>(&mut KernelRng, &wrapped)
         };
         assert_eq!(opened.expect("unwraps"), message);
-        let wrapped = match is_sha1 {
-            true => their_public.oaep_encrypt_with_rng::<Sha1, _>(&mut KernelRng, &message),
-            false => their_public.oaep_encrypt_with_rng::<Sha256, _>(&mut KernelRng, &message),
+        let wrapped = if is_sha1 {
+            their_public.oaep_encrypt_with_rng::<Sha1, _>(&mut KernelRng, &message)
+        } else {
+            their_public.oaep_encrypt_with_rng::<Sha256, _>(&mut KernelRng, &message)
         };
         let opened = ours.unwrap(Some(algorithm), &wrapped.expect("wrapped")).expect("unwraps");
         assert_eq!(opened.reveal(Reveal::ToFile), message);

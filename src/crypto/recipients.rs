@@ -225,7 +225,9 @@ mod tests {
         let (recipients, key) = (Recipients::new(ROOMY, ROOMY), sm2_key());
         let found: Vec<_> =
             (0..3).map(|_| recipients.find("p", EcSm2, &key).expect("a key")).collect();
-        found.iter().for_each(|recipient| recipients.admit("p", recipient));
+        for recipient in &found {
+            recipients.admit("p", recipient);
+        }
         assert!(found[0].key().is_prepared());
         assert!(recipients.find("p", EcSm2, &key).expect("a key").key().is_prepared());
     }

@@ -265,6 +265,8 @@ fn wrap(message: &[u8], key: &WrappingKey, method: &WrappingMethod) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
+    use super::WrappingAlgorithm::{RsaesOaepSha1, RsaesOaepSha256, Sm2Pke};
+    use super::WrappingKeySpec::{EcSm2, Rsa2048, Rsa3072, Rsa4096};
     use super::*;
 
     #[test]
@@ -315,8 +317,6 @@ mod tests {
         let longest = |spec, algorithm| {
             WrappingMethod::new(spec, algorithm, None).expect("legal").longest_data_key_bytes()
         };
-        use WrappingAlgorithm::{RsaesOaepSha1, RsaesOaepSha256, Sm2Pke};
-        use WrappingKeySpec::{EcSm2, Rsa2048, Rsa3072, Rsa4096};
         assert_eq!(
             [Rsa2048, Rsa3072, Rsa4096].map(|s| longest(s, RsaesOaepSha256)),
             [190, 318, 446]
