@@ -2,6 +2,7 @@
 //! across trust boundaries.
 
 pub mod cli;
+pub mod crypto;
 pub mod error;
 pub mod ids;
 pub mod proto;

@@ -1,0 +1,541 @@
+//! The judge of recipients' public keys.
+//!
+//! A key is a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7) in strict DER,
+//! or PEM of it, of at most 1 KiB. What we would not stake a data key on is
+//! refused, with a text that says what was found and what would do: a data key
+//! under a weak public key is a data key in the clear.
+
+use std::fmt;
+
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
+use der::pem::Decoder;
+use der::{Decode, Encode, Tag};
+use elliptic_curve::sec1::FromSec1Point;
+use rsa::pkcs1::RsaPublicKeyRef;
+use sha2::{Digest, Sha256};
+use sm2::{PublicKey, Sec1Point};
+use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use thiserror::Error;
+
+use super::WrappingKeySpec;
+use super::rsa_oaep::RsaRecipient;
+use super::sm2_pke::Sm2Recipient;
+
+/// The longest encoding that is read, PEM or DER.
+pub const MAX_SENT_BYTES: usize = 1024;
+/// SP 800-56B r2, section 6.2.
+const MIN_EXPONENT: u64 = 65_537;
+/// What cryptographic modules take; no key in use has more.
+const MAX_EXPONENT: u64 = (1 << 33) - 1;
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const SM2_CURVE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.10197.1.301");
+
+/// A public key that is refused. Its text says what was found and what would
+/// do, without a full stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfitPublicKey {
+    found: Found,
+    spec: WrappingKeySpec,
+}
+
+impl UnfitPublicKey {
+    /// What was found.
+    #[must_use]
+    pub const fn found(&self) -> &Found {
+        &self.found
+    }
+}
+
+impl fmt::Display for UnfitPublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found, spec } = self;
+        match spec.modulus_bits() {
+            Some(bits) => write!(
+                f,
+                "{found}; for {spec}, a SubjectPublicKeyInfo in DER or PEM with an RSA key of \
+                 {bits} bits (rsaEncryption) would do"
+            ),
+            None => write!(
+                f,
+                "{found}; for {spec}, a SubjectPublicKeyInfo in DER or PEM with an uncompressed \
+                 point of the curve sm2p256v1 (id-ecPublicKey) would do"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for UnfitPublicKey {}
+
+/// What was found in place of a public key that would do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Found {
+    /// No bytes.
+    #[error("it is empty")]
+    Nothing,
+    /// Too many bytes.
+    #[error("it has {0} bytes, more than {MAX_SENT_BYTES}")]
+    TooLong(usize),
+    /// PEM that does not decode.
+    #[error("it looks like PEM but does not decode ({0})")]
+    BrokenPem(der::pem::Error),
+    /// PEM of something else.
+    #[error("it is PEM of {0}")]
+    OtherPem(&'static str),
+    /// Something else in DER.
+    #[error("it is {0}")]
+    OtherDer(&'static str),
+    /// Not DER, or not of that structure.
+    #[error("it is not a SubjectPublicKeyInfo in strict DER ({0})")]
+    BrokenDer(der::Error),
+    /// Bytes behind the key.
+    #[error("{0} bytes follow the key")]
+    TrailingBytes(u32),
+    /// Readable, but not the one encoding that DER allows.
+    #[error("it is not encoded as DER demands")]
+    NotCanonical,
+    /// A key of another algorithm.
+    #[error("it is a key of {0}")]
+    OtherAlgorithm(Algorithm),
+    /// Parameters other than the algorithm's.
+    #[error("its algorithm's parameters are not {0}")]
+    WrongParameters(&'static str),
+    /// A point on another curve.
+    #[error("it is a point of the curve {0}")]
+    OtherCurve(Algorithm),
+    /// A modulus of another size.
+    #[error("its RSA modulus has {0} bits")]
+    ModulusBits(usize),
+    /// A modulus that 2 divides.
+    #[error("its RSA modulus is even")]
+    EvenModulus,
+    /// A modulus that a small prime divides.
+    #[error("its RSA modulus has the small prime factor {0}")]
+    SmallFactor(u32),
+    /// A modulus of the library that CVE-2017-15361 is about.
+    #[error("its RSA modulus bears the ROCA fingerprint (CVE-2017-15361): it can be factored")]
+    Roca,
+    /// An exponent below the lower bound.
+    #[error("its public exponent is below 65537, the lowest that SP 800-56B r2 allows")]
+    ExponentTooSmall,
+    /// An exponent above the upper bound.
+    #[error("its public exponent is above 2^33 - 1, the highest that is accepted here")]
+    ExponentTooLarge,
+    /// An exponent that 2 divides.
+    #[error("its public exponent is even")]
+    EvenExponent,
+    /// A compressed or hybrid point.
+    #[error("its point is compressed")]
+    CompressedPoint,
+    /// The point at infinity.
+    #[error("its point is infinity")]
+    Infinity,
+    /// A point that the curve's equation does not hold for.
+    #[error("its point is not on the curve")]
+    OffCurve,
+    /// Bytes that are no point at all.
+    #[error("its point is not 04, x and y of 32 bytes each")]
+    MalformedPoint,
+}
+
+/// The algorithm or curve of an object identifier, with its usual name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Algorithm(ObjectIdentifier);
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = NAMES.iter().find(|(oid, _)| *oid == self.0);
+        match name {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "the object identifier {}", self.0),
+        }
+    }
+}
+
+const fn named(oid: &str, name: &'static str) -> (ObjectIdentifier, &'static str) {
+    (ObjectIdentifier::new_unwrap(oid), name)
+}
+
+const NAMES: [(ObjectIdentifier, &str); 14] = [
+    (RSA_ENCRYPTION, "RSA"),
+    (EC_PUBLIC_KEY, "an elliptic curve"),
+    (SM2_CURVE, "sm2p256v1 (SM2)"),
+    named("1.2.840.113549.1.1.10", "RSASSA-PSS, for signatures alone"),
+    named("1.2.840.113549.1.1.7", "id-RSAES-OAEP"),
+    named("1.2.840.10040.4.1", "DSA"),
+    named("1.3.101.110", "X25519"),
+    named("1.3.101.111", "X448"),
+    named("1.3.101.112", "Ed25519, for signatures alone"),
+    named("1.3.101.113", "Ed448, for signatures alone"),
+    named("1.2.840.10045.3.1.7", "P-256"),
+    named("1.3.132.0.34", "P-384"),
+    named("1.3.132.0.35", "P-521"),
+    named("1.3.132.0.10", "secp256k1"),
+];
+
+/// A recipient's public key that has passed.
+pub struct WrappingKey {
+    spec: WrappingKeySpec,
+    der: Box<[u8]>,
+    sha256: [u8; 32],
+    recipient: Recipient,
+}
+
+/// The key in the form that wrapping needs.
+pub(super) enum Recipient {
+    Rsa(RsaRecipient),
+    Sm2(Sm2Recipient),
+}
+
+impl fmt::Debug for WrappingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WrappingKey").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+impl WrappingKey {
+    /// Judges what was sent as a key of this spec.
+    pub fn parse(spec: WrappingKeySpec, sent: &[u8]) -> Result<Self, UnfitPublicKey> {
+        judge(spec, sent).map_err(|found| UnfitPublicKey { found, spec })
+    }
+
+    /// The spec.
+    #[must_use]
+    pub const fn spec(&self) -> WrappingKeySpec {
+        self.spec
+    }
+
+    /// Our own DER encoding, whatever was sent.
+    #[must_use]
+    pub fn to_der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// SHA-256 of our own DER encoding: the key's digest, wherever one is
+    /// spoken of.
+    #[must_use]
+    pub const fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+
+    /// What it takes in memory, more or less.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let recipient = match &self.recipient {
+            Recipient::Rsa(key) => key.memory_bytes(),
+            Recipient::Sm2(key) => key.memory_bytes(),
+        };
+        size_of::<Self>() + self.der.len() + recipient
+    }
+
+    /// Prepares for many wraps: an SM2 key gets a table of 25 KiB, which makes
+    /// each twice as fast and costs as much as one or two. An RSA key needs
+    /// none.
+    pub fn prepare(&self) {
+        if let Recipient::Sm2(key) = &self.recipient {
+            key.build_table();
+        }
+    }
+
+    /// Whether `prepare` has no more to do.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        match &self.recipient {
+            Recipient::Rsa(_) => true,
+            Recipient::Sm2(key) => key.has_table(),
+        }
+    }
+
+    pub(super) const fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+}
+
+/// The spec that a public key would have, for tools that are told none.
+#[must_use]
+pub fn guess_spec(sent: &[u8]) -> Option<WrappingKeySpec> {
+    WrappingKeySpec::ALL.into_iter().find(|spec| WrappingKey::parse(*spec, sent).is_ok())
+}
+
+fn judge(spec: WrappingKeySpec, sent: &[u8]) -> Result<WrappingKey, Found> {
+    if sent.is_empty() {
+        return Err(Found::Nothing);
+    }
+    if sent.len() > MAX_SENT_BYTES {
+        return Err(Found::TooLong(sent.len()));
+    }
+    let decoded = if is_pem(sent) { Some(decode_pem(sent.trim_ascii())?) } else { None };
+    let sent = decoded.as_deref().unwrap_or(sent);
+    let spki = SubjectPublicKeyInfoRef::from_der(sent).map_err(|error| tell(sent, error))?;
+    let der = spki.to_der().map_err(Found::BrokenDer)?.into_boxed_slice();
+    if *der != *sent {
+        return Err(Found::NotCanonical);
+    }
+    let recipient = match spec.modulus_bits() {
+        Some(bits) => Recipient::Rsa(judge_rsa(&spki, bits, &der)?),
+        None => Recipient::Sm2(judge_sm2(&spki)?),
+    };
+    Ok(WrappingKey { spec, sha256: Sha256::digest(&der).into(), der, recipient })
+}
+
+fn is_pem(sent: &[u8]) -> bool {
+    sent.windows(10).any(|window| window == b"-----BEGIN")
+}
+
+/// RFC 7468, with nothing but whitespace around.
+fn decode_pem(pem: &[u8]) -> Result<Vec<u8>, Found> {
+    if !pem.starts_with(b"-----BEGIN") {
+        return Err(Found::BrokenPem(der::pem::Error::Preamble));
+    }
+    let mut decoder = Decoder::new_detect_wrap(pem).map_err(Found::BrokenPem)?;
+    match decoder.type_label() {
+        "PUBLIC KEY" => {}
+        "RSA PUBLIC KEY" => return Err(Found::OtherPem("a PKCS#1 RSAPublicKey")),
+        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+            return Err(Found::OtherPem("a certificate"));
+        }
+        "CERTIFICATE REQUEST" => return Err(Found::OtherPem("a certificate request")),
+        label if label.ends_with("PRIVATE KEY") => return Err(Found::OtherPem(PRIVATE_KEY)),
+        _ => return Err(Found::OtherPem("something else than a PUBLIC KEY")),
+    }
+    let mut der = Vec::new();
+    decoder.decode_to_end(&mut der).map_err(Found::BrokenPem)?;
+    Ok(der)
+}
+
+const PRIVATE_KEY: &str =
+    "a private key, which must never leave its owner: it has been shown and should be replaced";
+
+/// What bytes are that are no SubjectPublicKeyInfo.
+fn tell(sent: &[u8], error: der::Error) -> Found {
+    if let der::ErrorKind::TrailingData { remaining, .. } = error.kind() {
+        return Found::TrailingBytes(remaining.into());
+    }
+    if sent.starts_with(b"ssh-") || sent.starts_with(b"ecdsa-sha2-") {
+        return Found::OtherDer("an OpenSSH public key");
+    }
+    if matches!(sent, [0x02..=0x04, ..]) && matches!(sent.len(), 33 | 65) {
+        return Found::OtherDer("a bare point of an elliptic curve");
+    }
+    if sent.starts_with(b"M") && sent.is_ascii() {
+        return Found::OtherDer("Base64 text; decode it first, or add PEM's first and last line");
+    }
+    match outline(sent).as_slice() {
+        [Tag::Integer, Tag::Integer] => Found::OtherDer("a PKCS#1 RSAPublicKey"),
+        // PKCS#8, SEC 1, PKCS#1, PKCS#8 encrypted.
+        [Tag::Integer, Tag::Sequence, Tag::OctetString, ..]
+        | [Tag::Integer, Tag::OctetString, ..]
+        | [Tag::Integer, _, _, _, _, _, _, _, Tag::Integer]
+        | [Tag::Sequence, Tag::OctetString] => Found::OtherDer(PRIVATE_KEY),
+        [Tag::Sequence, Tag::Sequence, Tag::BitString] => {
+            Found::OtherDer("a certificate, or a request for one")
+        }
+        _ => Found::BrokenDer(error),
+    }
+}
+
+/// The tags of a SEQUENCE's elements; none if it is not one.
+fn outline(der: &[u8]) -> Vec<Tag> {
+    let elements = Vec::<AnyRef<'_>>::from_der(der).unwrap_or_default();
+    elements.iter().map(der::Tagged::tag).collect()
+}
+
+/// The bytes of the subject's key: whole ones.
+fn key_bytes(key: BitStringRef<'_>) -> Result<&[u8], Found> {
+    key.as_bytes().ok_or(Found::NotCanonical)
+}
+
+fn judge_rsa(
+    spki: &SubjectPublicKeyInfoRef<'_>,
+    bits: usize,
+    der: &[u8],
+) -> Result<RsaRecipient, Found> {
+    let AlgorithmIdentifierRef { oid, parameters } = spki.algorithm;
+    if oid != RSA_ENCRYPTION {
+        return Err(other_algorithm(&spki.algorithm));
+    }
+    // RFC 3279, section 2.3.1: the parameters MUST be NULL.
+    if parameters != Some(AnyRef::NULL) {
+        return Err(Found::WrongParameters("NULL"));
+    }
+    let bytes = key_bytes(spki.subject_public_key)?;
+    let key = RsaPublicKeyRef::from_der(bytes).map_err(Found::BrokenDer)?;
+    if key.to_der().ok().as_deref() != Some(bytes) {
+        return Err(Found::NotCanonical);
+    }
+    judge_modulus(key.modulus.as_bytes(), bits)?;
+    judge_exponent(key.public_exponent.as_bytes())?;
+    RsaRecipient::from_spki(der).ok_or(Found::NotCanonical)
+}
+
+/// A key of another algorithm; with the curve, where it has one.
+fn other_algorithm(algorithm: &AlgorithmIdentifierRef<'_>) -> Found {
+    let curve = algorithm.parameters_oid().ok();
+    match curve.filter(|_| algorithm.oid == EC_PUBLIC_KEY) {
+        Some(curve) => Found::OtherCurve(Algorithm(curve)),
+        None => Found::OtherAlgorithm(Algorithm(algorithm.oid)),
+    }
+}
+
+/// A modulus without leading zeroes.
+fn judge_modulus(modulus: &[u8], bits: usize) -> Result<(), Found> {
+    let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
+    let found = modulus.len() * 8 - leading;
+    if found != bits {
+        return Err(Found::ModulusBits(found));
+    }
+    if modulus.last().is_none_or(|byte| byte % 2 == 0) {
+        return Err(Found::EvenModulus);
+    }
+    if let Some(prime) = small_factor(modulus) {
+        return Err(Found::SmallFactor(prime));
+    }
+    if is_roca(modulus) { Err(Found::Roca) } else { Ok(()) }
+}
+
+/// An exponent without leading zeroes.
+fn judge_exponent(exponent: &[u8]) -> Result<(), Found> {
+    let value = exponent
+        .iter()
+        .try_fold(0u64, |value, byte| (value >> 56 == 0).then_some(value << 8 | u64::from(*byte)));
+    match value {
+        Some(even) if even % 2 == 0 => Err(Found::EvenExponent),
+        None if exponent.last().is_some_and(|byte| byte % 2 == 0) => Err(Found::EvenExponent),
+        Some(..MIN_EXPONENT) => Err(Found::ExponentTooSmall),
+        Some(MIN_EXPONENT..=MAX_EXPONENT) => Ok(()),
+        _ => Err(Found::ExponentTooLarge),
+    }
+}
+
+/// The primes below 752: those that SP 800-89, section 5.3.3 has a modulus
+/// tried with.
+const SMALL_PRIMES: [u32; 133] = primes_below_752();
+
+const fn primes_below_752() -> [u32; 133] {
+    let mut primes = [0; 133];
+    let mut found = 0;
+    let mut candidate = 2;
+    while candidate < 752 {
+        let mut divisor = 2;
+        while divisor * divisor <= candidate && candidate % divisor != 0 {
+            divisor += 1;
+        }
+        if divisor * divisor > candidate {
+            #[expect(clippy::indexing_slicing, reason = "checked by the compiler, in a const")]
+            {
+                primes[found] = candidate;
+            }
+            found += 1;
+        }
+        candidate += 1;
+    }
+    primes
+}
+
+/// The first prime below 752 that divides the modulus.
+fn small_factor(modulus: &[u8]) -> Option<u32> {
+    // Three at a time: 752^3 < 2^32.
+    SMALL_PRIMES.chunks(3).find_map(|primes| {
+        let rest = residue(modulus, primes.iter().product());
+        primes.iter().copied().find(|prime| rest.is_multiple_of(*prime))
+    })
+}
+
+/// Whether the modulus is of the library of CVE-2017-15361 (Nemec et al., "The
+/// Return of Coppersmith's Attack", section 3.1). Its primes are
+/// k·M + (65537^a mod M) with M the product of the first primes, so that modulo
+/// each of these N is a power of 65537. A random modulus passes for one with a
+/// probability of less than 2^-27.
+fn is_roca(modulus: &[u8]) -> bool {
+    let mut primes = SMALL_PRIMES.into_iter().filter(|prime| (3..=167).contains(prime));
+    primes.all(|prime| is_power_of_65537(residue(modulus, prime), prime))
+}
+
+fn is_power_of_65537(value: u32, prime: u32) -> bool {
+    let mut power = 1;
+    for _ in 0..prime {
+        if power == value {
+            return true;
+        }
+        power = power * 65537 % prime;
+    }
+    false
+}
+
+/// The modulus modulo `divisor`, four bytes at a time.
+fn residue(modulus: &[u8], divisor: u32) -> u32 {
+    let divisor = u64::from(divisor);
+    let (head, words) = modulus.as_rchunks::<4>();
+    let head = head.iter().fold(0, |rest, byte| (rest << 8 | u64::from(*byte)) % divisor);
+    let rest = words
+        .iter()
+        .fold(head, |rest, word| (rest << 32 | u64::from(u32::from_be_bytes(*word))) % divisor);
+    u32::try_from(rest).unwrap_or_default()
+}
+
+fn judge_sm2(spki: &SubjectPublicKeyInfoRef<'_>) -> Result<Sm2Recipient, Found> {
+    if spki.algorithm.oid != EC_PUBLIC_KEY {
+        return Err(other_algorithm(&spki.algorithm));
+    }
+    match spki.algorithm.parameters_oid() {
+        Ok(SM2_CURVE) => {}
+        Ok(_) => return Err(other_algorithm(&spki.algorithm)),
+        Err(_) => return Err(Found::WrongParameters("the name of a curve")),
+    }
+    judge_point(key_bytes(spki.subject_public_key)?)
+}
+
+/// SEC 1, section 2.3.4, for uncompressed points alone.
+fn judge_point(point: &[u8]) -> Result<Sm2Recipient, Found> {
+    match (point.first(), point.len()) {
+        (Some(0x04), 65) => {}
+        (Some(0x00), 1) => return Err(Found::Infinity),
+        (Some(0x02 | 0x03), 33) => return Err(Found::CompressedPoint),
+        _ => return Err(Found::MalformedPoint),
+    }
+    let point = Sec1Point::from_bytes(point).map_err(|_| Found::MalformedPoint)?;
+    let key: Option<PublicKey> = PublicKey::from_sec1_point(&point).into();
+    key.map(|key| Sm2Recipient::new(&key)).ok_or(Found::OffCurve)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_small_primes_are_all_there() {
+        assert_eq!(SMALL_PRIMES[..5], [2, 3, 5, 7, 11]);
+        assert_eq!(SMALL_PRIMES.last(), Some(&751));
+        assert!(SMALL_PRIMES.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn residues_are_right() {
+        for (number, divisor) in
+            [(0u128, 7u32), (6, 7), (u128::MAX, 751), (1 << 100, 743), (u128::MAX - 1, u32::MAX)]
+        {
+            let expected = number % u128::from(divisor);
+            let bytes = number.to_be_bytes();
+            let start = bytes.iter().take_while(|byte| **byte == 0).count();
+            assert_eq!(u128::from(residue(&bytes[start..], divisor)), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn every_small_prime_is_found() {
+        for prime in SMALL_PRIMES {
+            let multiple = (u128::from(prime) * ((1 << 89) - 1)).to_be_bytes();
+            assert_eq!(small_factor(&multiple), Some(prime));
+        }
+        assert_eq!(small_factor(&((1u128 << 127) - 1).to_be_bytes()), None);
+        assert_eq!(small_factor(&(757u128 * 761).to_be_bytes()), None);
+    }
+
+    #[test]
+    fn powers_of_65537_are_told() {
+        // 65537 ≡ 10 (mod 11), whose powers are 1 and 10.
+        let powers: Vec<u32> = (0..11).filter(|v| is_power_of_65537(*v, 11)).collect();
+        assert_eq!(powers, [1, 10]);
+    }
+}
