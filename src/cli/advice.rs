@@ -23,12 +23,18 @@ fn on_reason(reason: &str) -> &'static str {
         "Forbidden.KeyNotFound" => {
             "`keyferry key list` shows the CMKs of this server. A blob can only be opened where it was made."
         }
-        "Forbidden.KeyVersionNotFound" => "`keyferry key describe --key KEY` shows the primary version.",
+        "Forbidden.KeyVersionNotFound" => {
+            "`keyferry key describe --key KEY` shows the primary version."
+        }
         "Forbidden.AliasNotFound" => "`keyferry alias list` shows the names that are taken.",
         "Rejected.Disabled" => "`keyferry key enable --key KEY` lets it be used again.",
-        "AliasAlreadyExists" => "`keyferry alias update ALIAS --key KEY` makes it name another CMK.",
+        "AliasAlreadyExists" => {
+            "`keyferry alias update ALIAS --key KEY` makes it name another CMK."
+        }
         "Unsupported.Alias" => "Choose another name after alias/.",
-        "Rejected.LimitExceeded" => "Delete what is no longer needed; `keyferry alias list --key KEY` shows a CMK's names.",
+        "Rejected.LimitExceeded" => {
+            "Delete what is no longer needed; `keyferry alias list --key KEY` shows a CMK's names."
+        }
         "Forbidden.NoPermission" => "Ask whoever keeps this server's policy to permit it.",
         "InvalidAccessKeyId.NotFound" => {
             "Say who you are: --tls-cert and --tls-key, or the server's Unix socket as a user it knows."
@@ -36,7 +42,9 @@ fn on_reason(reason: &str) -> &'static str {
         "RequestTimeout" => {
             "Try again, or give it longer with --timeout SECONDS. A change may have happened all the same: look before repeating it."
         }
-        "InvalidAction.NotFound" => "The server is older than this command, or does not offer it: compare versions.",
+        "InvalidAction.NotFound" => {
+            "The server is older than this command, or does not offer it: compare versions."
+        }
         "InternalFailure" => "Give the request id to whoever runs the server: its log says more.",
         "DryRunOperationError" => "Leave out --dry-run to do it.",
         "UnsupportedOperation" | "Unsupported.Origin" | "Unsupported.ProtectionLevel" => {
@@ -48,7 +56,9 @@ fn on_reason(reason: &str) -> &'static str {
 
 fn on_field(field: &str) -> &'static str {
     match field {
-        "public_key_blob" => "`keyferry recipient show FILE` says what the key is and what would do.",
+        "public_key_blob" => {
+            "`keyferry recipient show FILE` says what the key is and what would do."
+        }
         "wrapping_algorithm" | "wrapping_key_spec" | "sm2_ciphertext_encoding" => {
             "`keyferry recipient show FILE` lists the algorithms that fit the recipient's key."
         }

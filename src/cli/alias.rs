@@ -158,9 +158,9 @@ fn hint_if_none(args: &List, aliases: &[v1::Alias], first: bool) {
 }
 
 fn aliases(aliases: &[v1::Alias], first: bool) -> Text {
-    let rows = aliases.iter().map(|alias| {
-        vec![alias.alias_name.clone(), alias.key_id.clone(), alias.alias_arn.clone()]
-    });
+    let rows = aliases
+        .iter()
+        .map(|alias| vec![alias.alias_name.clone(), alias.key_id.clone(), alias.alias_arn.clone()]);
     Text::Table {
         heading: (first && !aliases.is_empty()).then(|| vec!["alias_name", "key_id", "alias_arn"]),
         rows: rows.collect(),

@@ -4,6 +4,8 @@
 //! not resolve, a port where nobody listens and a certificate that is not
 //! trusted each get words of their own.
 
+#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -39,8 +41,13 @@ const MAX_PEM_BYTES: usize = 256 * 1024;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
 pub struct ConnectionArgs {
-    /// The server: <http://HOST:PORT>, <https://HOST:PORT> or unix:/path
-    #[arg(long, value_name = "URL", env = "KEYFERRY_ENDPOINT", default_value = "http://127.0.0.1:7311")]
+    /// The server: http://HOST:PORT, https://HOST:PORT or unix:/path
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KEYFERRY_ENDPOINT",
+        default_value = "http://127.0.0.1:7311"
+    )]
     endpoint: Endpoint,
     /// Certificates (PEM) of the authority that signed the server's; https
     /// needs it: no authority is trusted by default
@@ -97,13 +104,14 @@ impl CallArgs {
     where
         C: AsyncFnOnce(Session) -> Result<(), Stop>,
     {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
                 Failure::unreachable(
                     format!("The network cannot be used: {error}."),
                     "See that the limit on open files (ulimit -n) leaves room.",
                 )
-            })?;
+            },
+        )?;
         runtime.block_on(async { conversation(self.connect().await?).await })
     }
 
@@ -156,7 +164,10 @@ impl Session {
         match outcome {
             Ok(_) if self.dry_run => Err(Failure::new(
                 super::Exit::Refused,
-                format!("{} answered a dry run as if it were none: a change may have happened.", self.endpoint),
+                format!(
+                    "{} answered a dry run as if it were none: a change may have happened.",
+                    self.endpoint
+                ),
                 "See that --endpoint names a Keyferry server, and report this.",
             )
             .into()),
@@ -333,12 +344,16 @@ fn untrusted(error: &io::Error, endpoint: &Endpoint) -> Failure {
     let advice = match cause {
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => "If it is the right server under another name, give the certificate's with --tls-name.",
+        )) => {
+            "If it is the right server under another name, give the certificate's with --tls-name."
+        }
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             "Give the certificate of the authority that signed the server's with --tls-ca."
         }
         Some(Error::InvalidMessage(_)) => "The server does not speak TLS there: try http://.",
-        _ => "Compare the server's certificate with --tls-ca and --tls-name, and see that a Keyferry server listens there.",
+        _ => {
+            "Compare the server's certificate with --tls-ca and --tls-name, and see that a Keyferry server listens there."
+        }
     };
     let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
     Failure::unreachable(format!("No TLS connection to {endpoint}: {cause}."), advice)

@@ -1,6 +1,8 @@
 //! `keyferry data-key …`: data keys are generated and exported by the server,
 //! and unwrapped here, on the recipient's side.
 
+#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -66,11 +68,11 @@ pub struct Export {
     /// The ciphertext blob, as raw bytes; - is standard input
     #[arg(long = "in", value_name = "FILE")]
     input: Input,
-    /// The recipient's public key (`SubjectPublicKeyInfo`), PEM or DER: RSA of
+    /// The recipient's public key (SubjectPublicKeyInfo), PEM or DER: RSA of
     /// 2048, 3072 or 4096 bits, or SM2. `keyferry recipient show` judges it
     #[arg(long, value_name = "FILE")]
     public_key: Input,
-    /// How to encrypt under it; by default `RSAES_OAEP_SHA_256` for RSA and
+    /// How to encrypt under it; by default RSAES_OAEP_SHA_256 for RSA and
     /// SM2PKE for SM2
     #[arg(long, value_name = "ALGORITHM", ignore_case = true)]
     algorithm: Option<AlgorithmName>,
@@ -99,7 +101,7 @@ pub struct Unwrap {
     /// standard input
     #[arg(long, value_name = "FILE")]
     private_key: Input,
-    /// How it was encrypted; by default `RSAES_OAEP_SHA_256` for RSA and SM2PKE
+    /// How it was encrypted; by default RSAES_OAEP_SHA_256 for RSA and SM2PKE
     /// for SM2, whose two layouts are told apart by their first byte
     #[arg(long, value_name = "ALGORITHM", ignore_case = true)]
     algorithm: Option<AlgorithmName>,
@@ -281,8 +283,7 @@ impl Export {
 impl Unwrap {
     fn run(&self) -> Result<(), Stop> {
         let care = if self.force { Care::SecretReplacing } else { Care::Secret };
-        let output =
-            spoken_beside(self.output.output(), self.output.json(), Some(&self.out))?;
+        let output = spoken_beside(self.output.output(), self.output.json(), Some(&self.out))?;
         self.out.check(care)?;
         refuse_two_stdins(&[&self.input, &self.private_key])?;
         let private_key = read_private_key(&self.private_key)?;
@@ -334,12 +335,16 @@ fn private_key_advice(unfit: UnfitPrivateKey, name: &Input) -> String {
 fn does_not_open(exported: &Input, private_key: &Input, spec: WrappingKeySpec) -> Failure {
     let algorithm = match spec {
         WrappingKeySpec::EcSm2 => "SM2PKE",
-        _ => "the --algorithm that it was exported with (RSAES_OAEP_SHA_256 is meant where none is given)",
+        _ => {
+            "the --algorithm that it was exported with (RSAES_OAEP_SHA_256 is meant where none is given)"
+        }
     };
     Failure::new(
         Exit::Refused,
         format!("{exported} does not open with {private_key}."),
-        format!("See that the file is whole, that it was exported to this key's public half, and with {algorithm}."),
+        format!(
+            "See that the file is whole, that it was exported to this key's public half, and with {algorithm}."
+        ),
     )
 }
 
@@ -359,11 +364,7 @@ fn fits(
 }
 
 /// Who speaks where: bytes on standard output leave no room for text there.
-fn spoken_beside(
-    output: Output,
-    json: bool,
-    out: Option<&Destination>,
-) -> Result<Output, Failure> {
+fn spoken_beside(output: Output, json: bool, out: Option<&Destination>) -> Result<Output, Failure> {
     let Some(out) = out else { return Ok(output) };
     if *out != Destination::Stdout {
         return Ok(output);

@@ -84,14 +84,17 @@ impl Failure {
                     .and_then(|bad| bad.field_violations.first())
                     .map_or("", |violation| violation.field.as_str());
                 let retry = details.retry_info().and_then(|retry| retry.retry_delay);
-                refused(status, Refusal {
-                    code: status.code(),
-                    reason: info.reason.clone(),
-                    request_id: details
-                        .request_info()
-                        .map(|info| info.request_id.clone())
-                        .unwrap_or_default(),
-                })
+                refused(
+                    status,
+                    Refusal {
+                        code: status.code(),
+                        reason: info.reason.clone(),
+                        request_id: details
+                            .request_info()
+                            .map(|info| info.request_id.clone())
+                            .unwrap_or_default(),
+                    },
+                )
                 .advising(advice::on_refusal(&info.reason, field, retry))
             }
             None => foreign(status, endpoint),
@@ -180,7 +183,7 @@ fn foreign(status: &Status, endpoint: &str) -> Failure {
 
 /// The connection failed under the call.
 fn lost(status: &Status, endpoint: &str) -> Failure {
-    if chain(status).any(|cause| cause.is::<tonic::TimeoutExpired>()) {
+    if chain(status).any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>) {
         return Failure::unreachable(
             format!("{endpoint} did not answer in time."),
             "Try again, or give it longer with --timeout SECONDS. A change may have happened all the same: look before repeating it.",
@@ -253,7 +256,8 @@ mod tests {
     #[test]
     fn every_rule_has_what_happened_and_what_to_do() {
         for rule in Rule::ALL {
-            let labels: Vec<_> = failure(rule).lines().into_iter().map(|(label, _)| label).collect();
+            let labels: Vec<_> =
+                failure(rule).lines().into_iter().map(|(label, _)| label).collect();
             assert_eq!(labels, ["error", "help", "note"], "{rule:?}");
         }
     }

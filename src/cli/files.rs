@@ -175,12 +175,12 @@ impl Destination {
                 refuse_terminal(&file, self)?;
                 file.write_all(bytes).map_err(|error| stop_writing(&error, &place))
             }
-            Self::File(path) => write_whole(path, bytes, care).map_err(|error| {
-                match (error.kind(), care) {
+            Self::File(path) => {
+                write_whole(path, bytes, care).map_err(|error| match (error.kind(), care) {
                     (io::ErrorKind::AlreadyExists, Care::Secret) => exists(path).into(),
                     _ => stop_writing(&error, &place),
-                }
-            }),
+                })
+            }
         }
     }
 }
@@ -228,8 +228,7 @@ fn write_whole(path: &Path, bytes: &[u8], care: Care) -> io::Result<()> {
     };
     let temporary = Temporary(dir.join(format!(".keyferry-{}", Uuid::new_v4())));
     let mode = if care == Care::Encrypted { 0o666 } else { 0o600 };
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary.0)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary.0)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     match care {

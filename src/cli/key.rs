@@ -1,5 +1,7 @@
 //! `keyferry key …`: the life of CMKs.
 
+#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
+
 use clap::{Args, Subcommand};
 
 use super::connection::{CallArgs, Session};
@@ -30,13 +32,13 @@ pub struct Create {
     /// What it is for, in your words; not secret
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
-    /// What kind of key: `Aliyun_AES_256`, also the default
+    /// What kind of key: Aliyun_AES_256, also the default
     #[arg(long, value_name = "SPEC", default_value = "")]
     key_spec: String,
     /// What it may be used for: ENCRYPT/DECRYPT, also the default
     #[arg(long, value_name = "USAGE", default_value = "")]
     key_usage: String,
-    /// Where its key material comes from: `Aliyun_KMS` (made by the server),
+    /// Where its key material comes from: Aliyun_KMS (made by the server),
     /// also the default
     #[arg(long, value_name = "ORIGIN", default_value = "")]
     origin: String,
@@ -105,10 +107,8 @@ async fn create(args: &Create, session: Session) -> Result<(), Stop> {
 }
 
 async fn describe(args: &OneKey, session: Session) -> Result<(), Stop> {
-    let request = session.request(v1::DescribeKeyRequest {
-        key_id: args.key.clone(),
-        dry_run: args.call.dry_run(),
-    });
+    let request = session
+        .request(v1::DescribeKeyRequest { key_id: args.key.clone(), dry_run: args.call.dry_run() });
     let answer = session.answer(session.key_management().describe_key(request).await)?;
     args.call.output().answer(&answer, || metadata(answer.key_metadata.as_ref()))
 }

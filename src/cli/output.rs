@@ -125,7 +125,8 @@ pub fn stop_writing(error: &io::Error, place: &str) -> Stop {
         return Stop::ReaderGone;
     }
     let happened = format!("{place} cannot be written: {error}.");
-    Failure::new(Exit::InUse, happened, "See that there is room and that you may write there.").into()
+    Failure::new(Exit::InUse, happened, "See that there is room and that you may write there.")
+        .into()
 }
 
 /// Ends a command: says why it stopped, if it did, and gives its exit code.
@@ -167,8 +168,7 @@ fn proto_json<A: Answer>(answer: &A) -> Result<Value, Failure> {
         let pool = DescriptorPool::decode(CONTRACT).ok()?;
         let mut message = DynamicMessage::new(pool.get_message_by_name(A::NAME)?);
         message.transcode_from(answer).ok()?;
-        let options =
-            SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
+        let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
         message.serialize_with_options(serde_json::value::Serializer, &options).ok()
     };
     encode().ok_or_else(|| {

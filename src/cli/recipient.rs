@@ -1,5 +1,7 @@
 //! `keyferry recipient …`: who a data key may be exported to. Works offline.
 
+#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
+
 use clap::{Args, Subcommand};
 use pkcs8::Document;
 use serde_json::json;
@@ -27,7 +29,7 @@ pub enum RecipientCommand {
 /// Shows a public key.
 #[derive(Args, Debug)]
 pub struct Show {
-    /// The public key (`SubjectPublicKeyInfo`), PEM or DER; - is standard
+    /// The public key (SubjectPublicKeyInfo), PEM or DER; - is standard
     /// input
     #[arg(value_name = "FILE")]
     file: Input,
@@ -64,7 +66,10 @@ impl RecipientCommand {
             ];
             fields.extend(methods.iter().map(|method| {
                 let longest = method.longest_data_key_bytes();
-                ("wrapping_algorithm", format!("{} (data keys up to {longest} bytes)", method.algorithm()))
+                (
+                    "wrapping_algorithm",
+                    format!("{} (data keys up to {longest} bytes)", method.algorithm()),
+                )
             }));
             Text::Fields(fields)
         })
@@ -94,10 +99,39 @@ pub fn default_algorithm(spec: WrappingKeySpec) -> WrappingAlgorithm {
 /// Reads a recipient's key, judged by the same rules as the server's.
 pub fn read(input: &Input) -> Result<WrappingKey, Failure> {
     let file = input.read("public key", MAX_FILE_BYTES)?;
-    WrappingKey::parse(likely_spec(&file), &file).map_err(|unfit| {
-        let happened = format!("{input} is not a fit public key: {}.", unfit.found());
-        Failure::input(happened, advice(unfit.found(), input))
-    })
+    let unfit = |found: &dyn std::fmt::Display, advice: String| {
+        Failure::input(format!("{input} is not a fit public key: {found}."), advice)
+    };
+    if let Some(label) = other_pem(&file) {
+        return Err(unfit(&format!("it is PEM of {label}"), pem_advice(label, input)));
+    }
+    WrappingKey::parse(likely_spec(&file), &file)
+        .map_err(|refused| unfit(refused.found(), advice(refused.found(), input)))
+}
+
+/// The label of PEM that holds something else than a public key: such files are
+/// often too long for the judge to look into.
+fn other_pem(file: &[u8]) -> Option<&str> {
+    let text = file.strip_prefix(b"-----BEGIN ")?;
+    let end = text.windows(5).position(|window| window == b"-----")?;
+    let label = std::str::from_utf8(text.get(..end)?).ok()?;
+    (label != "PUBLIC KEY").then_some(label)
+}
+
+/// The command that takes the public key out of such a file.
+fn pem_advice(label: &str, name: &Input) -> String {
+    match label {
+        "CERTIFICATE" => format!(
+            "Take the public key out of it: openssl x509 -noout -pubkey -in {name} > public.pem"
+        ),
+        "RSA PUBLIC KEY" => {
+            format!("Convert it: openssl rsa -RSAPublicKey_in -pubout -in {name} -out public.pem")
+        }
+        label if label.ends_with("PRIVATE KEY") => format!(
+            "Keep it where it is, and give its public half: openssl pkey -pubout -in {name} -out public.pem"
+        ),
+        _ => "Give a SubjectPublicKeyInfo: -----BEGIN PUBLIC KEY-----".to_owned(),
+    }
 }
 
 /// The spec that a key most likely has, so that the judge's refusal speaks of
@@ -114,7 +148,7 @@ fn likely_spec(file: &[u8]) -> WrappingKeySpec {
     if spki.algorithm.oid == elliptic_curve::ALGORITHM_OID {
         return WrappingKeySpec::EcSm2;
     }
-    let modulus_bytes = rsa::pkcs1::RsaPublicKey::from_der(spki.subject_public_key.raw_bytes())
+    let modulus_bytes = rsa::pkcs1::RsaPublicKeyRef::from_der(spki.subject_public_key.raw_bytes())
         .map_or(0, |key| key.modulus.as_bytes().len());
     match modulus_bytes {
         0..=320 => WrappingKeySpec::Rsa2048,
@@ -126,25 +160,15 @@ fn likely_spec(file: &[u8]) -> WrappingKeySpec {
 /// What would do, with the command that makes it where there is one.
 fn advice(found: &Found, name: &Input) -> String {
     match found {
-        Found::OtherPem(CERTIFICATE) => {
-            format!("Take the public key out of it: openssl x509 -noout -pubkey -in {name}")
-        }
-        Found::OtherPem(PKCS1) => {
-            format!("Convert it: openssl rsa -RSAPublicKey_in -pubout -in {name} -out public.pem")
-        }
         Found::CompressedPoint => format!(
             "Write the point out: openssl ec -pubin -conv_form uncompressed -in {name} -out public.pem"
         ),
-        Found::OtherPem(_) | Found::OtherDer(_) | Found::BrokenPem(_) | Found::BrokenDer(_) => {
+        Found::OtherDer(_) | Found::BrokenPem(_) | Found::BrokenDer(_) => {
             "Give a SubjectPublicKeyInfo, PEM or DER: openssl pkey -in PRIVATE.pem -pubout -out public.pem".to_owned()
         }
         _ => "An RSA key of 2048, 3072 or 4096 bits with exponent 65537, or an SM2 key with an uncompressed point, would do.".to_owned(),
     }
 }
-
-/// As the judge calls them.
-const CERTIFICATE: &str = "a certificate";
-const PKCS1: &str = "a PKCS#1 RSAPublicKey";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
