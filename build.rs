@@ -17,6 +17,7 @@ const CONTRACT: [&str; 3] =
 
 const RECORDS: [&str; 1] = ["keyferry/storage/v1/records.proto"];
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write so")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let contract = protox::compile(CONTRACT, ["proto"])?;

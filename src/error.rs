@@ -110,6 +110,7 @@ impl Rule {
     ];
 
     /// The table.
+    #[expect(clippy::too_many_lines, reason = "one table, a row for each rule")]
     const fn row(self) -> Row {
         use Code::{
             AlreadyExists, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
@@ -262,7 +263,7 @@ pub struct Error {
 }
 
 /// What services answer.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Rule> for Error {
     fn from(rule: Rule) -> Self {

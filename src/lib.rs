@@ -2,7 +2,13 @@
 //! across trust boundaries.
 
 pub mod cli;
+pub mod access;
+pub mod config;
 pub mod crypto;
 pub mod error;
 pub mod ids;
+pub mod keys;
 pub mod proto;
+pub mod server;
+pub mod service;
+pub mod storage;

@@ -1,0 +1,97 @@
+//! The decision table: every decision that each RPC needs, all of which must
+//! allow it.
+
+use std::fmt;
+
+/// What a principal does to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are those of the operations")]
+pub enum Action {
+    GenerateDataKeyWithoutPlaintext,
+    GenerateDataKey,
+    ExportDataKey,
+    Encrypt,
+    Decrypt,
+    ReEncryptFrom,
+    ReEncryptTo,
+    CreateKey,
+    DescribeKey,
+    ListKeys,
+    EnableKey,
+    DisableKey,
+    CreateAlias,
+    UpdateAlias,
+    DeleteAlias,
+    ListAliases,
+    ListAliasesByKeyId,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Which resource of a request a decision is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// No key: the whole instance.
+    Instance,
+    /// The one key of the request, or the key that an alias names now.
+    Key,
+    /// The key that an alias shall name, or that a blob shall be sealed under.
+    Destination,
+}
+
+/// One decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// What is done.
+    pub action: Action,
+    /// To which resource.
+    pub on: On,
+}
+
+/// The decisions of one RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decisions {
+    /// `Service/Method`.
+    pub rpc: &'static str,
+    /// All of them must allow.
+    pub needs: &'static [Need],
+}
+
+macro_rules! decisions {
+    ($($name:ident = $rpc:literal : $($action:ident on $on:ident)&+;)+) => {
+        $(
+            #[doc = concat!("What ", $rpc, " needs.")]
+            pub const $name: Decisions = Decisions {
+                rpc: $rpc,
+                needs: &[$(Need { action: Action::$action, on: On::$on }),+],
+            };
+        )+
+
+        /// The whole table.
+        pub const TABLE: &[Decisions] = &[$($name),+];
+    };
+}
+
+decisions! {
+    GENERATE_DATA_KEY_WITHOUT_PLAINTEXT = "Kms/GenerateDataKeyWithoutPlaintext": GenerateDataKeyWithoutPlaintext on Key;
+    EXPORT_DATA_KEY = "Kms/ExportDataKey": ExportDataKey on Key;
+    GENERATE_DATA_KEY = "Kms/GenerateDataKey": GenerateDataKey on Key;
+    GENERATE_AND_EXPORT_DATA_KEY = "Kms/GenerateAndExportDataKey": GenerateDataKeyWithoutPlaintext on Key & ExportDataKey on Key;
+    ENCRYPT = "Kms/Encrypt": Encrypt on Key;
+    DECRYPT = "Kms/Decrypt": Decrypt on Key;
+    RE_ENCRYPT = "Kms/ReEncrypt": ReEncryptFrom on Key & ReEncryptTo on Destination;
+    CREATE_KEY = "KeyManagement/CreateKey": CreateKey on Instance;
+    DESCRIBE_KEY = "KeyManagement/DescribeKey": DescribeKey on Key;
+    LIST_KEYS = "KeyManagement/ListKeys": ListKeys on Instance;
+    ENABLE_KEY = "KeyManagement/EnableKey": EnableKey on Key;
+    DISABLE_KEY = "KeyManagement/DisableKey": DisableKey on Key;
+    CREATE_ALIAS = "KeyManagement/CreateAlias": CreateAlias on Key;
+    UPDATE_ALIAS = "KeyManagement/UpdateAlias": UpdateAlias on Key & UpdateAlias on Destination;
+    DELETE_ALIAS = "KeyManagement/DeleteAlias": DeleteAlias on Key;
+    LIST_ALIASES = "KeyManagement/ListAliases": ListAliases on Instance;
+    LIST_ALIASES_BY_KEY_ID = "KeyManagement/ListAliasesByKeyId": ListAliasesByKeyId on Key;
+}

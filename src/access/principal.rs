@@ -1,0 +1,323 @@
+//! Principals: who a caller is, typed by how we know it.
+//!
+//! Kinds never match each other: a certificate that says `dns:billing` is not
+//! the workload `spiffe://billing`. A principal is made only from what the
+//! connection proved; nothing that a request carries has a say.
+
+use std::fmt;
+use std::sync::Arc;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+/// How a principal is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PrincipalKind {
+    /// A SPIFFE ID: the one URI name of a verified client certificate. The
+    /// authority is the trust domain, the name is the path.
+    Spiffe,
+    /// The one DNS name of a verified client certificate.
+    Dns,
+    /// The common name of a verified client certificate that has no other.
+    Cn,
+    /// The user id of the peer of a Unix socket, as the kernel says.
+    Unix,
+    /// Everyone who reaches a server started with `--dev`.
+    Dev,
+    /// An access key's service account.
+    AccessKey,
+}
+
+/// Who asks. Cheap to clone: it goes with every request.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Principal {
+    kind: PrincipalKind,
+    authority: Arc<str>,
+    name: Arc<str>,
+}
+
+impl Principal {
+    fn new(kind: PrincipalKind, authority: &str, name: &str) -> Self {
+        Self { kind, authority: authority.into(), name: name.into() }
+    }
+
+    /// The peer of a Unix socket.
+    #[must_use]
+    pub fn unix(uid: u32) -> Self {
+        Self::new(PrincipalKind::Unix, "", &uid.to_string())
+    }
+
+    /// Whoever reaches a server started with `--dev`.
+    #[must_use]
+    pub fn dev() -> Self {
+        Self::new(PrincipalKind::Dev, "", "")
+    }
+
+    /// The service account of an access key whose signature was verified.
+    #[must_use]
+    pub fn access_key(account: &str) -> Self {
+        Self::new(PrincipalKind::AccessKey, "", account)
+    }
+
+    /// The name in a client certificate, DER, that the TLS handshake verified.
+    /// Exactly one name counts: the SPIFFE ID, else the DNS name, else the
+    /// common name. Where several would do, none is taken: which of two names
+    /// acts must not depend on their order.
+    pub fn from_certificate(der: &[u8]) -> Result<Self, NoPrincipal> {
+        let (_, certificate) =
+            X509Certificate::from_der(der).map_err(|_| NoPrincipal::Malformed)?;
+        let names = Names::of(&certificate)?;
+        if names.uris.iter().any(|uri| is_spiffe(uri)) {
+            return names.spiffe();
+        }
+        match names.dns.as_slice() {
+            [] => common_name(&certificate),
+            [one] => dns(one),
+            _ => Err(NoPrincipal::Several("DNS names")),
+        }
+    }
+
+    /// How this principal is known.
+    #[must_use]
+    pub const fn kind(&self) -> PrincipalKind {
+        self.kind
+    }
+
+    /// Who vouches for the name, where that is part of it: the SPIFFE trust
+    /// domain; empty for the other kinds.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The name: SPIFFE path without its first slash, DNS name, common name,
+    /// user id, account.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { authority, name, .. } = self;
+        match self.kind {
+            PrincipalKind::Spiffe => write!(f, "spiffe://{authority}/{name}"),
+            PrincipalKind::Dns => write!(f, "dns:{name}"),
+            PrincipalKind::Cn => write!(f, "cn:{name}"),
+            PrincipalKind::Unix => write!(f, "unix:{name}"),
+            PrincipalKind::Dev => f.write_str("dev"),
+            PrincipalKind::AccessKey => write!(f, "access-key:{name}"),
+        }
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Principal({self})")
+    }
+}
+
+/// Why a verified certificate names nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPrincipal {
+    /// It verified, but does not parse for us.
+    #[error("the client certificate does not parse")]
+    Malformed,
+    /// It has more than one name of the kind that would count.
+    #[error("the client certificate has several {0}: issue one with exactly one")]
+    Several(&'static str),
+    /// The name that would count is not of the permitted form.
+    #[error("the {0} in the client certificate is not of the permitted form")]
+    Form(&'static str),
+    /// It has no name at all.
+    #[error(
+        "the client certificate names nobody: issue one with a SPIFFE ID, a DNS name or a common name"
+    )]
+    Absent,
+}
+
+/// The names of the subjectAltName extension that could count.
+struct Names<'a> {
+    uris: Vec<&'a str>,
+    dns: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn of(certificate: &'a X509Certificate<'_>) -> Result<Self, NoPrincipal> {
+        let mut names = Self { uris: Vec::new(), dns: Vec::new() };
+        // An error here is a second subjectAltName: RFC 5280, 4.2, permits one.
+        let extension =
+            certificate.subject_alternative_name().map_err(|_| NoPrincipal::Malformed)?;
+        for name in extension.iter().flat_map(|e| &e.value.general_names) {
+            match name {
+                GeneralName::URI(uri) => names.uris.push(uri),
+                GeneralName::DNSName(dns) => names.dns.push(dns),
+                // A name that the parser could not read may be the one that
+                // the issuer meant.
+                GeneralName::Invalid(..) => return Err(NoPrincipal::Malformed),
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+
+    /// X509-SVID, 2 and 5.2: exactly one URI name, other kinds beside it are
+    /// of no account; a leaf's SPIFFE ID has a path.
+    fn spiffe(&self) -> Result<Principal, NoPrincipal> {
+        let [uri] = self.uris.as_slice() else {
+            return Err(NoPrincipal::Several("URI names"));
+        };
+        let refused = NoPrincipal::Form("SPIFFE ID");
+        let id = uri.strip_prefix(SPIFFE).ok_or(refused)?;
+        let (domain, path) = id.split_once('/').ok_or(refused)?;
+        if uri.len() > 2048 || !is_trust_domain(domain) || !path.split('/').all(is_segment) {
+            return Err(refused);
+        }
+        Ok(Principal::new(PrincipalKind::Spiffe, domain, path))
+    }
+}
+
+const SPIFFE: &str = "spiffe://";
+
+/// Whether it claims to be a SPIFFE ID, in any case: `SPIFFE://…` must not
+/// slip through to another kind.
+fn is_spiffe(uri: &str) -> bool {
+    uri.get(..SPIFFE.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SPIFFE))
+}
+
+/// SPIFFE-ID, 2.1: lower-case letters, digits, dot, hyphen, underscore.
+fn is_trust_domain(domain: &str) -> bool {
+    (1..=255).contains(&domain.len())
+        && domain.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
+}
+
+/// SPIFFE-ID, 2.2: no empty and no dot segments, no percent-encoding.
+fn is_segment(segment: &str) -> bool {
+    !matches!(segment, "" | "." | "..")
+        && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+/// RFC 9525, 6.3 and RFC 5280, 7.2: labels of letters, digits and hyphens,
+/// compared without case. A wildcard covers hosts; it names no caller.
+fn dns(name: &str) -> Result<Principal, NoPrincipal> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    if name.len() > 253 || !name.split('.').all(is_label) {
+        return Err(NoPrincipal::Form("DNS name"));
+    }
+    Ok(Principal::new(PrincipalKind::Dns, "", &name.to_ascii_lowercase()))
+}
+
+fn common_name(certificate: &X509Certificate<'_>) -> Result<Principal, NoPrincipal> {
+    let mut names = certificate.subject().iter_common_name();
+    let name = names.next().ok_or(NoPrincipal::Absent)?;
+    if names.next().is_some() {
+        return Err(NoPrincipal::Several("common names"));
+    }
+    let name = name.as_str().map_err(|_| NoPrincipal::Form("common name"))?;
+    // Control characters could forge lines of a log or of an audit record.
+    let fits = (1..=255).contains(&name.len())
+        && name.trim() == name
+        && !name.chars().any(char::is_control);
+    if !fits {
+        return Err(NoPrincipal::Form("common name"));
+    }
+    Ok(Principal::new(PrincipalKind::Cn, "", name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::string::Ia5String;
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    fn uri(text: &str) -> SanType {
+        SanType::URI(Ia5String::try_from(text).expect("IA5"))
+    }
+
+    fn dns_name(text: &str) -> SanType {
+        SanType::DnsName(Ia5String::try_from(text).expect("IA5"))
+    }
+
+    fn named(common_names: &[&str], sans: Vec<SanType>) -> Result<String, NoPrincipal> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for name in common_names {
+            params.distinguished_name.push(DnType::CommonName, *name);
+        }
+        params.subject_alt_names = sans;
+        let key = KeyPair::generate().expect("key");
+        let certificate = params.self_signed(&key).expect("certificate");
+        Principal::from_certificate(certificate.der()).map(|p| p.to_string())
+    }
+
+    fn ok(text: &str) -> Result<String, NoPrincipal> {
+        Ok(text.to_owned())
+    }
+
+    #[test]
+    fn the_most_exact_name_counts() {
+        let both = vec![dns_name("a.example"), uri("spiffe://td.example/ns/pay/sa/api")];
+        assert_eq!(named(&["x"], both), ok("spiffe://td.example/ns/pay/sa/api"));
+        assert_eq!(named(&["x"], vec![dns_name("Api.Example")]), ok("dns:api.example"));
+        assert_eq!(named(&["Ann Example"], vec![]), ok("cn:Ann Example"));
+        let other_uri = vec![uri("https://example.com/a"), dns_name("a.example")];
+        assert_eq!(named(&[], other_uri), ok("dns:a.example"));
+    }
+
+    #[test]
+    fn two_names_are_none() {
+        let uris = NoPrincipal::Several("URI names");
+        let pair = |a, b| vec![uri(a), uri(b)];
+        assert_eq!(named(&["x"], pair("spiffe://a/b", "spiffe://a/c")), Err(uris));
+        assert_eq!(named(&["x"], pair("spiffe://a/b", "https://example.com")), Err(uris));
+        let two = vec![dns_name("a.example"), dns_name("b.example")];
+        assert_eq!(named(&["x"], two), Err(NoPrincipal::Several("DNS names")));
+        assert_eq!(named(&[], vec![]), Err(NoPrincipal::Absent));
+    }
+
+    #[test]
+    fn what_only_looks_like_a_spiffe_id_is_refused() {
+        for text in [
+            "spiffe://td",
+            "spiffe://td/",
+            "spiffe:///path",
+            "spiffe://TD/a",
+            "SPIFFE://td/a",
+            "spiffe://td/a//b",
+            "spiffe://td/a/../b",
+            "spiffe://td/a%2fb",
+            "spiffe://td:8443/a",
+            "spiffe://user@td/a",
+            "spiffe://td/a?b",
+        ] {
+            let found = named(&["x"], vec![uri(text)]);
+            assert_eq!(found, Err(NoPrincipal::Form("SPIFFE ID")), "{text}");
+        }
+    }
+
+    #[test]
+    fn odd_names_are_refused() {
+        for text in ["*.example", "a..example", "a b", &"a".repeat(64)] {
+            let found = named(&["x"], vec![dns_name(text)]);
+            assert_eq!(found, Err(NoPrincipal::Form("DNS name")), "{text}");
+        }
+        for text in ["a\nb", " a", "\u{7f}"] {
+            assert_eq!(named(&[text], vec![]), Err(NoPrincipal::Form("common name")), "{text:?}");
+        }
+        assert_eq!(Principal::from_certificate(b"\x30\x03abc"), Err(NoPrincipal::Malformed));
+    }
+
+    #[test]
+    fn kinds_never_match_each_other() {
+        let unix = Principal::unix(0);
+        assert_eq!(unix.to_string(), "unix:0");
+        assert_ne!(unix, Principal::access_key("0"));
+        assert_ne!(Principal::dev(), Principal::access_key(""));
+        assert_eq!(Principal::dev().to_string(), "dev");
+    }
+}

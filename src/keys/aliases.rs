@@ -1,0 +1,359 @@
+//! Aliases: names that mean a CMK.
+//!
+//! Three records stand for one alias, written in one commit: what the name
+//! means, its place in the order of creation, and the list of its CMK's names.
+
+use std::fmt;
+
+use super::cmk::MAX_ALIASES;
+use super::keyring::{Keyring, Refusal, cmk_path, granted_key};
+use super::pages::{Page, PageRequest, PageStart};
+use super::records::{RecordKind, v1};
+use crate::access::policy::Grant;
+use crate::error::{Error, Result, Rule};
+use crate::ids::{AliasId, KeyId};
+use crate::storage::{Precondition, Revision, Versioned, Write};
+
+const ORDER_PREFIX: &str = "alias-order/";
+
+/// An alias's name, `alias/` included.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AliasName(String);
+
+/// Longest name, `alias/` included.
+const MAX_NAME_CHARS: usize = 255;
+
+impl AliasName {
+    /// How every name begins.
+    pub const PREFIX: &'static str = "alias/";
+
+    /// Reads a name that shall be given to a key.
+    pub fn parse_new(text: &str) -> Result<Self> {
+        if text.starts_with("alias/acs") {
+            return Err(Error::from(Rule::AliasSupported).blaming("alias_name"));
+        }
+        Self::parse(text).ok_or_else(|| {
+            let wanted = "a name is alias/ and then letters, digits, \"/\", \"_\" or \"-\", at most 255 characters in all";
+            Error::invalid("alias_name", wanted)
+        })
+    }
+
+    /// Reads a name; `None` for what no alias can be called.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.strip_prefix(Self::PREFIX)?;
+        let permitted =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
+        let fits = !name.is_empty() && text.len() <= MAX_NAME_CHARS && name.bytes().all(permitted);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The name, `alias/` included; also its path in the store.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AliasName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliasEntry {
+    /// The name.
+    pub name: String,
+    /// The CMK that it means.
+    pub key_id: KeyId,
+}
+
+/// What a name means, as the store has it.
+struct StoredAlias {
+    key_id: KeyId,
+    alias_id: AliasId,
+    revision: Revision,
+}
+
+/// The names of one CMK, as the store has them.
+struct StoredNames {
+    names: v1::KeyAliases,
+    revision: Option<Revision>,
+}
+
+impl Keyring {
+    /// The CMK that a name means, if it means one.
+    pub async fn find_alias(&self, name: &AliasName) -> Result<Option<KeyId>> {
+        if let Some(found) = self.aliases.get(name) {
+            return Ok(Some(found));
+        }
+        let reading = self.aliases.begin_reading();
+        let Some(stored) = self.read_alias(name).await? else { return Ok(None) };
+        self.aliases.keep(reading, name.clone(), stored.key_id);
+        Ok(Some(stored.key_id))
+    }
+
+    /// Refuses a name that is taken.
+    pub async fn check_alias_free(&self, name: &AliasName) -> Result<()> {
+        match self.read_alias(name).await? {
+            Some(_) => Err(Error::from(Rule::AliasFree).blaming("alias_name")),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a CMK a name that is free.
+    pub async fn create_alias(&self, grant: Grant, name: &AliasName) -> Result<(), Refusal> {
+        let granted = granted_key(&grant)?;
+        let mut names = self.read_names(granted.id).await?;
+        let alias =
+            v1::Alias { key_id: granted.id.to_string(), alias_id: AliasId::new().to_string() };
+        names.add(&alias.alias_id, name)?;
+        let order_path = order_path(&alias.alias_id);
+        let preconditions = [
+            Precondition::At(cmk_path(granted.id), Revision(granted.revision)),
+            Precondition::Absent(name.as_str().to_owned()),
+            Precondition::Absent(order_path),
+            names.unchanged(granted.id),
+        ];
+        let mut writes = self.alias_writes(name, &alias)?;
+        writes.push(self.names_write(granted.id, &names)?);
+        self.commit_alias(name, granted.id, &preconditions, &writes).await
+    }
+
+    /// Makes a name mean another CMK. The grants are for the CMK that it means
+    /// and for the one that it shall mean.
+    pub async fn update_alias(
+        &self,
+        from: Grant,
+        to: Grant,
+        name: &AliasName,
+    ) -> Result<(), Refusal> {
+        let (old, new) = (granted_key(&from)?, granted_key(&to)?);
+        let stored = self.read_alias(name).await?.ok_or_else(alias_not_found)?;
+        if stored.key_id != old.id {
+            self.aliases.forget(name);
+            return Err(Refusal::Stale);
+        }
+        if old.id == new.id {
+            return Ok(());
+        }
+        let (mut old_names, mut new_names) =
+            (self.read_names(old.id).await?, self.read_names(new.id).await?);
+        let alias = v1::Alias { key_id: new.id.to_string(), alias_id: stored.alias_id.to_string() };
+        old_names.remove(name);
+        new_names.add(&alias.alias_id, name)?;
+        let preconditions = [
+            Precondition::At(name.as_str().to_owned(), stored.revision),
+            Precondition::At(cmk_path(new.id), Revision(new.revision)),
+            old_names.unchanged(old.id),
+            new_names.unchanged(new.id),
+        ];
+        let mut writes = self.alias_writes(name, &alias)?;
+        writes.push(self.names_write(old.id, &old_names)?);
+        writes.push(self.names_write(new.id, &new_names)?);
+        self.commit_alias(name, new.id, &preconditions, &writes).await
+    }
+
+    /// Takes a name away.
+    pub async fn delete_alias(&self, grant: Grant, name: &AliasName) -> Result<(), Refusal> {
+        let granted = granted_key(&grant)?;
+        let stored = self.read_alias(name).await?.ok_or_else(alias_not_found)?;
+        if stored.key_id != granted.id {
+            self.aliases.forget(name);
+            return Err(Refusal::Stale);
+        }
+        let mut names = self.read_names(granted.id).await?;
+        names.remove(name);
+        let preconditions = [
+            Precondition::At(name.as_str().to_owned(), stored.revision),
+            names.unchanged(granted.id),
+        ];
+        let writes = [
+            Write::Delete(name.as_str().to_owned()),
+            Write::Delete(order_path(&stored.alias_id.to_string())),
+            self.names_write(granted.id, &names)?,
+        ];
+        self.commit_alias(name, granted.id, &preconditions, &writes).await
+    }
+
+    /// A page of all names, oldest first.
+    pub async fn list_aliases(
+        &self,
+        _grant: Grant,
+        page: &PageRequest,
+    ) -> Result<Page<AliasEntry>> {
+        let paths = self.list_paths(ORDER_PREFIX, page).await?;
+        let entries = paths
+            .entries
+            .iter()
+            .map(|(path, stored)| self.open_order(path, stored))
+            .collect::<Result<_>>()?;
+        Ok(Page { entries, total_count: paths.total_count, next_page_token: paths.next_page_token })
+    }
+
+    /// A page of the names of one CMK, oldest first.
+    pub async fn list_aliases_of(
+        &self,
+        grant: Grant,
+        page: &PageRequest,
+    ) -> Result<Page<AliasEntry>> {
+        let key_id = granted_key(&grant)?.id;
+        let path = names_path(key_id);
+        let names = self.read_names(key_id).await?.names.aliases;
+        let size = page.size as usize;
+        let first = match &page.start {
+            PageStart::Number(number) => (number.saturating_sub(1) as usize).saturating_mul(size),
+            PageStart::Token(token) => {
+                let last = self.seals.page_cursor(&path, token)?;
+                names.partition_point(|alias| alias.alias_id <= last)
+            }
+        };
+        let shown: Vec<_> = names.iter().skip(first).take(size).collect();
+        let more = first.saturating_add(size) < names.len();
+        let next_page_token = match shown.last() {
+            Some(last) if more => self.seals.page_token(&path, &last.alias_id)?,
+            _ => String::new(),
+        };
+        let entries = shown
+            .into_iter()
+            .map(|alias| AliasEntry { name: alias.alias_name.clone(), key_id })
+            .collect();
+        Ok(Page { entries, total_count: names.len() as u64, next_page_token })
+    }
+
+    async fn commit_alias(
+        &self,
+        name: &AliasName,
+        key_id: KeyId,
+        preconditions: &[Precondition],
+        writes: &[Write],
+    ) -> Result<(), Refusal> {
+        let outcome = self.commit(preconditions, writes).await;
+        // Forgotten whatever the outcome: an unsettled commit may have happened,
+        // and a conflict means that what was judged is stale.
+        self.aliases.forget(name);
+        self.forget(key_id);
+        outcome.map(|_| ())
+    }
+
+    async fn read_alias(&self, name: &AliasName) -> Result<Option<StoredAlias>> {
+        let path = name.as_str();
+        let Some(stored) = self.read_one(path).await? else { return Ok(None) };
+        let (alias, _): (v1::Alias, _) =
+            self.intact(self.seals.open(RecordKind::Alias, path, &stored.value))?;
+        let key_id = KeyId::parse(&alias.key_id).map_err(|_| malformed())?;
+        let alias_id = AliasId::parse(&alias.alias_id).map_err(|_| malformed())?;
+        Ok(Some(StoredAlias { key_id, alias_id, revision: stored.revision }))
+    }
+
+    async fn read_names(&self, key_id: KeyId) -> Result<StoredNames> {
+        let path = names_path(key_id);
+        let Some(stored) = self.read_one(&path).await? else {
+            return Ok(StoredNames { names: v1::KeyAliases::default(), revision: None });
+        };
+        let (names, _): (v1::KeyAliases, _) =
+            self.intact(self.seals.open(RecordKind::KeyAliases, &path, &stored.value))?;
+        Ok(StoredNames { names, revision: Some(stored.revision) })
+    }
+
+    fn open_order(&self, path: &str, stored: &Versioned) -> Result<AliasEntry> {
+        let (order, _): (v1::AliasOrder, _) =
+            self.intact(self.seals.open(RecordKind::AliasOrder, path, &stored.value))?;
+        let key_id = KeyId::parse(&order.key_id).map_err(|_| malformed())?;
+        Ok(AliasEntry { name: order.alias_name, key_id })
+    }
+
+    /// The two records that say what a name means.
+    fn alias_writes(&self, name: &AliasName, alias: &v1::Alias) -> Result<Vec<Write>> {
+        let order_path = order_path(&alias.alias_id);
+        let order =
+            v1::AliasOrder { alias_name: name.as_str().to_owned(), key_id: alias.key_id.clone() };
+        let sealed_alias = self.seals.seal(RecordKind::Alias, name.as_str(), alias, &[])?;
+        let sealed_order = self.seals.seal(RecordKind::AliasOrder, &order_path, &order, &[])?;
+        Ok(vec![
+            Write::Put(name.as_str().to_owned(), sealed_alias),
+            Write::Put(order_path, sealed_order),
+        ])
+    }
+
+    fn names_write(&self, key_id: KeyId, names: &StoredNames) -> Result<Write> {
+        let path = names_path(key_id);
+        let sealed = self.seals.seal(RecordKind::KeyAliases, &path, &names.names, &[])?;
+        Ok(Write::Put(path, sealed))
+    }
+}
+
+impl StoredNames {
+    fn add(&mut self, alias_id: &str, name: &AliasName) -> Result<()> {
+        if self.names.aliases.len() >= MAX_ALIASES {
+            let text =
+                format!("The key has {MAX_ALIASES} aliases, which is the most that one can have.");
+            return Err(Error::from(Rule::StoredLimit).saying(text));
+        }
+        let alias =
+            v1::KeyAlias { alias_id: alias_id.to_owned(), alias_name: name.as_str().to_owned() };
+        let at = self.names.aliases.partition_point(|other| other.alias_id < alias.alias_id);
+        self.names.aliases.insert(at, alias);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &AliasName) {
+        self.names.aliases.retain(|alias| alias.alias_name != name.as_str());
+    }
+
+    fn unchanged(&self, key_id: KeyId) -> Precondition {
+        match self.revision {
+            Some(revision) => Precondition::At(names_path(key_id), revision),
+            None => Precondition::Absent(names_path(key_id)),
+        }
+    }
+}
+
+fn alias_not_found() -> Error {
+    Error::from(Rule::AliasExists).blaming("alias_name")
+}
+
+fn malformed() -> Error {
+    Error::internal("an alias record is malformed")
+}
+
+fn order_path(alias_id: &str) -> String {
+    format!("{ORDER_PREFIX}{alias_id}")
+}
+
+fn names_path(key_id: KeyId) -> String {
+    format!("key-aliases/{key_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_of_one_form() {
+        for good in ["alias/a", "alias/payments/eu-1_x", "alias/A9"] {
+            assert!(AliasName::parse_new(good).is_ok(), "{good}");
+        }
+        let longest = format!("alias/{}", "x".repeat(249));
+        assert!(AliasName::parse_new(&longest).is_ok());
+        for bad in [
+            "",
+            "alias/",
+            "payments",
+            "Alias/a",
+            "alias/a b",
+            "alias/ä",
+            "alias/a\0",
+            &format!("{longest}x"),
+        ] {
+            assert_eq!(
+                AliasName::parse_new(bad).unwrap_err().rule(),
+                Rule::InvalidParameter,
+                "{bad}"
+            );
+        }
+        assert_eq!(AliasName::parse_new("alias/acs/kms").unwrap_err().rule(), Rule::AliasSupported);
+    }
+}

@@ -1,0 +1,224 @@
+//! Stored records: encoding, sealing and opening.
+//!
+//! A record's plain fields, its path and the store's id are authenticated, so
+//! that whoever can write the database but has no root key can neither change a
+//! state, an alias or an owner, nor move a record to another path or store.
+//! What such a person still can do is put an older record back at its own path.
+
+use prost::Message;
+use zeroize::Zeroizing;
+
+use crate::crypto::sealing::SealingKey;
+use crate::crypto::secret::{Reveal, StoreKey};
+use crate::error::Error;
+use crate::ids::{StoreId, StoreKeyId};
+
+/// `keyferry.storage.v1`.
+pub(crate) mod v1 {
+    #![allow(
+        clippy::all,
+        clippy::pedantic,
+        missing_docs,
+        reason = "generated code; the proto file is its manual"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/keyferry.storage.v1.rs"));
+
+    // SECRET: printed by name only.
+    impl std::fmt::Debug for StoreKey {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("StoreKey")
+        }
+    }
+    impl std::fmt::Debug for StoreKeys {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("StoreKeys")
+        }
+    }
+}
+
+/// The format version of what we write.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// The kinds of record, each sealed under a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// What store this is.
+    Identity,
+    /// A CMK.
+    Cmk,
+    /// A key version with its key material.
+    KeyVersion,
+    /// A name.
+    Alias,
+    /// A name's place in the order of creation.
+    AliasOrder,
+    /// The names of one CMK.
+    KeyAliases,
+    /// Where a page of a list ended; handed to callers, not stored.
+    PageCursor,
+}
+
+impl RecordKind {
+    /// Every kind, in the order of their sealing keys.
+    pub const ALL: [Self; 7] = [
+        Self::Identity,
+        Self::Cmk,
+        Self::KeyVersion,
+        Self::Alias,
+        Self::AliasOrder,
+        Self::KeyAliases,
+        Self::PageCursor,
+    ];
+
+    /// The HKDF label of the kind's sealing key.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Identity => "keyferry/record/identity",
+            Self::Cmk => "keyferry/record/cmk",
+            Self::KeyVersion => "keyferry/record/version",
+            Self::Alias => "keyferry/record/alias",
+            Self::AliasOrder => "keyferry/record/alias-order",
+            Self::KeyAliases => "keyferry/record/key-aliases",
+            Self::PageCursor => "keyferry/record/page-cursor",
+        }
+    }
+}
+
+/// A stored record that is not what this store wrote at that path: tampered
+/// with, damaged, moved, or of a format that this version does not know.
+#[derive(Debug)]
+pub struct RecordNotIntact {
+    path: String,
+}
+
+impl RecordNotIntact {
+    fn at(path: &str) -> Self {
+        Self { path: path.to_owned() }
+    }
+}
+
+impl From<RecordNotIntact> for Error {
+    fn from(record: RecordNotIntact) -> Self {
+        Self::internal(format!("the stored record at {} is not intact", record.path))
+    }
+}
+
+/// The sealing keys of one store key, one for each kind of record.
+struct StoreKeySeals {
+    id: StoreKeyId,
+    by_kind: [SealingKey; RecordKind::ALL.len()],
+}
+
+/// Seals and opens the records of one store.
+pub struct RecordSeals {
+    store_id: StoreId,
+    /// All store keys, newest last: the newest seals. There are one or two.
+    store_keys: Vec<StoreKeySeals>,
+}
+
+impl RecordSeals {
+    /// The seals under these store keys, newest last.
+    #[must_use]
+    pub fn new(store_id: StoreId, store_keys: &[(StoreKeyId, StoreKey)]) -> Self {
+        let store_keys =
+            store_keys.iter().map(|(id, key)| StoreKeySeals::derive(*id, key)).collect();
+        Self { store_id, store_keys }
+    }
+
+    /// The store that these seals belong to.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.store_id
+    }
+
+    /// Encodes and seals a record for its path.
+    pub fn seal(
+        &self,
+        kind: RecordKind,
+        path: &str,
+        plain: &impl Message,
+        secret: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let newest = self.store_keys.last().ok_or_else(|| Error::internal("no store key"))?;
+        let plain = plain.encode_to_vec();
+        let aad = self.aad(newest.id, path, &plain);
+        let sealed = newest
+            .key(kind)
+            .seal(&aad, secret)
+            .map_err(|_| Error::internal("a record could not be sealed"))?;
+        let record = v1::StoredRecord {
+            format_version: FORMAT_VERSION,
+            store_key_id: newest.id.as_bytes().to_vec(),
+            plain,
+            nonce: sealed.nonce.to_vec(),
+            sealed: sealed.bytes,
+        };
+        Ok(record.encode_to_vec())
+    }
+
+    /// Opens the record at a path: its plain fields and its secret bytes.
+    pub fn open<M: Message + Default>(
+        &self,
+        kind: RecordKind,
+        path: &str,
+        value: &[u8],
+    ) -> Result<(M, Zeroizing<Vec<u8>>), RecordNotIntact> {
+        let not_intact = || RecordNotIntact::at(path);
+        let record = v1::StoredRecord::decode(value).map_err(|_| not_intact())?;
+        if record.format_version != FORMAT_VERSION {
+            return Err(not_intact());
+        }
+        let store_key = self.store_key(&record.store_key_id).ok_or_else(not_intact)?;
+        let aad = self.aad(store_key.id, path, &record.plain);
+        let secret = store_key
+            .key(kind)
+            .open(&aad, &record.nonce, &record.sealed)
+            .map_err(|_| not_intact())?;
+        // Decoded only now: nothing that is not authenticated is looked at.
+        let plain = M::decode(record.plain.as_slice()).map_err(|_| not_intact())?;
+        Ok((plain, secret))
+    }
+
+    fn store_key(&self, id: &[u8]) -> Option<&StoreKeySeals> {
+        self.store_keys.iter().find(|key| key.id.as_bytes() == id)
+    }
+
+    /// What is authenticated beside the secret bytes. Variable parts bear their
+    /// lengths, so that no two records share one encoding.
+    fn aad(&self, store_key: StoreKeyId, path: &str, plain: &[u8]) -> Vec<u8> {
+        let mut aad = Vec::with_capacity(64 + path.len() + plain.len());
+        aad.extend_from_slice(b"keyferry/record");
+        aad.extend_from_slice(&FORMAT_VERSION.to_be_bytes());
+        aad.extend_from_slice(self.store_id.as_bytes());
+        aad.extend_from_slice(store_key.as_bytes());
+        for part in [path.as_bytes(), plain] {
+            aad.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            aad.extend_from_slice(part);
+        }
+        aad
+    }
+}
+
+impl StoreKeySeals {
+    fn derive(id: StoreKeyId, key: &StoreKey) -> Self {
+        // Each kind has a key of its own, so that a record of one kind can't
+        // stand in for one of another.
+        let secret = key.reveal(Reveal::ToDeriveKeys);
+        let by_kind =
+            RecordKind::ALL.map(|kind| SealingKey::derive(secret, kind.label(), id.as_bytes()));
+        Self { id, by_kind }
+    }
+
+    fn key(&self, kind: RecordKind) -> &SealingKey {
+        let [identity, cmk, version, alias, alias_order, key_aliases, page_cursor] = &self.by_kind;
+        match kind {
+            RecordKind::Identity => identity,
+            RecordKind::Cmk => cmk,
+            RecordKind::KeyVersion => version,
+            RecordKind::Alias => alias,
+            RecordKind::AliasOrder => alias_order,
+            RecordKind::KeyAliases => key_aliases,
+            RecordKind::PageCursor => page_cursor,
+        }
+    }
+}

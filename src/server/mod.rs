@@ -1,0 +1,180 @@
+//! The server: from a socket to a service and back.
+//!
+//! ```text
+//! listener.rs   where to listen: TCP, or a Unix socket of mode 0600
+//! accept.rs     a socket → permit → TLS handshake → HTTP/2 preface → Connection
+//! tls.rs        certificates, their reload, who may connect
+//! connection.rs the bytes of one connection, and its peer
+//! edge.rs       one request: authenticate → admit → the service → its outcome
+//! outcome.rs    every error in the contract's form; one log line per request
+//! health.rs     health v1 · reflection.rs  reflection v1 and v1alpha
+//! stop.rs       signals · hardening.rs  the process · logs.rs  the log
+//! ```
+//!
+//! A connection is served by the task that accepted it. hyper is driven
+//! directly: tonic's own `Server` has a timeout outside of every layer, which
+//! answers `CANCELLED` where the contract wants `DEADLINE_EXCEEDED`.
+//!
+//! [`run`] is handed its listeners and its shutdown, so a test binds port 0
+//! and chooses when to stop.
+
+mod accept;
+mod connection;
+mod edge;
+pub mod hardening;
+mod health;
+mod listener;
+pub mod logs;
+mod outcome;
+mod reflection;
+mod stop;
+mod tls;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+pub use health::Health;
+pub use listener::{BindError, Listener};
+pub use reflection::ReflectionError;
+pub use stop::Stop;
+pub use tls::{Tls, TlsError};
+
+use edge::Front;
+
+/// The longest message that a service may accept. Each service is told by its
+/// `max_decoding_message_size`.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// A limit on everything. The contract names the defaults where it cares.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections open at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Requests open at once on one connection.
+    pub streams_per_connection: u32,
+    /// Requests that services work on at once; further ones are told to come
+    /// back. Health checks are not counted: a busy server is a healthy one.
+    pub in_flight: usize,
+    /// All header fields of a request together.
+    pub header_list_bytes: u32,
+    /// From accepting a connection to the end of its TLS handshake and
+    /// HTTP/2 preface.
+    pub handshake: Duration,
+    /// The cap on every request's deadline.
+    pub deadline: Duration,
+    /// From the signal to stop until what still runs is cut.
+    pub drain: Duration,
+    /// The pause before a silent connection is asked for a sign of life.
+    pub keepalive_interval: Duration,
+    /// The wait for that sign.
+    pub keepalive_timeout: Duration,
+    /// The pause between two looks at the certificates' files.
+    pub reload_interval: Duration,
+    /// The pause between two health probes, and the most that one may take.
+    pub probe_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            streams_per_connection: 256,
+            in_flight: 1024,
+            header_list_bytes: 16 * 1024,
+            handshake: Duration::from_secs(10),
+            deadline: Duration::from_secs(30),
+            drain: Duration::from_secs(30),
+            keepalive_interval: Duration::from_mins(1),
+            keepalive_timeout: Duration::from_secs(20),
+            reload_interval: Duration::from_secs(2),
+            probe_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request was finished.
+    Clean,
+    /// The limit came first, and this many connections were cut.
+    Cut(usize),
+}
+
+/// The three moments of a stop, in this order.
+#[derive(Clone, Default)]
+struct Phases {
+    /// No new connections.
+    stop: CancellationToken,
+    /// No new requests: GOAWAY.
+    drain: CancellationToken,
+    /// Nothing any more.
+    cut: CancellationToken,
+}
+
+/// Says where the server listens, one line each, for whoever started it.
+pub fn announce(listeners: &[Listener], out: &mut impl Write) -> std::io::Result<()> {
+    for listener in listeners {
+        writeln!(out, "listening on {}", listener.address())?;
+    }
+    out.flush()
+}
+
+/// Serves `services`, with health and reflection beside them, until `shutdown`
+/// resolves; then tells health watchers, stops accepting, sends GOAWAY and lets
+/// what runs finish within the drain's limit.
+///
+/// Dropping this future cuts everything at once.
+pub async fn run(
+    listeners: Vec<Listener>,
+    services: Routes,
+    health: Health,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Drained, ReflectionError> {
+    let services = reflection::beside(health.beside(services))?;
+    let limits = Arc::new(limits);
+    let phases = Phases::default();
+    let _cut_when_dropped = phases.cut.clone().drop_guard();
+    let connections = TaskTracker::new();
+    let front = Front::new(services, &limits);
+
+    health.probe_once(limits.probe_interval).await;
+    let mut beside = JoinSet::new();
+    let tls = listeners.iter().filter_map(Listener::tls).collect();
+    beside.spawn(tls::watch(tls, limits.reload_interval));
+    beside.spawn(health.clone().probe_for_ever(limits.probe_interval));
+    let mut accepting = JoinSet::new();
+    let gate = accept::Gate::new(front, limits.clone(), phases.clone(), connections.clone());
+    for listener in listeners {
+        accepting.spawn(gate.clone().accept_from(listener));
+    }
+
+    shutdown.await;
+    tracing::info!("draining");
+    beside.shutdown().await;
+    health.drain();
+    phases.stop.cancel();
+    while accepting.join_next().await.is_some() {}
+    phases.drain.cancel();
+    Ok(finish(&connections, limits.drain, &phases.cut).await)
+}
+
+async fn finish(connections: &TaskTracker, limit: Duration, cut: &CancellationToken) -> Drained {
+    connections.close();
+    if tokio::time::timeout(limit, connections.wait()).await.is_ok() {
+        tracing::info!("drained");
+        return Drained::Clean;
+    }
+    let left = connections.len();
+    tracing::warn!(connections = left, "the drain's limit came first: cutting what is left");
+    cut.cancel();
+    connections.wait().await;
+    Drained::Cut(left)
+}

@@ -1,0 +1,322 @@
+//! The end of every request: one answer in the contract's form, one log line.
+//!
+//! Our services answer with details of their own. What tonic answers by itself
+//! has none: a message too long, bytes that are no message, an unknown RPC.
+//! Those are given the contract's code, reason and request id here, so that no
+//! error leaves the server without them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body::{Frame, SizeHint};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use uuid::Uuid;
+
+use super::connection::SharedPeer;
+use super::edge::REQUEST_ID;
+use crate::access::principal::Principal;
+use crate::error::{DOMAIN, Error, Rule};
+
+type Data = <Body as http_body::Body>::Data;
+
+/// What is logged of one request, and never any of its content. Dropped before
+/// its end is known, it logs that the caller left.
+pub(super) struct Record {
+    request_id: RequestId,
+    uri: Uri,
+    peer: SharedPeer,
+    principal: Option<Principal>,
+    started: Instant,
+    logged: bool,
+}
+
+/// A correlation id, as a header: 1 to 64 characters of `[A-Za-z0-9._-]`.
+struct RequestId(HeaderValue);
+
+impl RequestId {
+    fn of(headers: &mut HeaderMap) -> Self {
+        match headers.remove(REQUEST_ID) {
+            Some(given) if Self::fits(given.as_bytes()) => Self(given),
+            _ => Self::new(),
+        }
+    }
+
+    fn fits(given: &[u8]) -> bool {
+        (1..=64).contains(&given.len())
+            && given.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    }
+
+    fn new() -> Self {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::new_v4().as_hyphenated().encode_lower(&mut text);
+        Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none")))
+    }
+
+    fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl Record {
+    pub(super) fn begin<B>(request: &mut Request<B>, peer: SharedPeer) -> Self {
+        Self {
+            request_id: RequestId::of(request.headers_mut()),
+            uri: request.uri().clone(),
+            peer,
+            principal: None,
+            started: Instant::now(),
+            logged: false,
+        }
+    }
+
+    pub(super) fn know(&mut self, principal: Principal) {
+        self.principal = Some(principal);
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        self.request_id.as_str()
+    }
+
+    pub(super) const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The answer that the edge gives in a service's place.
+    pub(super) fn refused(self, error: Error) -> Response<Outcome> {
+        let status = error.into_status(self.request_id());
+        self.only_trailers(status)
+    }
+
+    /// The answer that a service gave.
+    pub(super) fn answered(self, mut response: Response<Body>) -> Response<Outcome> {
+        if response.headers().contains_key(Status::GRPC_STATUS) {
+            let status = match response.extensions_mut().remove::<Status>() {
+                Some(status) => status,
+                None => Status::from_header_map(response.headers())
+                    .unwrap_or_else(|| Status::internal("")),
+            };
+            let status = ours(status, Maker::Request, self.request_id());
+            return self.only_trailers(status);
+        }
+        response.headers_mut().insert(REQUEST_ID, self.request_id.0.clone());
+        response.map(|body| Outcome { body, record: Some(self) })
+    }
+
+    fn only_trailers(mut self, status: Status) -> Response<Outcome> {
+        self.log(status.code(), reason(&status).as_deref());
+        let mut response = status.into_http::<Body>();
+        response.headers_mut().insert(REQUEST_ID, self.request_id.0.clone());
+        response.map(|body| Outcome { body, record: None })
+    }
+
+    fn log(&mut self, code: Code, reason: Option<&str>) {
+        self.logged = true;
+        let us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let principal = self.principal.as_ref().map(tracing::field::display);
+        let peer = &self.peer.address;
+        let method = self.uri.path().get(..128).unwrap_or(self.uri.path());
+        let request_id = self.request_id();
+        let code = name(code);
+        if matches!(code, "INTERNAL" | "UNKNOWN" | "DATA_LOSS" | "UNAVAILABLE") {
+            tracing::error!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+        } else {
+            tracing::info!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.logged {
+            self.log(Code::Cancelled, Some("the caller left"));
+        }
+    }
+}
+
+/// A response's body, watched for its status.
+pub(super) struct Outcome {
+    body: Body,
+    /// There until the status is known.
+    record: Option<Record>,
+}
+
+impl Outcome {
+    pub(super) fn empty() -> Self {
+        Self { body: Body::empty(), record: None }
+    }
+
+    fn end(&mut self, trailers: &mut HeaderMap) {
+        let Some(mut record) = self.record.take() else { return };
+        let code = trailers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
+        if code == Some(Code::Ok) {
+            return record.log(Code::Ok, None);
+        }
+        let status = Status::from_header_map(trailers).unwrap_or_else(|| Status::internal(""));
+        let status = ours(status, Maker::Response, record.request_id());
+        record.log(status.code(), reason(&status).as_deref());
+        trailers.clear();
+        // It cannot fail: the message was a header's already, or is ours.
+        let _ = status.add_header(trailers);
+    }
+
+    fn panicked(&mut self) -> Frame<Data> {
+        self.body = Body::empty();
+        let mut trailers = HeaderMap::new();
+        self.end(&mut trailers);
+        Frame::trailers(trailers)
+    }
+}
+
+impl http_body::Body for Outcome {
+    type Data = Data;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Data>, Status>>> {
+        // Unwind safety: after a panic the body is dropped and never polled.
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
+        let Ok(polled) = polled else { return Poll::Ready(Some(Ok(self.panicked()))) };
+        let frame = match std::task::ready!(polled) {
+            Some(Ok(frame)) => frame,
+            end => return Poll::Ready(end),
+        };
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                self.end(&mut trailers);
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Err(frame) => Poll::Ready(Some(Ok(frame))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What tonic was at when it made a status of its own.
+#[derive(Clone, Copy)]
+enum Maker {
+    /// Reading a request, before any answer.
+    Request,
+    /// Writing a response.
+    Response,
+}
+
+/// The status with our details; the contract's status in place of tonic's own.
+fn ours(status: Status, maker: Maker, request_id: &str) -> Status {
+    if !status.details().is_empty() {
+        return status;
+    }
+    let error = match (status.code(), maker) {
+        (Code::OutOfRange, _) => Rule::RequestSize.into(),
+        (Code::Unimplemented, _) if status.message().is_empty() => Rule::KnownOperation.into(),
+        // A compression that we don't speak.
+        (Code::Unimplemented, _) => {
+            Error::from(Rule::KnownOperation).saying(status.message().to_owned())
+        }
+        // tonic blames itself for bytes that are no message, and for none at all.
+        (Code::Internal | Code::Unknown | Code::Cancelled, Maker::Request) => {
+            Error::invalid("request", "it is not one whole message of this RPC")
+        }
+        (Code::NotFound | Code::InvalidArgument, _) => {
+            return kept(&status, Rule::InvalidParameter, request_id);
+        }
+        (Code::Internal | Code::Unknown, Maker::Response) => Rule::Internal.into(),
+        _ => return kept(&status, Rule::Internal, request_id),
+    };
+    error.into_status(request_id)
+}
+
+/// A status that a standard service means as it is: code and text stay.
+fn kept(status: &Status, rule: Rule, request_id: &str) -> Status {
+    let mut details = ErrorDetails::with_error_info(rule.reason(), DOMAIN, []);
+    details.set_request_info(request_id, "");
+    Status::with_error_details(status.code(), status.message(), details)
+}
+
+fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+/// The code's name in google.rpc.
+const fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_kept_or_replaced() {
+        let long = "a".repeat(64);
+        for kept in ["a", "Req-1.2_3", &long] {
+            assert!(RequestId::fits(kept.as_bytes()), "{kept}");
+        }
+        let longer = "a".repeat(65);
+        for replaced in ["", " ", "a b", "a/b", "é", "a\n", &longer] {
+            assert!(!RequestId::fits(replaced.as_bytes()), "{replaced:?}");
+        }
+        assert_eq!(RequestId::new().as_str().len(), 36);
+    }
+
+    #[test]
+    fn what_tonic_says_itself_becomes_the_contract_s() {
+        let cases = [
+            (
+                Status::out_of_range("x"),
+                Maker::Request,
+                Code::ResourceExhausted,
+                "InvalidParameter",
+            ),
+            (
+                Status::unimplemented(""),
+                Maker::Request,
+                Code::Unimplemented,
+                "InvalidAction.NotFound",
+            ),
+            (Status::internal("x"), Maker::Request, Code::InvalidArgument, "InvalidParameter"),
+            (Status::internal("x"), Maker::Response, Code::Internal, "InternalFailure"),
+            (Status::not_found("x"), Maker::Request, Code::NotFound, "InvalidParameter"),
+            (Status::aborted("x"), Maker::Response, Code::Aborted, "InternalFailure"),
+        ];
+        for (status, maker, code, expected) in cases {
+            let told = ours(status, maker, "request-1");
+            assert_eq!((told.code(), reason(&told).as_deref()), (code, Some(expected)));
+            let info = told.get_details_request_info().expect("RequestInfo");
+            assert_eq!(info.request_id, "request-1");
+        }
+        let own = Error::from(Rule::StoredLimit).into_status("r");
+        assert_eq!(ours(own, Maker::Request, "r").code(), Code::ResourceExhausted);
+    }
+}

@@ -1,0 +1,25 @@
+//! Reflection v1 and v1alpha: the contract, health, and reflection itself, so
+//! that grpcurl and its like need no proto files. Older ones know v1alpha only.
+
+use tonic::service::Routes;
+use tonic_reflection::server::Builder;
+
+use super::MAX_MESSAGE_BYTES;
+use crate::proto::CONTRACT;
+
+/// The descriptors that were compiled in do not hold together.
+#[derive(Debug, thiserror::Error)]
+#[error("the compiled-in descriptors are not usable: {0}")]
+pub struct ReflectionError(#[from] tonic_reflection::server::Error);
+
+pub(super) fn beside(services: Routes) -> Result<Routes, ReflectionError> {
+    let v1 = described().build_v1()?.max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let v1alpha = described().build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE_BYTES);
+    Ok(services.add_service(v1).add_service(v1alpha))
+}
+
+fn described() -> Builder<'static> {
+    Builder::configure()
+        .register_encoded_file_descriptor_set(CONTRACT)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

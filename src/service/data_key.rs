@@ -1,0 +1,220 @@
+//! Data keys: born sealed, exported wrapped.
+//!
+//! The way of ExportDataKey, which the others are parts of: parse everything →
+//! whose version is this? → may they? → the key version, for that grant → open
+//! the blob → wrap the data key, which consumes and wipes it.
+
+use super::Services;
+use super::caller::Caller;
+use super::fields::{self, Wrapping, WrappingFields};
+use super::naming::KeyName;
+use super::spine::{Ask, KeyRef, until_fresh};
+use crate::access::decisions::{
+    EXPORT_DATA_KEY, GENERATE_AND_EXPORT_DATA_KEY, GENERATE_DATA_KEY,
+    GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, On,
+};
+use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
+use crate::crypto::encryption_context::EncryptionContext;
+use crate::crypto::secret::{DataKey, Reveal};
+use crate::error::{Error, Result, Rule};
+use crate::ids::{KeyId, KeyVersionId};
+use crate::proto::v1;
+
+/// What generating needs, parsed.
+struct Generation {
+    key: KeyName,
+    len: usize,
+    context: EncryptionContext,
+}
+
+/// A new data key, and what sealed it.
+struct Generated {
+    key_id: KeyId,
+    version_id: KeyVersionId,
+    data_key: DataKey,
+    blob: CiphertextBlob,
+}
+
+impl Services {
+    /// Makes a data key that leaves only sealed.
+    pub async fn generate_data_key_without_plaintext(
+        &self,
+        caller: &Caller,
+        request: v1::GenerateDataKeyWithoutPlaintextRequest,
+    ) -> Result<v1::GenerateDataKeyWithoutPlaintextResponse> {
+        let generation = Generation {
+            key: self.place.key_name("key_id", &request.key_id)?,
+            len: fields::data_key_len(request.key_spec, request.number_of_bytes)?,
+            context: fields::context("encryption_context", request.encryption_context)?,
+        };
+        let ask = Ask::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT);
+        let made = self.generate(ask, &generation, BlobKind::DataKeyUnseen, None).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::GenerateDataKeyWithoutPlaintextResponse {
+            key_id: made.key_id.to_string(),
+            key_version_id: made.version_id.to_string(),
+            ciphertext_blob: made.blob.into_bytes(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Makes a data key that leaves sealed and in the clear.
+    pub async fn generate_data_key(
+        &self,
+        caller: &Caller,
+        request: v1::GenerateDataKeyRequest,
+    ) -> Result<v1::GenerateDataKeyResponse> {
+        let generation = Generation {
+            key: self.place.key_name("key_id", &request.key_id)?,
+            len: fields::data_key_len(request.key_spec, request.number_of_bytes)?,
+            context: fields::context("encryption_context", request.encryption_context)?,
+        };
+        let ask = Ask::new(caller, GENERATE_DATA_KEY);
+        let made = self.generate(ask, &generation, BlobKind::DataKeyShown, None).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::GenerateDataKeyResponse {
+            key_id: made.key_id.to_string(),
+            key_version_id: made.version_id.to_string(),
+            plaintext: made.data_key.reveal(Reveal::ToCaller).to_vec(),
+            ciphertext_blob: made.blob.into_bytes(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Makes a data key that leaves sealed and wrapped for its recipient.
+    pub async fn generate_and_export_data_key(
+        &self,
+        caller: &Caller,
+        request: v1::GenerateAndExportDataKeyRequest,
+    ) -> Result<v1::GenerateAndExportDataKeyResponse> {
+        let generation = Generation {
+            key: self.place.key_name("key_id", &request.key_id)?,
+            len: fields::data_key_len(request.key_spec, request.number_of_bytes)?,
+            context: fields::context("encryption_context", request.encryption_context)?,
+        };
+        let wrapping = self.parse_wrapping(
+            caller,
+            &WrappingFields {
+                public_key_blob: &request.public_key_blob,
+                wrapping_algorithm: request.wrapping_algorithm,
+                wrapping_key_spec: request.wrapping_key_spec,
+                sm2_ciphertext_encoding: request.sm2_ciphertext_encoding,
+            },
+        )?;
+        let ask = Ask::new(caller, GENERATE_AND_EXPORT_DATA_KEY);
+        let made =
+            self.generate(ask, &generation, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
+        let exported = self.wrap(caller, made.data_key, &wrapping)?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::GenerateAndExportDataKeyResponse {
+            key_id: made.key_id.to_string(),
+            key_version_id: made.version_id.to_string(),
+            ciphertext_blob: made.blob.into_bytes(),
+            exported_data_key: exported,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Opens a blob and wraps its content for the recipient.
+    pub async fn export_data_key(
+        &self,
+        caller: &Caller,
+        request: v1::ExportDataKeyRequest,
+    ) -> Result<v1::ExportDataKeyResponse> {
+        let blob = fields::blob(&request.ciphertext_blob)?;
+        let wrapping = self.parse_wrapping(
+            caller,
+            &WrappingFields {
+                public_key_blob: &request.public_key_blob,
+                wrapping_algorithm: request.wrapping_algorithm,
+                wrapping_key_spec: request.wrapping_key_spec,
+                sm2_ciphertext_encoding: request.sm2_ciphertext_encoding,
+            },
+        )?;
+        let context = fields::context("encryption_context", request.encryption_context)?;
+        let ask = Ask::new(caller, EXPORT_DATA_KEY);
+        let opened = self.open(ask, On::Key, &blob, &context, Some(&wrapping)).await?;
+        let exported = self.wrap(caller, opened.data_key, &wrapping)?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::ExportDataKeyResponse {
+            key_id: opened.key_id.to_string(),
+            key_version_id: opened.version_id.to_string(),
+            exported_data_key: exported,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    fn parse_wrapping(&self, caller: &Caller, fields: &WrappingFields<'_>) -> Result<Wrapping> {
+        fields.parse(&self.recipients, &caller.principal.to_string())
+    }
+
+    async fn generate(
+        &self,
+        ask: Ask<'_>,
+        generation: &Generation,
+        kind: BlobKind,
+        wrapping: Option<&Wrapping>,
+    ) -> Result<Generated> {
+        let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
+        let ask =
+            Ask { context_sha256: Some(generation.context.sha256()), recipient_sha256, ..ask };
+        let version = until_fresh!({
+            let granted = self.granted(ask, On::Key, KeyRef::Named(&generation.key)).await?;
+            self.keyring.take_primary(granted.grant).await
+        })?;
+        if let Some(wrapping) = wrapping {
+            wrapping.check_fits("number_of_bytes", generation.len)?;
+        }
+        ask.caller.check_deadline()?;
+        let (key_id, version_id) = (version.key_id(), version.id());
+        let (data_key, blob) =
+            version.generate(kind, generation.len, &generation.context, recipient_sha256)?;
+        Ok(Generated { key_id, version_id, data_key, blob })
+    }
+
+    /// Wraps for a recipient who was allowed, and remembers the recipient.
+    fn wrap(&self, caller: &Caller, data_key: DataKey, wrapping: &Wrapping) -> Result<Vec<u8>> {
+        self.recipients.admit(&caller.principal.to_string(), &wrapping.recipient);
+        data_key
+            .wrap(wrapping.recipient.key(), &wrapping.method)
+            .map_err(|_| Error::internal("a data key could not be wrapped"))
+    }
+}
+
+/// What a blob held, and what opened it.
+pub(super) struct Opened {
+    pub(super) key_id: KeyId,
+    pub(super) version_id: KeyVersionId,
+    pub(super) data_key: DataKey,
+}
+
+impl Services {
+    /// Opens a blob for a grant: state first, then length, then the blob.
+    pub(super) async fn open(
+        &self,
+        ask: Ask<'_>,
+        on: On,
+        blob: &CiphertextBlob,
+        context: &EncryptionContext,
+        wrapping: Option<&Wrapping>,
+    ) -> Result<Opened> {
+        let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
+        let ask = Ask { context_sha256: Some(context.sha256()), recipient_sha256, ..ask };
+        let version = until_fresh!({
+            let granted = self.granted(ask, on, KeyRef::Version(blob.version_id())).await?;
+            self.keyring.take_version(granted.grant, blob.version_id()).await
+        })?;
+        if let Some(wrapping) = wrapping {
+            wrapping.check_fits("ciphertext_blob", blob.content_len())?;
+        }
+        ask.caller.check_deadline()?;
+        let (key_id, version_id) = (version.key_id(), version.id());
+        let data_key = version.open(blob, context, recipient_sha256)?;
+        Ok(Opened { key_id, version_id, data_key })
+    }
+}
+
+/// A dry run ends here: every check is done, and nothing has left or changed.
+pub(super) fn unless_dry_run(dry_run: bool) -> Result<()> {
+    if dry_run { Err(Rule::DryRun.into()) } else { Ok(()) }
+}

@@ -1,0 +1,112 @@
+//! Bytes of the caller's, and blobs sealed anew.
+
+use super::Services;
+use super::caller::Caller;
+use super::data_key::unless_dry_run;
+use super::fields;
+use super::spine::{Ask, KeyRef, until_fresh};
+use crate::access::decisions::{DECRYPT, ENCRYPT, On, RE_ENCRYPT};
+use crate::crypto::secret::{Plaintext, Reveal};
+use crate::error::{Error, Result};
+use crate::proto::v1;
+
+/// Longest plaintext of Encrypt, in bytes.
+const MAX_PLAINTEXT_BYTES: usize = 6144;
+
+impl Services {
+    /// Encrypts bytes of the caller's.
+    pub async fn encrypt(
+        &self,
+        caller: &Caller,
+        request: v1::EncryptRequest,
+    ) -> Result<v1::EncryptResponse> {
+        // Taken over first, so that it is wiped whatever follows.
+        let plaintext = Plaintext::new(request.plaintext);
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        check_plaintext(&plaintext)?;
+        let context = fields::context("encryption_context", request.encryption_context)?;
+        let ask = Ask { context_sha256: Some(context.sha256()), ..Ask::new(caller, ENCRYPT) };
+        let version = until_fresh!({
+            let granted = self.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+            self.keyring.take_primary(granted.grant).await
+        })?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (version.key_id(), version.id());
+        let blob = version.encrypt(&plaintext, &context)?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::EncryptResponse {
+            key_id: key_id.to_string(),
+            key_version_id: version_id.to_string(),
+            ciphertext_blob: blob.into_bytes(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Returns the content of a blob in the clear.
+    pub async fn decrypt(
+        &self,
+        caller: &Caller,
+        request: v1::DecryptRequest,
+    ) -> Result<v1::DecryptResponse> {
+        let blob = fields::blob(&request.ciphertext_blob)?;
+        let context = fields::context("encryption_context", request.encryption_context)?;
+        let opened = self.open(Ask::new(caller, DECRYPT), On::Key, &blob, &context, None).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::DecryptResponse {
+            key_id: opened.key_id.to_string(),
+            key_version_id: opened.version_id.to_string(),
+            plaintext: opened.data_key.reveal(Reveal::ToCaller).to_vec(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Opens a blob and seals its content anew, under another key, version or
+    /// context. Both decisions are made before any key is touched.
+    pub async fn re_encrypt(
+        &self,
+        caller: &Caller,
+        request: v1::ReEncryptRequest,
+    ) -> Result<v1::ReEncryptResponse> {
+        let blob = fields::blob(&request.ciphertext_blob)?;
+        let from = fields::context("source_encryption_context", request.source_encryption_context)?;
+        let destination = self.place.key_name("destination_key_id", &request.destination_key_id)?;
+        let to = fields::context(
+            "destination_encryption_context",
+            request.destination_encryption_context,
+        )?;
+        let ask = Ask::new(caller, RE_ENCRYPT);
+        let ask_from = Ask { context_sha256: Some(from.sha256()), ..ask };
+        let ask_to = Ask { context_sha256: Some(to.sha256()), ..ask };
+        let (opening, sealing) = until_fresh!({
+            let source =
+                self.granted(ask_from, On::Key, KeyRef::Version(blob.version_id())).await?;
+            let sink = self.granted(ask_to, On::Destination, KeyRef::Named(&destination)).await?;
+            let opening = self.keyring.take_version(source.grant, blob.version_id()).await?;
+            Ok((opening, self.keyring.take_primary(sink.grant).await?))
+        })?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (opening.key_id(), opening.id());
+        let data_key = opening.open(&blob, &from, None)?;
+        let resealed = sealing.reseal(blob.kind(), &data_key, &to)?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::ReEncryptResponse {
+            key_id: key_id.to_string(),
+            key_version_id: version_id.to_string(),
+            ciphertext_blob: resealed.into_bytes(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+}
+
+fn check_plaintext(plaintext: &Plaintext) -> Result<()> {
+    match plaintext.len() {
+        0 => Err(Error::missing("plaintext")),
+        1..=MAX_PLAINTEXT_BYTES => Ok(()),
+        long => {
+            let found = format_args!(
+                "it has {long} bytes, and at most {MAX_PLAINTEXT_BYTES} are encrypted"
+            );
+            Err(Error::invalid("plaintext", found))
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From the contract's fields to the core's types, and refusals that name the
+//! field. Everything of a request is parsed before anything is decided.
+
+use std::collections::BTreeMap;
+
+use crate::crypto::ciphertext_blob::CiphertextBlob;
+use crate::crypto::encryption_context::EncryptionContext;
+use crate::crypto::recipients::{Recipient, Recipients};
+use crate::crypto::wrapping::{
+    Sm2CiphertextEncoding, WrappingAlgorithm, WrappingKeySpec, WrappingMethod,
+};
+use crate::error::{Error, Result, Rule};
+use crate::proto::v1;
+
+/// Longest data key, in bytes.
+pub(super) const MAX_DATA_KEY_BYTES: u32 = 1024;
+/// Data key length where none is given, in bytes.
+const DEFAULT_DATA_KEY_BYTES: usize = 32;
+
+/// The encryption context.
+pub(super) fn context(
+    field: &'static str,
+    pairs: BTreeMap<String, String>,
+) -> Result<EncryptionContext> {
+    EncryptionContext::new(pairs).map_err(|found| Error::invalid(field, found))
+}
+
+/// The length of a data key: `number_of_bytes` wins over `key_spec`, whatever
+/// that says.
+pub(super) fn data_key_len(spec: i32, number_of_bytes: Option<u32>) -> Result<usize> {
+    match number_of_bytes {
+        Some(bytes @ 1..=MAX_DATA_KEY_BYTES) => Ok(bytes as usize),
+        Some(bytes) => {
+            let found =
+                format_args!("it is {bytes}, and a data key has 1 to {MAX_DATA_KEY_BYTES} bytes");
+            Err(Error::invalid("number_of_bytes", found))
+        }
+        None => match v1::DataKeySpec::try_from(spec) {
+            Ok(v1::DataKeySpec::Unspecified) => Ok(DEFAULT_DATA_KEY_BYTES),
+            Ok(v1::DataKeySpec::Aes256) => Ok(32),
+            Ok(v1::DataKeySpec::Aes128) => Ok(16),
+            Err(_) => Err(unknown_value("key_spec", spec)),
+        },
+    }
+}
+
+/// A ciphertext blob. What is not one gets the answer of a blob that does not
+/// open.
+pub(super) fn blob(bytes: &[u8]) -> Result<CiphertextBlob> {
+    if bytes.is_empty() {
+        return Err(Error::missing("ciphertext_blob"));
+    }
+    CiphertextBlob::parse(bytes)
+        .map_err(|_| Error::from(Rule::BlobOpens).blaming("ciphertext_blob"))
+}
+
+/// Whose public key, and how to wrap under it.
+pub(super) struct Wrapping {
+    pub(super) method: WrappingMethod,
+    pub(super) recipient: Recipient,
+}
+
+/// The four fields that say how a data key leaves.
+pub(super) struct WrappingFields<'a> {
+    pub(super) public_key_blob: &'a [u8],
+    pub(super) wrapping_algorithm: i32,
+    pub(super) wrapping_key_spec: i32,
+    pub(super) sm2_ciphertext_encoding: i32,
+}
+
+impl WrappingFields<'_> {
+    pub(super) fn parse(&self, recipients: &Recipients, principal: &str) -> Result<Wrapping> {
+        if self.public_key_blob.is_empty() {
+            return Err(Error::missing("public_key_blob"));
+        }
+        let algorithm = wrapping_algorithm(self.wrapping_algorithm)?;
+        let spec = wrapping_key_spec(self.wrapping_key_spec)?;
+        let encoding = sm2_ciphertext_encoding(self.sm2_ciphertext_encoding)?;
+        let method = WrappingMethod::new(spec, algorithm, encoding)
+            .map_err(|found| Error::invalid("wrapping_algorithm", found))?;
+        let recipient = recipients
+            .find(principal, spec, self.public_key_blob)
+            .map_err(|found| Error::invalid("public_key_blob", found))?;
+        Ok(Wrapping { method, recipient })
+    }
+}
+
+impl Wrapping {
+    /// Refuses what is too long for the recipient's key, before any key is
+    /// touched.
+    pub(super) fn check_fits(&self, field: &'static str, len: usize) -> Result<()> {
+        let longest = self.method.longest_data_key_bytes().min(MAX_DATA_KEY_BYTES as usize);
+        if len <= longest {
+            return Ok(());
+        }
+        let found = format_args!(
+            "the key to be exported has {len} bytes, and {} with {} takes at most {longest}",
+            self.method.spec(),
+            self.method.algorithm(),
+        );
+        Err(Error::invalid(field, found))
+    }
+}
+
+fn wrapping_algorithm(value: i32) -> Result<WrappingAlgorithm> {
+    let field = "wrapping_algorithm";
+    match v1::WrappingAlgorithm::try_from(value) {
+        Ok(v1::WrappingAlgorithm::Unspecified) => Err(Error::missing(field)),
+        Ok(v1::WrappingAlgorithm::RsaesOaepSha256) => Ok(WrappingAlgorithm::RsaesOaepSha256),
+        Ok(v1::WrappingAlgorithm::RsaesOaepSha1) => Ok(WrappingAlgorithm::RsaesOaepSha1),
+        Ok(v1::WrappingAlgorithm::Sm2pke) => Ok(WrappingAlgorithm::Sm2Pke),
+        Err(_) => Err(unknown_value(field, value)),
+    }
+}
+
+fn wrapping_key_spec(value: i32) -> Result<WrappingKeySpec> {
+    let field = "wrapping_key_spec";
+    match v1::WrappingKeySpec::try_from(value) {
+        Ok(v1::WrappingKeySpec::Unspecified) => Err(Error::missing(field)),
+        Ok(v1::WrappingKeySpec::Rsa2048) => Ok(WrappingKeySpec::Rsa2048),
+        Ok(v1::WrappingKeySpec::Rsa3072) => Ok(WrappingKeySpec::Rsa3072),
+        Ok(v1::WrappingKeySpec::Rsa4096) => Ok(WrappingKeySpec::Rsa4096),
+        Ok(v1::WrappingKeySpec::EcSm2) => Ok(WrappingKeySpec::EcSm2),
+        Err(_) => Err(unknown_value(field, value)),
+    }
+}
+
+fn sm2_ciphertext_encoding(value: i32) -> Result<Option<Sm2CiphertextEncoding>> {
+    match v1::Sm2CiphertextEncoding::try_from(value) {
+        Ok(v1::Sm2CiphertextEncoding::Unspecified) => Ok(None),
+        Ok(v1::Sm2CiphertextEncoding::Asn1Der) => Ok(Some(Sm2CiphertextEncoding::Asn1Der)),
+        Ok(v1::Sm2CiphertextEncoding::RawC1c3c2) => Ok(Some(Sm2CiphertextEncoding::RawC1C3C2)),
+        Err(_) => Err(unknown_value("sm2_ciphertext_encoding", value)),
+    }
+}
+
+fn unknown_value(field: &'static str, value: i32) -> Error {
+    Error::invalid(field, format_args!("there is no value {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_bytes_wins_over_any_spec() {
+        assert_eq!(data_key_len(0, None).unwrap(), 32);
+        assert_eq!(data_key_len(1, None).unwrap(), 32);
+        assert_eq!(data_key_len(2, None).unwrap(), 16);
+        assert_eq!(data_key_len(2, Some(1024)).unwrap(), 1024);
+        assert_eq!(data_key_len(99, Some(1)).unwrap(), 1);
+        for (spec, bytes) in [(99, None), (1, Some(0)), (1, Some(1025)), (1, Some(u32::MAX))] {
+            assert_eq!(data_key_len(spec, bytes).unwrap_err().rule(), Rule::InvalidParameter);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! A real server in this process, on loopback, and real gRPC clients to it.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keyferry::access::policy::Policy;
+use keyferry::config::Config;
+use keyferry::crypto::unwrapping::RecipientPrivateKey;
+use keyferry::crypto::wrapping::WrappingKeySpec;
+use keyferry::keys::clock::{Clock, SystemClock};
+use keyferry::keys::keyring::Keyring;
+use keyferry::keys::root_key::FileRootKey;
+use keyferry::keys::store_keys::{self, StoreMode};
+use keyferry::proto::v1::key_management_client::KeyManagementClient;
+use keyferry::proto::v1::kms_client::KmsClient;
+use keyferry::proto::v1::{self, CreateKeyRequest, ExportDataKeyRequest};
+use keyferry::server::{self, Health, Limits, Listener};
+use keyferry::service::Services;
+use keyferry::service::naming::Place;
+use keyferry::storage::{MemoryStore, Store};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// A server over a store, and its clients. It stops when dropped.
+pub struct TestServer {
+    pub kms: KmsClient<Channel>,
+    pub management: KeyManagementClient<Channel>,
+    pub channel: Channel,
+    pub address: String,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+/// Services over a store that is made this test's, as a dev server has them.
+pub async fn services_over(store: Arc<dyn Store>) -> Services {
+    let folder = tempfile::tempdir().unwrap();
+    let root = FileRootKey::create(&folder.path().join("root.key")).unwrap();
+    let seals =
+        store_keys::found(store.as_ref(), &root, StoreMode::Dev, SystemClock.now()).await.unwrap();
+    let keyring = Keyring::new(store, seals, Arc::new(SystemClock));
+    Services::new(Arc::new(keyring), Policy::Dev, Place::new("local", "0"))
+}
+
+impl TestServer {
+    /// A server over an empty store in memory.
+    pub async fn start() -> Self {
+        Self::over(Arc::new(MemoryStore::new())).await
+    }
+
+    /// A server over this empty store.
+    pub async fn over(store: Arc<dyn Store>) -> Self {
+        Self::serving(services_over(store).await).await
+    }
+
+    /// A server of these services.
+    pub async fn serving(services: Services) -> Self {
+        let config = Config::dev("/nonexistent".as_ref(), Some("127.0.0.1:0")).unwrap();
+        let listener = Listener::bind(&config.listeners[0]).await.unwrap();
+        let address = listener.address().to_string();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let probed = services.clone();
+        let health = Health::new(&Services::NAMES, move || {
+            let services = probed.clone();
+            async move { services.is_healthy().await }
+        });
+        let routes = services.routes();
+        let served = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            server::run(vec![listener], routes, health, Limits::default(), shutdown).await.unwrap();
+        });
+        let channel =
+            Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self {
+            kms: KmsClient::new(channel.clone()),
+            management: KeyManagementClient::new(channel.clone()),
+            channel,
+            address,
+            stop: Some(stop),
+            served,
+        }
+    }
+
+    /// Another connection to the same server.
+    pub async fn another_channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    /// A new CMK's id.
+    pub async fn create_key(&self) -> String {
+        let response =
+            self.management.clone().create_key(CreateKeyRequest::default()).await.unwrap();
+        response.into_inner().key_metadata.unwrap().key_id
+    }
+
+    /// A new data key's blob, and the CMK's id.
+    pub async fn generate(&self, key_id: &str, pairs: &[(&str, &str)], bytes: u32) -> Vec<u8> {
+        let request = v1::GenerateDataKeyWithoutPlaintextRequest {
+            key_id: key_id.into(),
+            number_of_bytes: Some(bytes),
+            encryption_context: context(pairs),
+            ..Default::default()
+        };
+        let response = self.kms.clone().generate_data_key_without_plaintext(request).await.unwrap();
+        response.into_inner().ciphertext_blob
+    }
+
+    /// Stops it and waits until it has drained.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        (&mut self.served).await.unwrap();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
+}
+
+/// An encryption context.
+pub fn context(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A recipient with a fresh key.
+pub struct Recipient {
+    pub private: RecipientPrivateKey,
+    pub spec: v1::WrappingKeySpec,
+    pub algorithm: v1::WrappingAlgorithm,
+}
+
+impl Recipient {
+    pub fn new(spec: v1::WrappingKeySpec, algorithm: v1::WrappingAlgorithm) -> Self {
+        let kind = match spec {
+            v1::WrappingKeySpec::Rsa2048 => WrappingKeySpec::Rsa2048,
+            v1::WrappingKeySpec::Rsa3072 => WrappingKeySpec::Rsa3072,
+            v1::WrappingKeySpec::Rsa4096 => WrappingKeySpec::Rsa4096,
+            v1::WrappingKeySpec::EcSm2 => WrappingKeySpec::EcSm2,
+            v1::WrappingKeySpec::Unspecified => unreachable!("no test has such a recipient"),
+        };
+        Self { private: RecipientPrivateKey::generate(kind).unwrap(), spec, algorithm }
+    }
+
+    pub fn rsa() -> Self {
+        Self::new(v1::WrappingKeySpec::Rsa2048, v1::WrappingAlgorithm::RsaesOaepSha256)
+    }
+
+    pub fn sm2() -> Self {
+        Self::new(v1::WrappingKeySpec::EcSm2, v1::WrappingAlgorithm::Sm2pke)
+    }
+
+    /// The request that exports a blob to this recipient.
+    pub fn export(&self, blob: &[u8], pairs: &[(&str, &str)]) -> ExportDataKeyRequest {
+        ExportDataKeyRequest {
+            ciphertext_blob: blob.to_vec(),
+            public_key_blob: self.private.public_key_der().to_vec(),
+            wrapping_algorithm: self.algorithm.into(),
+            wrapping_key_spec: self.spec.into(),
+            encryption_context: context(pairs),
+            ..Default::default()
+        }
+    }
+}
+
+/// Asserts a status' code, `ErrorInfo` and `RequestInfo`.
+#[track_caller]
+pub fn assert_refused<T: std::fmt::Debug>(
+    outcome: Result<T, Status>,
+    code: Code,
+    reason: &str,
+) -> Status {
+    let status = outcome.expect_err("a refusal");
+    let details = status.get_error_details();
+    let info = details.error_info().expect("ErrorInfo");
+    assert_eq!((status.code(), info.reason.as_str()), (code, reason), "{}", status.message());
+    assert_eq!(info.domain, "keyferry");
+    assert!(!details.request_info().expect("RequestInfo").request_id.is_empty());
+    status
+}
