@@ -1,8 +1,8 @@
 //! Keyferry: a self-hosted key management service that carries data keys
 //! across trust boundaries.
 
-pub mod cli;
 pub mod access;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod error;

@@ -98,7 +98,7 @@ async fn update(args: &Named, session: Session) -> Result<(), Stop> {
 }
 
 fn names(args: &Named) -> Text {
-    Text::Line(format!("{} names {}.", args.alias, args.key))
+    Text::line(format!("{} names {}.", args.alias, args.key))
 }
 
 async fn delete(args: &Delete, session: Session) -> Result<(), Stop> {
@@ -107,7 +107,7 @@ async fn delete(args: &Delete, session: Session) -> Result<(), Stop> {
         dry_run: args.call.dry_run(),
     });
     let answer = session.answer(session.key_management().delete_alias(request).await)?;
-    args.call.output().answer(&answer, || Text::Line(format!("{} is free.", args.alias)))
+    args.call.output().answer(&answer, || Text::line(format!("{} is free.", args.alias)))
 }
 
 async fn list(args: &List, session: Session) -> Result<(), Stop> {
@@ -151,9 +151,9 @@ async fn list_by_key(
 
 fn hint_if_none(args: &List, aliases: &[v1::Alias], first: bool) {
     if first && aliases.is_empty() {
-        args.call
-            .output()
-            .hint("There is no name yet: `keyferry alias create alias/NAME --key KEY` gives one.");
+        args.call.output().hint(&Text::line(
+            "There is no name yet: `keyferry alias create alias/NAME --key KEY` gives one.",
+        ));
     }
 }
 

@@ -4,8 +4,6 @@
 //! not resolve, a port where nobody listens and a certificate that is not
 //! trusted each get words of their own.
 
-#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -34,6 +32,9 @@ use crate::proto::v1::kms_client::KmsClient;
 
 /// How long opening a connection may take, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer may take, where nothing else is said; a server waits no
+/// longer.
+const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 /// Certificates and their keys are short.
 const MAX_PEM_BYTES: usize = 256 * 1024;
 
@@ -64,7 +65,7 @@ pub struct ConnectionArgs {
     #[arg(long, value_name = "NAME")]
     tls_name: Option<String>,
     /// How long an answer may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
 }
 
@@ -112,20 +113,21 @@ impl CallArgs {
                 )
             },
         )?;
-        runtime.block_on(async { conversation(self.connect().await?).await })
+        runtime.block_on(async { conversation(self.connection.session(self.dry_run).await?).await })
     }
+}
 
-    async fn connect(&self) -> Result<Session, Failure> {
-        let connection = &self.connection;
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, open(connection))
+impl ConnectionArgs {
+    /// Connects.
+    async fn session(&self, dry_run: bool) -> Result<Session, Failure> {
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, open(self))
             .await
-            .unwrap_or_else(|_| Err(too_slow(&connection.endpoint)))?;
-        let channel = channel(stream, &connection.endpoint).await?;
+            .unwrap_or_else(|_| Err(too_slow(&self.endpoint)))?;
         Ok(Session {
-            channel,
-            endpoint: connection.endpoint.to_string(),
-            timeout: Duration::from_secs(connection.timeout),
-            dry_run: self.dry_run,
+            channel: channel(stream, &self.endpoint).await?,
+            endpoint: self.endpoint.to_string(),
+            timeout: Duration::from_secs(self.timeout),
+            dry_run,
         })
     }
 }
@@ -140,6 +142,19 @@ pub struct Session {
 }
 
 impl Session {
+    /// A connection that needs no credentials: to a dev server, or a socket.
+    pub async fn to(endpoint: Endpoint) -> Result<Self, Failure> {
+        let connection = ConnectionArgs {
+            endpoint,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_name: None,
+            timeout: DEFAULT_TIMEOUT_SECONDS,
+        };
+        connection.session(false).await
+    }
+
     /// The service that uses keys.
     #[must_use]
     pub fn kms(&self) -> KmsClient<Channel> {

@@ -1,8 +1,6 @@
 //! `keyferry data-key …`: data keys are generated and exported by the server,
 //! and unwrapped here, on the recipient's side.
 
-#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 

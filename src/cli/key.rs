@@ -1,7 +1,5 @@
 //! `keyferry key …`: the life of CMKs.
 
-#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
-
 use clap::{Args, Subcommand};
 
 use super::connection::{CallArgs, Session};
@@ -117,14 +115,14 @@ async fn enable(args: &OneKey, session: Session) -> Result<(), Stop> {
     let request = session
         .request(v1::EnableKeyRequest { key_id: args.key.clone(), dry_run: args.call.dry_run() });
     let answer = session.answer(session.key_management().enable_key(request).await)?;
-    args.call.output().answer(&answer, || Text::Line(format!("{} is enabled.", args.key)))
+    args.call.output().answer(&answer, || Text::line(format!("{} is enabled.", args.key)))
 }
 
 async fn disable(args: &OneKey, session: Session) -> Result<(), Stop> {
     let request = session
         .request(v1::DisableKeyRequest { key_id: args.key.clone(), dry_run: args.call.dry_run() });
     let answer = session.answer(session.key_management().disable_key(request).await)?;
-    args.call.output().answer(&answer, || Text::Line(format!("{} is disabled.", args.key)))
+    args.call.output().answer(&answer, || Text::line(format!("{} is disabled.", args.key)))
 }
 
 async fn list(args: &List, session: Session) -> Result<(), Stop> {
@@ -138,7 +136,7 @@ async fn list(args: &List, session: Session) -> Result<(), Stop> {
         });
         let answer = session.answer(session.key_management().list_keys(request).await)?;
         if page.first && answer.keys.is_empty() {
-            output.hint("There is no CMK yet: `keyferry key create` makes one.");
+            output.hint(&Text::line("There is no CMK yet: `keyferry key create` makes one."));
         }
         output.answer(&answer, || keys(&answer.keys, page.first))?;
         Ok(answer.next_page_token)

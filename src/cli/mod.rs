@@ -17,10 +17,14 @@ mod endpoint;
 mod exit;
 mod failure;
 mod files;
+mod init;
 mod key;
 mod output;
 mod pages;
+mod quickstart;
 mod recipient;
+mod scratch;
+mod serve;
 mod text;
 
 use clap::error::ErrorKind;
@@ -45,6 +49,9 @@ to be had; 77 not permitted; 78 configuration, root key or policy";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    Init(init::Init),
+    Quickstart(quickstart::Quickstart),
     #[command(subcommand)]
     Key(key::KeyCommand),
     #[command(subcommand)]
@@ -66,6 +73,9 @@ impl Cli {
 impl Command {
     fn run(&self) -> Result<(), Stop> {
         match self {
+            Self::Serve(command) => command.run(),
+            Self::Init(command) => command.run(),
+            Self::Quickstart(command) => command.run(),
             Self::Key(command) => command.run(),
             Self::Alias(command) => command.run(),
             Self::DataKey(command) => command.run(),
@@ -75,6 +85,8 @@ impl Command {
 
     fn json(&self) -> bool {
         match self {
+            Self::Serve(_) | Self::Quickstart(_) => false,
+            Self::Init(command) => command.json(),
             Self::Key(command) => command.json(),
             Self::Alias(command) => command.json(),
             Self::DataKey(command) => command.json(),

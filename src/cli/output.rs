@@ -50,7 +50,7 @@ answers!(
 );
 
 /// Where a command speaks and in which tongue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Output {
     json: bool,
     /// Text for people goes to standard error when standard output carries
@@ -90,14 +90,15 @@ impl Output {
     }
 
     /// Tells a person something beside the answer; programs are spared it.
-    pub fn hint(self, hint: &str) {
+    pub fn hint(self, hint: &Text) {
         if !self.json {
             // Nothing hangs on whether the hint is seen.
-            let _ = anstream::stderr().write_all(Text::Line(hint.to_owned()).render().as_bytes());
+            let _ = anstream::stderr().write_all(hint.render().as_bytes());
         }
     }
 
-    fn tell(self, text: &Text) -> Result<(), Stop> {
+    /// Tells a person something.
+    pub fn tell(self, text: &Text) -> Result<(), Stop> {
         self.write(&text.render())
     }
 
@@ -145,7 +146,7 @@ fn would_work(request_id: &str, json: bool) -> Exit {
     let value = serde_json::json!({
         "dry_run": true, "reason": "DryRunOperationError", "request_id": request_id,
     });
-    let text = || Text::Line("Dry run: this would have worked. Nothing was changed.".to_owned());
+    let text = || Text::line("Dry run: this would have worked. Nothing was changed.");
     let told = Output { json, aside: false }.result(&value, text);
     conclude(told, json)
 }

@@ -1,7 +1,5 @@
 //! `keyferry recipient …`: who a data key may be exported to. Works offline.
 
-#![expect(clippy::doc_markdown, reason = "doc comments of arguments are help texts")]
-
 use clap::{Args, Subcommand};
 use pkcs8::Document;
 use serde_json::json;
@@ -50,7 +48,7 @@ impl RecipientCommand {
         let Self::Show(args) = self;
         let key = read(&args.file)?;
         let methods = methods(key.spec());
-        let digest = hex(key.sha256());
+        let digest = base16ct::lower::encode_string(key.sha256());
         let value = json!({
             "wrapping_key_spec": key.spec().as_str(),
             "public_key_sha256": digest,
@@ -168,12 +166,4 @@ fn advice(found: &Found, name: &Input) -> String {
         }
         _ => "An RSA key of 2048, 3072 or 4096 bits with exponent 65537, or an SM2 key with an uncompressed point, would do.".to_owned(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

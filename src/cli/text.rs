@@ -7,12 +7,24 @@ use anstyle::{AnsiColor, Style};
 
 /// The names of things.
 const NAME: Style = Style::new().dimmed();
+/// What must be seen.
+const ALARM: Style = AnsiColor::Red.on_default().bold();
+const STRONG: Style = Style::new().bold();
+const COMMAND: Style = AnsiColor::Cyan.on_default();
 
 /// What a command tells a person.
 #[derive(Debug)]
 pub enum Text {
     /// One sentence.
     Line(String),
+    /// Sentences of our own, after an empty line.
+    Paragraph(String),
+    /// A warning that must be seen.
+    Alarm(String),
+    /// One step of several, with its number.
+    Step(usize, String),
+    /// A command for a shell.
+    Command(String),
     /// Names and values; what is empty is left out.
     Fields(Vec<(&'static str, String)>),
     /// Rows under a heading.
@@ -25,12 +37,32 @@ pub enum Text {
 }
 
 impl Text {
+    /// One sentence.
+    pub fn line(sentence: impl Into<String>) -> Self {
+        Self::Line(sentence.into())
+    }
+
+    /// Sentences after an empty line.
+    pub fn paragraph(sentences: impl Into<String>) -> Self {
+        Self::Paragraph(sentences.into())
+    }
+
     /// The text in colours, which the stream leaves out where they are not
     /// wanted.
     #[must_use]
     pub fn render(&self) -> String {
         match self {
             Self::Line(line) => format!("{}\n", printable(line)),
+            Self::Paragraph(lines) => lines
+                .lines()
+                .fold("\n".to_owned(), |text, line| format!("{text}{}\n", printable(line))),
+            Self::Alarm(line) => format!("{ALARM}{}{ALARM:#}\n", printable(line)),
+            Self::Step(number, line) => {
+                format!("{STRONG}{number}.{STRONG:#} {}\n", printable(line))
+            }
+            Self::Command(command) => {
+                format!("   {NAME}${NAME:#} {COMMAND}{}{COMMAND:#}\n", printable(command))
+            }
             Self::Fields(fields) => render_fields(fields),
             Self::Table { heading, rows } => render_table(heading.as_deref(), rows),
         }
@@ -78,8 +110,8 @@ fn aligned(row: &[String], widths: &[usize]) -> String {
 pub fn render_failure(lines: &[(&'static str, String)]) -> String {
     lines.iter().fold(String::new(), |mut text, (label, line)| {
         let style = match *label {
-            "error" => AnsiColor::Red.on_default().bold(),
-            "help" => AnsiColor::Cyan.on_default().bold(),
+            "error" => ALARM,
+            "help" => COMMAND.bold(),
             _ => NAME,
         };
         let _ = writeln!(text, "{style}{label}{style:#}: {line}");
