@@ -428,7 +428,7 @@ async fn changes_are_told_once_each(backend: &mut Backend) {
 
 async fn changes_are_cut_at_the_end(backend: &mut Backend) {
     let store = backend.store();
-    for n in 0..CHANGES_KEPT_REVISIONS / 64 + 1 {
+    for n in 0..=CHANGES_KEPT_REVISIONS / 64 {
         // Many at once, as they are quicker so.
         let commits = (0..64).map(|m| {
             let store = Arc::clone(&store);
