@@ -222,9 +222,8 @@ fn a_full_disk_is_not_stored_and_leaves_the_writer_working() {
     let (jobs, queue) = mpsc::channel(9);
     let ask = |jobs: &mpsc::Sender<Job>, size: usize| {
         let (answer, answered) = oneshot::channel();
-        let writes = put("a", &vec![7; size]);
-        jobs.try_send(Job::Commit(CommitJob { preconditions: Vec::new(), writes, answer }))
-            .unwrap_or_else(|_| panic!("the queue is long enough"));
+        let job = CommitJob { preconditions: vec![], writes: put("a", &vec![7; size]), answer };
+        jobs.try_send(Job::Commit(job)).unwrap_or_else(|_| panic!("the queue is long enough"));
         answered
     };
     let full = ask(&jobs, 60_000);
