@@ -6,6 +6,7 @@ pub mod config;
 pub mod crypto;
 pub mod error;
 pub mod ids;
+pub mod instance;
 pub mod keys;
 pub mod proto;
 pub mod server;

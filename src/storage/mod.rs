@@ -238,6 +238,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the store answers: one small real read.
     async fn probe(&self) -> Result<(), StoreError>;
+
+    /// A revision that the store has reached, without asking it: no commit
+    /// that begins now can have one as low. Zero is always true.
+    fn revision_seen(&self) -> Revision;
 }
 
 /// Clause 11 for one path; an answer says what is wrong with it.
@@ -281,7 +285,8 @@ fn unfit_commit(preconditions: &[Precondition], writes: &[Write]) -> Option<&'st
     if preconditions.len().saturating_add(writes.len()) > COMMIT_OPERATIONS_MAX {
         return Some("a commit holds more than 64 operations");
     }
-    let too_long = |write: &Write| matches!(write, Write::Put(_, value) if value.len() > VALUE_BYTES_MAX);
+    let too_long =
+        |write: &Write| matches!(write, Write::Put(_, value) if value.len() > VALUE_BYTES_MAX);
     if writes.iter().any(too_long) {
         return Some("a value is longer than 64 KiB");
     }

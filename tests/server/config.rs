@@ -1,0 +1,170 @@
+//! Configuration: what may be served, and what each refusal says.
+//!
+//! A refusal is one file in `tests/config/refused/`, named for what is wrong:
+//! `#: place` is the field to blame, `#= text` what the refusal must say, and
+//! `#$ NAME=value` a variable of the environment.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use keyferry::config::{
+    Address, Callers, Config, DEFAULT_ADDRESS, LogFormat, LogLevel, Mode, RootKeyConfig,
+    StoreConfig,
+};
+
+const SOUND: &str = r#"
+region = "eu-1"
+account = "007"
+
+[[listener]]
+address = "[::1]:0"
+tls = { cert = "tls/cert.pem", key = "/abs/key.pem", client_ca = "ca.pem", crl = "crl.pem" }
+
+[[listener]]
+address = "unix:run/kf.sock"
+
+[store]
+kind = "sqlite"
+path = "store"
+
+[root_key]
+provider = "file"
+path = "keys/root.key"
+
+[auth.mtls]
+[auth.unix]
+
+[log]
+format = "text"
+level = "debug"
+"#;
+
+fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let variables =
+        variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Config::parse(text, Path::new("/etc/keyferry"), variables).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_sound_configuration_is_read_whole() {
+    let config = parse(SOUND, &[]).unwrap();
+    assert_eq!(config.mode, Mode::Config);
+    assert_eq!((config.region.as_str(), config.account.as_str()), ("eu-1", "007"));
+    assert_eq!(config.listeners[0].address().to_string(), "[::1]:0");
+    let Callers::Mtls(tls) = config.listeners[0].callers() else { panic!("mTLS") };
+    assert_eq!(tls.cert, Path::new("/etc/keyferry/tls/cert.pem"));
+    assert_eq!(tls.key, Path::new("/abs/key.pem"));
+    assert_eq!(tls.crl.as_deref(), Some(Path::new("/etc/keyferry/crl.pem")));
+    assert_eq!(*config.listeners[1].address(), Address::Unix("/etc/keyferry/run/kf.sock".into()));
+    assert_eq!(*config.listeners[1].callers(), Callers::PeerUid);
+    assert_eq!(config.store, StoreConfig::Sqlite { path: "/etc/keyferry/store".into() });
+    let root_key = RootKeyConfig::File { path: "/etc/keyferry/keys/root.key".into() };
+    assert_eq!(config.root_key, root_key);
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Debug));
+}
+
+#[test]
+fn what_is_left_out_has_the_contracts_defaults() {
+    let text = SOUND.replace("region = \"eu-1\"\naccount = \"007\"", "");
+    let text = &text[..text.find("[log]").unwrap()];
+    let config = parse(text, &[]).unwrap();
+    assert_eq!((config.region.as_str(), config.account.as_str()), ("local", "0"));
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Info));
+}
+
+#[test]
+fn the_environment_overrides() {
+    let config = parse(
+        SOUND,
+        &[
+            ("KEYFERRY_ACCOUNT", "0042"),
+            ("KEYFERRY_LOG__LEVEL", "trace"),
+            ("KEYFERRY_STORE__PATH", "/var/lib/keyferry"),
+            ("KEYFERRY_LISTENER__0__TLS__CERT", "other.pem"),
+            ("KEYFERRY_LISTENER__2__ADDRESS", "unix:/run/third.sock"),
+            ("KEYFERRY_ENDPOINT", "http://127.0.0.1:1"),
+            ("PATH", "/bin"),
+            ("KEYFERRYX", "1"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.account, "0042");
+    assert_eq!(config.log.level, LogLevel::Trace);
+    assert_eq!(config.store, StoreConfig::Sqlite { path: "/var/lib/keyferry".into() });
+    let Callers::Mtls(tls) = config.listeners[0].callers() else { panic!("mTLS") };
+    assert_eq!(tls.cert, Path::new("/etc/keyferry/other.pem"));
+    assert_eq!(config.listeners[2].address().to_string(), "unix:/run/third.sock");
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let config = parse(
+        "[auth.unix]",
+        &[
+            ("KEYFERRY_LISTENER__0__ADDRESS", "unix:///run/kf.sock"),
+            ("KEYFERRY_STORE__KIND", "sqlite"),
+            ("KEYFERRY_STORE__PATH", "store"),
+            ("KEYFERRY_ROOT_KEY__PROVIDER", "file"),
+            ("KEYFERRY_ROOT_KEY__PATH", "root.key"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.listeners[0].address().to_string(), "unix:/run/kf.sock");
+}
+
+#[test]
+fn a_link_does_not_bring_the_root_key_into_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("store")).unwrap();
+    std::os::unix::fs::symlink("store", directory.path().join("elsewhere")).unwrap();
+    let text = SOUND.replace("keys/root.key", "elsewhere/root.key");
+    let error = Config::parse(&text, directory.path(), []).unwrap_err();
+    assert_eq!(error.place(), "root_key.path");
+    let text = SOUND.replace("keys/root.key", "elsewhere/../root.key");
+    Config::parse(&text, directory.path(), []).unwrap();
+}
+
+#[test]
+fn dev_stays_on_this_machine() {
+    let data = Path::new("/data");
+    let config = Config::dev(data, None).unwrap();
+    assert_eq!(config.mode, Mode::Dev);
+    assert_eq!(*config.listeners[0].address(), Address::Tcp(DEFAULT_ADDRESS));
+    assert_eq!(*config.listeners[0].callers(), Callers::Dev);
+    for inside in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:0", "unix:/run/kf.sock"] {
+        Config::dev(data, Some(inside)).unwrap();
+    }
+    for outside in ["0.0.0.0:7311", "[::]:7311", "192.0.2.1:7311", "[::ffff:127.0.0.1]:7311"] {
+        let error = Config::dev(data, Some(outside)).unwrap_err().to_string();
+        assert!(error.contains("loopback") && error.contains("--config"), "{outside}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nowhere/keyferry.toml")).unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/keyferry.toml: cannot be read"), "{error}");
+}
+
+#[test]
+fn each_refusal_blames_a_field_and_says_what_would_do() {
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/refused");
+    let mut count = 0;
+    for case in std::fs::read_dir(cases).unwrap() {
+        let path = case.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tagged = |tag: &str| -> Vec<String> {
+            text.lines().filter_map(|line| line.strip_prefix(tag)).map(str::to_owned).collect()
+        };
+        let variables = tagged("#$ ");
+        let variables: Vec<_> = variables.iter().filter_map(|line| line.split_once('=')).collect();
+        let error = parse(&text, &variables).expect_err(&path.display().to_string());
+        let place = &tagged("#: ")[0];
+        assert!(error.starts_with(&format!("{place}: ")), "{}: {error}", path.display());
+        for says in tagged("#= ") {
+            assert!(error.contains(&says), "{}: {says:?} is not in {error:?}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count >= 30, "{count} cases");
+}
