@@ -27,29 +27,24 @@ fn listing() -> String {
 }
 
 fn service_lines(service: &ServiceDescriptor) -> String {
-    let mut lines = format!("service {}\n", service.full_name());
-    let mut methods: Vec<String> = service.methods().map(|method| method_line(&method)).collect();
-    methods.sort();
-    lines.extend(methods);
-    lines
+    let mut lines: Vec<String> = service.methods().map(|method| method_line(&method)).collect();
+    lines.sort();
+    format!("service {}\n{}", service.full_name(), lines.concat())
 }
 
 fn method_line(method: &MethodDescriptor) -> String {
     let [asks, answers] = [method.is_client_streaming(), method.is_server_streaming()]
         .map(|streams| if streams { "stream " } else { "" });
-    let (input, output) = (method.input(), method.output());
-    format!(
-        "  {}({asks}{}) {answers}{}\n",
-        method.name(),
-        input.full_name(),
-        output.full_name()
-    )
+    let [input, output] =
+        [method.input(), method.output()].map(|message| message.name().to_owned());
+    format!("rpc {}({asks}{input}) {answers}{output}\n", method.full_name())
 }
 
 fn message_lines(message: &MessageDescriptor) -> String {
     let mut lines = format!("message {}\n", message.full_name());
     for field in message.fields() {
-        writeln!(lines, "  {} {} {}", field.number(), field.name(), field_type(&field)).unwrap();
+        let (name, number) = (field.full_name(), field.number());
+        writeln!(lines, "field {name} = {number} {}", field_type(&field)).unwrap();
     }
     lines
 }
@@ -60,7 +55,8 @@ fn field_type(field: &FieldDescriptor) -> String {
             .map(|part| kind_name(&part.kind()));
         return format!("map<{key}, {value}>");
     }
-    let oneof = field.containing_oneof().filter(|_| !field.field_descriptor_proto().proto3_optional());
+    let oneof =
+        field.containing_oneof().filter(|_| !field.field_descriptor_proto().proto3_optional());
     let label = match oneof {
         Some(oneof) => format!("oneof {} ", oneof.name()),
         None if field.is_list() => "repeated ".to_owned(),
@@ -81,7 +77,8 @@ fn kind_name(kind: &Kind) -> String {
 fn enum_lines(named: &EnumDescriptor) -> String {
     let mut lines = format!("enum {}\n", named.full_name());
     for value in named.values() {
-        writeln!(lines, "  {} {}", value.number(), value.name()).unwrap();
+        writeln!(lines, "value {}.{} = {}", named.full_name(), value.name(), value.number())
+            .unwrap();
     }
     lines
 }

@@ -85,7 +85,7 @@ fn the_round_trip_goes_through_a_sidecar() {
     let Some(peers) = installed("Envoy", "tools") else { return };
     let Some(_) = installed("Envoy", "python") else { return };
     let envoy = peers.join("tools/bin/envoy");
-    let server = Server::on_socket();
+    let server = Server::on_socket(&[]);
     let sidecar = Sidecar::before(server.socket(), &envoy);
     let output = run(python_client(&peers).arg(sidecar.address())).text();
     let (client, checks) = judge(&output, &ROUND_TRIP);

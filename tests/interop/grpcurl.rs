@@ -90,7 +90,9 @@ fn learn(grpcurl: &Grpcurl, checks: &mut Checks) {
     let listed = |name: &str| services.lines().any(|line| line == name);
     checks.that(
         "list",
-        ["keyferry.v1.Kms", "keyferry.v1.KeyManagement", "grpc.health.v1.Health"].iter().all(|name| listed(name)),
+        ["keyferry.v1.Kms", "keyferry.v1.KeyManagement", "grpc.health.v1.Health"]
+            .iter()
+            .all(|name| listed(name)),
     );
     checks.that("records_are_not_listed", !services.contains("storage"));
     let request = grpcurl.learn(&["describe", "keyferry.v1.ExportDataKeyRequest"]);
@@ -100,7 +102,8 @@ fn learn(grpcurl: &Grpcurl, checks: &mut Checks) {
 }
 
 fn make_key(grpcurl: &Grpcurl, checks: &mut Checks) -> String {
-    let made = grpcurl.call("keyferry.v1.KeyManagement/CreateKey", &json!({"description": "by hand"}));
+    let made =
+        grpcurl.call("keyferry.v1.KeyManagement/CreateKey", &json!({"description": "by hand"}));
     let key = made["keyMetadata"]["keyId"].as_str().unwrap().to_owned();
     checks.that("create_key", made["keyMetadata"]["keyState"] == "Enabled");
     let alias = json!({"alias_name": "alias/by-hand", "key_id": key});
@@ -143,8 +146,8 @@ fn carry(grpcurl: &Grpcurl, checks: &mut Checks, key: &str) {
 }
 
 fn break_rules(grpcurl: &Grpcurl, checks: &mut Checks, key: &str) {
-    let refused =
-        grpcurl.refusal("keyferry.v1.Kms/GenerateDataKey", &json!({"key_id": key, "dry_run": true}));
+    let refused = grpcurl
+        .refusal("keyferry.v1.Kms/GenerateDataKey", &json!({"key_id": key, "dry_run": true}));
     // google.rpc.Code: 9 is FAILED_PRECONDITION, 3 is INVALID_ARGUMENT.
     checks.that("dry_run", refused["code"] == 9);
     checks.that(
@@ -155,7 +158,8 @@ fn break_rules(grpcurl: &Grpcurl, checks: &mut Checks, key: &str) {
     let violations = &detail(&refused, "google.rpc.BadRequest")["fieldViolations"];
     checks.that("bad_request", refused["code"] == 3 && violations[0]["field"] == "key_id");
     grpcurl.call("keyferry.v1.KeyManagement/DisableKey", &json!({"key_id": key}));
-    let refused = grpcurl.refusal("keyferry.v1.Kms/Encrypt", &json!({"key_id": key, "plaintext": "AAAA"}));
+    let refused =
+        grpcurl.refusal("keyferry.v1.Kms/Encrypt", &json!({"key_id": key, "plaintext": "AAAA"}));
     checks.that(
         "disabled",
         detail(&refused, "google.rpc.ErrorInfo")["reason"] == "Rejected.Disabled",

@@ -11,13 +11,18 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hyper_util::rt::TokioIo;
+use keyferry::config::Config;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::kms_client::KmsClient;
 use keyferry::proto::v1::{
     CreateKeyRequest, DecryptRequest, ExportDataKeyRequest, GenerateDataKeyWithoutPlaintextRequest,
 };
 use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
 /// How long a peer may take, on a machine with something else to do.
 pub const PEER_LIMIT: Duration = Duration::from_secs(120);
@@ -32,22 +37,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// `serve --dev` over an empty directory.
+    /// `serve --dev` over a directory of its own making.
     pub fn dev() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut serve = keyferry();
-        serve.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
-        Self::start(serve, folder)
+        serve
+            .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(folder.path().join("instance"));
+        Self::start(&mut serve, folder)
     }
 
-    /// `serve --config` over a Unix socket and a store that `init` made.
-    pub fn on_socket() -> Self {
+    /// `serve --config` over a Unix socket and a store that `init` made, with
+    /// these fields of the configuration overridden.
+    pub fn on_socket(fields: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let instance = folder.path().join("instance");
         run(keyferry().arg("init").arg(&instance));
         let mut serve = keyferry();
         serve.args(["serve", "--config"]).arg(instance.join("keyferry.toml"));
-        Self::start(serve, folder)
+        Self::start(serve.envs(fields.iter().copied()), folder)
+    }
+
+    /// The configuration that `on_socket` was served from.
+    pub fn config(&self) -> Config {
+        Config::load(&self.folder.path().join("instance/keyferry.toml")).unwrap()
     }
 
     /// The Unix socket that it listens on.
@@ -56,7 +69,7 @@ impl Server {
     }
 
     /// Starts `serve`, which writes what it logs to `log` in the folder.
-    pub fn start(mut serve: Command, folder: TempDir) -> Self {
+    pub fn start(serve: &mut Command, folder: TempDir) -> Self {
         let log = File::create(folder.path().join("log")).unwrap();
         let mut child = serve.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -72,6 +85,12 @@ impl Server {
         server
     }
 
+    /// Ends it, so that its store can be opened by another.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
@@ -83,20 +102,25 @@ impl Server {
         command.env("KEYFERRY_ENDPOINT", format!("http://{}", self.address));
         command
     }
+
+    /// A caller in Rust, for what the command line does not show.
+    pub fn caller(&self) -> Caller {
+        Caller::of(&self.address)
+    }
 }
 
-/// A caller in Rust, for what the command line does not show.
+/// A caller in Rust that waits for each answer.
 pub struct Caller {
-    pub runtime: tokio::runtime::Runtime,
+    pub runtime: Runtime,
     pub kms: KmsClient<Channel>,
     pub management: KeyManagementClient<Channel>,
 }
 
 impl Caller {
+    /// Connects to `127.0.0.1:PORT` or `unix:PATH`.
     pub fn of(address: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        let channel = runtime.block_on(endpoint.connect()).unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let channel = runtime.block_on(connect(address));
         let management = KeyManagementClient::new(channel.clone());
         Self { runtime, kms: KmsClient::new(channel), management }
     }
@@ -132,10 +156,26 @@ impl Caller {
     }
 }
 
+async fn connect(address: &str) -> Channel {
+    let Some(path) = address.strip_prefix("unix:") else {
+        return Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+    };
+    let path = PathBuf::from(path);
+    let socket = service_fn(move |_| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    // The name is sent as the authority, and leads nowhere.
+    Endpoint::from_static("http://localhost").connect_with_connector(socket).await.unwrap()
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 
@@ -161,7 +201,8 @@ impl Finished {
 /// Runs a program to its end, however it ends.
 pub fn run_to_end(command: &mut Command, limit: Duration) -> Finished {
     // Files, not pipes: a program that prints much must not wait for us.
-    let (out, err) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let (out, err) =
+        (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
     command.stdout(out.reopen().unwrap()).stderr(err.reopen().unwrap());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let status = wait(&mut child, limit);

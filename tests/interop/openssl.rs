@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{Caller, Checks, Server, keyferry, on_path, run};
+use crate::harness::{Checks, Server, keyferry, on_path, run};
 
 /// Finds the program: its version, such as "OpenSSL 3.0.19".
 pub fn version() -> Option<String> {
@@ -98,16 +98,18 @@ pub struct Method {
     digest: Option<&'static str>,
 }
 
-pub const OAEP_SHA_256: Method =
-    Method { algorithm: "RSAES_OAEP_SHA_256", digest: Some("sha256") };
+pub const OAEP_SHA_256: Method = Method { algorithm: "RSAES_OAEP_SHA_256", digest: Some("sha256") };
 pub const OAEP_SHA_1: Method = Method { algorithm: "RSAES_OAEP_SHA_1", digest: Some("sha1") };
 pub const SM2PKE: Method = Method { algorithm: "SM2PKE", digest: None };
 
 impl Method {
     fn pkeyopts(&self) -> Vec<String> {
         let Some(digest) = self.digest else { return Vec::new() };
-        let options =
-            ["rsa_padding_mode:oaep".to_owned(), format!("rsa_oaep_md:{digest}"), format!("rsa_mgf1_md:{digest}")];
+        let options = [
+            "rsa_padding_mode:oaep".to_owned(),
+            format!("rsa_oaep_md:{digest}"),
+            format!("rsa_mgf1_md:{digest}"),
+        ];
         options.into_iter().flat_map(|option| ["-pkeyopt".to_owned(), option]).collect()
     }
 }
@@ -117,7 +119,7 @@ impl Method {
 fn carry(server: &Server, recipient: &Recipient, method: &Method, bytes: u32, form: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let [blob, exported] = ["blob", "exported"].map(|name| folder.path().join(name));
-    let mut caller = Caller::of(&server.address);
+    let mut caller = server.caller();
     let key = caller.create_key();
     run(server
         .client()

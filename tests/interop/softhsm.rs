@@ -21,7 +21,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use keyferry::proto::v1::{ExportDataKeyRequest, WrappingAlgorithm, WrappingKeySpec};
 use rsa::pkcs8::EncodePublicKey;
-use rsa::{BoxedUint, RsaPublicKey};
+use rsa::{BoxedUint, PublicKey};
 
 use crate::harness::{Caller, Checks, PEER_LIMIT, Server, found, run_to_end};
 
@@ -135,7 +135,7 @@ fn to_token(session: &Session, public: ObjectHandle, blob: &[u8]) -> ExportDataK
     let [n, e] = [modulus, exponent].map(|bytes| BoxedUint::from_be_slice_vartime(&bytes));
     ExportDataKeyRequest {
         ciphertext_blob: blob.to_vec(),
-        public_key_blob: RsaPublicKey::new(n, e).unwrap().to_public_key_der().unwrap().into_vec(),
+        public_key_blob: PublicKey::new(n, e).unwrap().to_public_key_der().unwrap().into_vec(),
         wrapping_algorithm: WrappingAlgorithm::RsaesOaepSha1.into(),
         wrapping_key_spec: WrappingKeySpec::Rsa2048.into(),
         ..Default::default()
@@ -148,11 +148,8 @@ fn unwrap(
     private: ObjectHandle,
     exported: &[u8],
 ) -> cryptoki::error::Result<ObjectHandle> {
-    let oaep = PkcsOaepParams::new(
-        MechanismType::SHA1,
-        PkcsMgfType::MGF1_SHA1,
-        PkcsOaepSource::empty(),
-    );
+    let oaep =
+        PkcsOaepParams::new(MechanismType::SHA1, PkcsMgfType::MGF1_SHA1, PkcsOaepSource::empty());
     let data_key = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::AES),
