@@ -2,6 +2,7 @@
 //! across trust boundaries.
 
 pub mod access;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod error;
