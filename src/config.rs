@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
 use figment::Provider;
-use figment::error::Kind;
+use figment::error::{Actual, Kind};
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Tag, Value};
 use serde::Deserialize;
@@ -401,21 +401,37 @@ fn unreadable(error: &figment::Error) -> ConfigError {
         }
     }
     match &error.kind {
-        Kind::UnknownField(found, known) => {
-            let dot = if place.is_empty() { "" } else { "." };
+        Kind::UnknownField(_, known) => {
             let known = match known {
                 [] => "this table has none".to_owned(),
                 known => format!("there are {}", known.join(", ")),
             };
-            ConfigError::new(
-                format!("{place}{dot}{found}"),
-                format!("there is no such field; {known}"),
-            )
+            ConfigError::new(place, format!("there is no such field; {known}"))
         }
         Kind::InvalidType(found, wanted) => {
+            let found = in_words(found);
+            // serde names our raw structs; the file knows tables.
+            let wanted = match wanted.as_str() {
+                "a sequence" => "a list of tables",
+                wanted if wanted.starts_with("struct ") => "a table",
+                wanted => wanted,
+            };
             ConfigError::new(place, format!("found {found}, but it takes {wanted}"))
         }
         _ => ConfigError::new(place, error.kind.to_string()),
+    }
+}
+
+fn in_words(found: &Actual) -> String {
+    match found {
+        Actual::Str(text) => format!("{text:?}"),
+        Actual::Unsigned(number) => format!("the number {number}"),
+        Actual::Signed(number) => format!("the number {number}"),
+        Actual::Float(number) => format!("the number {number}"),
+        Actual::Bool(value) => value.to_string(),
+        Actual::Map => "a table".to_owned(),
+        Actual::Seq => "a list".to_owned(),
+        other => other.to_string(),
     }
 }
 

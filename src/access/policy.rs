@@ -142,7 +142,7 @@ mod tests {
     use super::super::decisions::{EXPORT_DATA_KEY, TABLE};
     use super::*;
 
-    fn question<'a>(principal: &'a Principal) -> Question<'a> {
+    fn question(principal: &Principal) -> Question<'_> {
         Question {
             principal,
             decisions: EXPORT_DATA_KEY,

@@ -255,6 +255,7 @@ mod tests {
         Principal::from_certificate(certificate.der()).map(|p| p.to_string())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "compared with a Result")]
     fn ok(text: &str) -> Result<String, NoPrincipal> {
         Ok(text.to_owned())
     }

@@ -295,18 +295,18 @@ mod tests {
 
     struct Version {
         key_id: KeyId,
-        version_id: KeyVersionId,
+        id: KeyVersionId,
         material: KeyMaterial,
     }
 
     impl Version {
         fn new() -> Self {
             let material = KeyMaterial::generate().expect("random");
-            Self { key_id: KeyId::new(), version_id: KeyVersionId::new(), material }
+            Self { key_id: KeyId::new(), id: KeyVersionId::new(), material }
         }
 
         fn keys(&self) -> BlobKeys {
-            BlobKeys::derive(&self.material, self.key_id, self.version_id, "Aliyun_AES_256")
+            BlobKeys::derive(&self.material, self.key_id, self.id, "Aliyun_AES_256")
         }
     }
 
@@ -328,9 +328,9 @@ mod tests {
             let parsed = CiphertextBlob::parse(blob.as_bytes()).expect("a blob");
             assert_eq!(parsed, blob);
             assert_eq!((parsed.kind(), parsed.content_len()), (kind, 8));
-            assert_eq!(parsed.version_id(), version.version_id);
+            assert_eq!(parsed.version_id(), version.id);
             let bytes = blob.into_bytes();
-            assert!(bytes.starts_with(version.version_id.to_string().as_bytes()));
+            assert!(bytes.starts_with(version.id.to_string().as_bytes()));
             assert_eq!(
                 opened(&version.keys(), &bytes, &context("v")).as_deref(),
                 Some(&b"contents"[..])
@@ -378,14 +378,14 @@ mod tests {
     #[test]
     fn keys_are_bound_to_material_ids_and_spec() {
         let version = Version::new();
-        let Version { key_id, version_id, material } = &version;
+        let Version { key_id, id, material } = &version;
         let blob = version.keys().seal(BlobKind::Imported, b"x", &context("v")).expect("sealed");
         let another = KeyMaterial::generate().expect("random");
         for keys in [
-            BlobKeys::derive(&another, *key_id, *version_id, "Aliyun_AES_256"),
-            BlobKeys::derive(material, KeyId::new(), *version_id, "Aliyun_AES_256"),
+            BlobKeys::derive(&another, *key_id, *id, "Aliyun_AES_256"),
+            BlobKeys::derive(material, KeyId::new(), *id, "Aliyun_AES_256"),
             BlobKeys::derive(material, *key_id, KeyVersionId::new(), "Aliyun_AES_256"),
-            BlobKeys::derive(material, *key_id, *version_id, "Aliyun_SM4"),
+            BlobKeys::derive(material, *key_id, *id, "Aliyun_SM4"),
         ] {
             assert_eq!(keys.check(&blob, &context("v")), Err(OpenFailed));
         }
@@ -397,7 +397,7 @@ mod tests {
         let [a, b] = [Version::new(), Version::new()];
         let blob = a.keys().seal(BlobKind::CallerBytes, b"x", &context("v")).expect("sealed");
         let mut bytes = blob.into_bytes();
-        bytes[..36].copy_from_slice(b.version_id.to_string().as_bytes());
+        bytes[..36].copy_from_slice(b.id.to_string().as_bytes());
         assert_eq!(opened(&b.keys(), &bytes, &context("v")), None);
         assert_eq!(opened(&a.keys(), &bytes, &context("v")), None);
     }

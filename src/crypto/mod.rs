@@ -12,9 +12,32 @@
 
 pub mod ciphertext_blob;
 pub mod encryption_context;
+#[cfg(test)]
+mod format_vectors;
 pub mod random;
 pub mod recipients;
 pub mod sealing;
 pub mod secret;
 pub mod unwrapping;
 pub mod wrapping;
+
+#[cfg(test)]
+mod tests {
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+    use super::ciphertext_blob::BlobKeys;
+    use super::sealing::SealingKey;
+    use super::unwrapping::RecipientPrivateKey;
+
+    assert_not_impl_any!(BlobKeys: Clone, Copy, PartialEq, std::fmt::Display, serde::Serialize);
+    assert_not_impl_any!(SealingKey: Clone, Copy, PartialEq, std::fmt::Display, serde::Serialize);
+    assert_not_impl_any!(RecipientPrivateKey:
+        Clone, Copy, PartialEq, std::fmt::Display, serde::Serialize);
+
+    // What is held inside is wiped too: the crates' `zeroize` features are on.
+    assert_impl_all!(xaes_256_gcm::Xaes256Gcm: zeroize::ZeroizeOnDrop);
+    // (HMAC's fields are the hash's, SM2's key stream comes of SM3's.)
+    assert_impl_all!(sha2::Sha256: zeroize::ZeroizeOnDrop);
+    assert_impl_all!(sm3::Sm3: zeroize::ZeroizeOnDrop);
+    assert_impl_all!(sm2::SecretKey: zeroize::ZeroizeOnDrop);
+}

@@ -130,13 +130,12 @@ impl Recipients {
             Some(keys) => keys,
             None => self.principals.get_with(principal.into(), || self.of_principal()),
         };
-        let (known, entered) = match keys.get(&recipient.0.sent) {
-            Some(known) => (known, false),
-            None => {
-                let entry = keys.entry(recipient.0.sent).or_insert_with(|| recipient.clone());
-                let entered = entry.is_fresh();
-                (entry.into_value(), entered)
-            }
+        let (known, entered) = if let Some(known) = keys.get(&recipient.0.sent) {
+            (known, false)
+        } else {
+            let entry = keys.entry(recipient.0.sent).or_insert_with(|| recipient.clone());
+            let entered = entry.is_fresh();
+            (entry.into_value(), entered)
         };
         let grown = known.0.count_use();
         if grown {
@@ -226,7 +225,9 @@ mod tests {
         let (recipients, key) = (Recipients::new(ROOMY, ROOMY), sm2_key());
         let found: Vec<_> =
             (0..3).map(|_| recipients.find("p", EcSm2, &key).expect("a key")).collect();
-        found.iter().for_each(|recipient| recipients.admit("p", recipient));
+        for recipient in &found {
+            recipients.admit("p", recipient);
+        }
         assert!(found[0].key().is_prepared());
         assert!(recipients.find("p", EcSm2, &key).expect("a key").key().is_prepared());
     }

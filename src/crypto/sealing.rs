@@ -108,13 +108,11 @@ pub(super) fn encrypt_in_place(
     aad: &[u8],
     buffer: &mut [u8],
 ) -> Result<[u8; TAG_LEN_BYTES], SealFailed> {
-    match cipher.encrypt_inout_detached(&Array(*nonce), aad, InOutBuf::from(&mut *buffer)) {
-        Ok(tag) => Ok(tag.0),
-        Err(_) => {
-            buffer.zeroize();
-            Err(SealFailed::Length)
-        }
+    let sealed = cipher.encrypt_inout_detached(&Array(*nonce), aad, InOutBuf::from(&mut *buffer));
+    if sealed.is_err() {
+        buffer.zeroize();
     }
+    sealed.map(|tag| tag.0).map_err(|_| SealFailed::Length)
 }
 
 /// Decrypts into a buffer of exactly the right size.
@@ -193,6 +191,69 @@ mod tests {
     #[test]
     fn debug_prints_the_name_of_the_type_alone() {
         assert_eq!(format!("{:?}", key("k", b"")), "SealingKey");
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).expect("hex")).collect();
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("hex")).collect()
+    }
+
+    /// C2SP XAES-256-GCM, "Test vectors".
+    #[test]
+    fn the_published_vectors_seal_and_open() {
+        let nonce = b"ABCDEFGHIJKLMNOPQRSTUVWX";
+        let vectors = [
+            (1, "", "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"),
+            (
+                3,
+                "c2sp.org/XAES-256-GCM",
+                "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d",
+            ),
+        ];
+        for (key, aad, expected) in vectors {
+            let cipher = Xaes256Gcm::new((&[key; 32]).into());
+            let mut buffer = b"XAES-256-GCM".to_vec();
+            let tag =
+                encrypt_in_place(&cipher, nonce, aad.as_bytes(), &mut buffer).expect("sealed");
+            assert_eq!([buffer.as_slice(), &tag].concat(), unhex(expected));
+            let opened = decrypt(&cipher, nonce, aad.as_bytes(), &buffer, &tag).expect("opened");
+            assert_eq!(opened.as_slice(), b"XAES-256-GCM");
+        }
+    }
+
+    /// C2SP XAES-256-GCM, "Accumulated randomized tests": keys, nonces,
+    /// plaintexts and AADs of SHAKE-128, all ciphertexts into another SHAKE-128.
+    #[test]
+    fn ten_thousand_rounds_of_the_published_accumulated_test() {
+        use shake::Shake128;
+        use shake::digest::{ExtendableOutput, Update, XofReader};
+
+        let mut source = Shake128::default().finalize_xof();
+        let mut draw = |len: usize| {
+            let mut bytes = vec![0; len];
+            source.read(&mut bytes);
+            bytes
+        };
+        let mut accumulated = Shake128::default();
+        for _ in 0..10_000 {
+            let key: [u8; 32] = draw(32).try_into().expect("32 bytes");
+            let nonce: [u8; NONCE_LEN_BYTES] = draw(24).try_into().expect("24 bytes");
+            let len = draw(1)[0].into();
+            let plaintext = draw(len);
+            let len = draw(1)[0].into();
+            let aad = draw(len);
+            let cipher = Xaes256Gcm::new((&key).into());
+            let mut buffer = plaintext.clone();
+            let tag = encrypt_in_place(&cipher, &nonce, &aad, &mut buffer).expect("sealed");
+            let opened = decrypt(&cipher, &nonce, &aad, &buffer, &tag).expect("opened");
+            assert_eq!(*opened, plaintext);
+            accumulated.update(&buffer);
+            accumulated.update(&tag);
+        }
+        let mut digest = [0; 32];
+        accumulated.finalize_xof().read(&mut digest);
+        let expected = "e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939";
+        assert_eq!(digest.as_slice(), unhex(expected));
     }
 
     proptest! {

@@ -23,7 +23,7 @@ pub enum Reveal {
     ToSeal,
     /// Contents of an exported data key.
     ToWrap,
-    /// The response of a caller who may see it: Decrypt, GenerateDataKey.
+    /// The response of a caller who may see it: `Decrypt`, `GenerateDataKey`.
     ToCaller,
     /// A sealed record's secret part, on its way into the sealing.
     ToStore,

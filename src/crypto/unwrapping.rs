@@ -161,7 +161,7 @@ impl RecipientPrivateKey {
         self.spec
     }
 
-    /// The public half: a SubjectPublicKeyInfo in DER.
+    /// The public half: a `SubjectPublicKeyInfo` in DER.
     #[must_use]
     pub fn public_key_der(&self) -> &[u8] {
         &self.public_key_der

@@ -217,9 +217,9 @@ mod tests {
     #[test]
     fn timeouts_are_read_as_the_protocol_has_them() {
         let read = |text: &str| timeout(&HeaderValue::from_str(text).expect("header"));
-        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
-        assert_eq!(read("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(read("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
+        assert_eq!(read("3M"), Some(Duration::from_mins(3)));
         assert_eq!(read("10S"), Some(Duration::from_secs(10)));
         assert_eq!(read("0m"), Some(Duration::ZERO));
         assert_eq!(read("7u"), Some(Duration::from_micros(7)));

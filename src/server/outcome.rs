@@ -275,7 +275,10 @@ const fn name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::server::connection::{Identity, Peer, PeerAddress};
 
     #[test]
     fn request_ids_are_kept_or_replaced() {
@@ -318,5 +321,55 @@ mod tests {
         }
         let own = Error::from(Rule::StoredLimit).into_status("r");
         assert_eq!(ours(own, Maker::Request, "r").code(), Code::ResourceExhausted);
+    }
+
+    /// A body that fails in the middle of a response.
+    struct Fails(fn() -> Frame<Data>);
+
+    impl http_body::Body for Fails {
+        type Data = Data;
+        type Error = Status;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Data>, Status>>> {
+            Poll::Ready(Some(Ok((self.0)())))
+        }
+    }
+
+    fn outcome(of: fn() -> Frame<Data>) -> Outcome {
+        let identity = Identity::Known(Principal::dev());
+        let peer = Arc::new(Peer { address: PeerAddress::Unix { pid: None }, identity });
+        let record = Record::begin(&mut Request::new(()), peer);
+        Outcome { body: Body::new(Fails(of)), record: Some(record) }
+    }
+
+    fn next(outcome: &mut Outcome) -> HeaderMap {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let frame = http_body::Body::poll_frame(Pin::new(outcome), &mut cx);
+        let Poll::Ready(Some(Ok(frame))) = frame else { panic!("{frame:?}") };
+        frame.into_trailers().expect("trailers")
+    }
+
+    #[test]
+    fn a_response_that_breaks_off_still_ends_in_our_status() {
+        let encoding = || {
+            let mut trailers = HeaderMap::new();
+            Status::internal("Error encoding: planted").add_header(&mut trailers).expect("header");
+            Frame::trailers(trailers)
+        };
+        for of in [encoding, || panic!("planted")] {
+            let trailers = next(&mut outcome(of));
+            let status = Status::from_header_map(&trailers).expect("status");
+            assert_eq!(status.code(), Code::Internal);
+            assert_eq!(reason(&status).as_deref(), Some("InternalFailure"));
+            assert!(!status.message().contains("planted"), "{status:?}");
+        }
+        let mut outcome = outcome(|| panic!("planted"));
+        next(&mut outcome);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let after = http_body::Body::poll_frame(Pin::new(&mut outcome), &mut cx);
+        assert!(matches!(after, Poll::Ready(None)), "nothing follows");
     }
 }

@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use sha2::{Digest, Sha256};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
@@ -115,10 +115,19 @@ impl Tls {
 }
 
 /// Looks at the files of each listener every so often, and on SIGHUP at once.
-pub(super) async fn watch(all: Vec<Arc<Tls>>, interval: Duration) {
-    let mut hangup = signal(SignalKind::hangup())
+/// SIGHUP is taken from the call on, with TLS or without: left alone, it would
+/// end the process.
+pub(super) fn watch(
+    all: Vec<Arc<Tls>>,
+    interval: Duration,
+) -> impl Future<Output = ()> + Send + 'static {
+    let hangup = signal(SignalKind::hangup())
         .inspect_err(|error| tracing::warn!(%error, "SIGHUP will not reload certificates"))
         .ok();
+    look_for_ever(all, interval, hangup)
+}
+
+async fn look_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Option<Signal>) {
     loop {
         let hung_up = async {
             match &mut hangup {

@@ -113,6 +113,16 @@ fn the_environment_alone_is_enough() {
 }
 
 #[test]
+fn a_variable_of_ours_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let odd = |name: &str| [(OsString::from(name), OsString::from_vec(vec![0xff]))];
+    let directory = Path::new("/etc/keyferry");
+    let error = Config::parse(SOUND, directory, odd("KEYFERRY_REGION")).unwrap_err();
+    assert_eq!(error.place(), "KEYFERRY_REGION");
+    Config::parse(SOUND, directory, odd("SOMEBODYS_REGION")).unwrap();
+}
+
+#[test]
 fn a_link_does_not_bring_the_root_key_into_the_store() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("store")).unwrap();

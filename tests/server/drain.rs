@@ -43,7 +43,7 @@ async fn what_runs_is_finished_and_what_comes_is_refused() {
     assert_eq!(server.stopped().await, Drained::Clean);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_each_call_is_answered_or_never_begun() {
     let mut server = Server::dev(Limits::default()).await;
     let (answered, broken) = (Count::default(), Count::default());
@@ -81,4 +81,17 @@ async fn the_drain_has_a_limit() {
     soon(held).await.unwrap().expect_err("cut");
     server.until_holding(0).await;
     assert_eq!(server.stopped().await, Drained::Cut(1));
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_leaves_nothing_running() {
+    let server = Server::dev(Limits::default()).await;
+    let address = server.tcp();
+    let mut client = server.client().await;
+    let held = tokio::spawn(async move { play(&mut client, "hold").await });
+    server.until_holding(1).await;
+    server.running.abort();
+    soon(held).await.unwrap().expect_err("cut");
+    server.until_holding(0).await;
+    soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
 }

@@ -101,6 +101,25 @@ async fn an_expired_revocation_list_speaks_for_nobody() {
     soon(async { while verdict(&server, config.clone()).await.is_err() {} }).await;
 }
 
+/// A resumed session would carry over a verdict on a certificate.
+#[tokio::test]
+async fn sessions_are_never_resumed() {
+    let files = TlsFiles::new();
+    let server = files.serve(Limits::default()).await;
+    let issued = files.authority.client("billing", 1);
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let config = trusting(&files.authority, Some(&issued), &[version]);
+        for _ in 0..3 {
+            let mut stream = soon(tls_stream(server.tcp(), config.clone())).await.unwrap();
+            stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+            // What the server sends by itself, tickets among it, is read.
+            soon(stream.read_u8()).await.unwrap();
+            let kind = stream.get_ref().1.handshake_kind();
+            assert_eq!(kind, Some(rustls::HandshakeKind::Full));
+        }
+    }
+}
+
 #[tokio::test]
 async fn plaintext_and_silence_on_a_tls_port_are_dropped() {
     let files = TlsFiles::new();
@@ -199,7 +218,7 @@ fn load(
     callers
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_change_without_one_failed_call() {
     let files = TlsFiles::new();
     let server = files.serve(quick()).await;

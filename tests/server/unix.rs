@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Arc, Barrier};
 
 use keyferry::config::{Config, ListenerConfig};
 use keyferry::server::{Drained, Limits, Listener};
@@ -92,19 +93,23 @@ async fn anothers_socket_at_our_path_is_not_removed() {
 
 #[tokio::test]
 async fn many_at_once_have_one_winner() {
-    let directory = tempfile::tempdir().unwrap();
-    drop(std::os::unix::net::UnixListener::bind(directory.path().join("kf.sock")).unwrap());
-    let config = listener(directory.path());
-    let mut tries = tokio::task::JoinSet::new();
-    for _ in 0..8 {
-        let config = config[0].clone();
-        tries.spawn_blocking(move || {
-            let runtime = tokio::runtime::Handle::current();
-            runtime.block_on(async { Listener::bind(&config).await })
-        });
+    for round in 0..30 {
+        let directory = tempfile::tempdir().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(directory.path().join("kf.sock")).unwrap());
+        let config = listener(directory.path());
+        let together = Arc::new(Barrier::new(8));
+        let mut tries = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (config, together) = (config[0].clone(), together.clone());
+            tries.spawn_blocking(move || {
+                together.wait();
+                let runtime = tokio::runtime::Handle::current();
+                runtime.block_on(async { Listener::bind(&config).await })
+            });
+        }
+        let bound = tries.join_all().await;
+        assert_eq!(bound.iter().filter(|one| one.is_ok()).count(), 1, "round {round}");
     }
-    let bound = tries.join_all().await;
-    assert_eq!(bound.iter().filter(|one| one.is_ok()).count(), 1);
 }
 
 #[tokio::test]

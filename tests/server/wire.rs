@@ -28,8 +28,12 @@ pub async fn raw_client(
 
 /// The status in answer to a request whose body has exactly these bytes.
 pub async fn post_body(server: &Server, body: &[u8]) -> Status {
+    answer(server, post(), body).await
+}
+
+pub async fn answer(server: &Server, request: http::Request<()>, body: &[u8]) -> Status {
     let (mut client, _connection) = raw_client(server).await;
-    let (response, mut stream) = client.send_request(post(), body.is_empty()).unwrap();
+    let (response, mut stream) = client.send_request(request, body.is_empty()).unwrap();
     if !body.is_empty() {
         stream.send_data(Bytes::copy_from_slice(body), true).unwrap();
     }
@@ -129,27 +133,60 @@ async fn streams_have_a_limit() {
     assert_eq!(client.current_max_send_streams(), 3);
 }
 
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// HPACK (RFC 7541): a field without indexing, its name from the static table.
+fn field(name: u8, value: &str) -> Vec<u8> {
+    let prefix = if name < 15 { vec![name] } else { vec![0x0f, name - 15] };
+    let length = u8::try_from(value.len()).unwrap();
+    [prefix, vec![length], value.as_bytes().to_vec()].concat()
+}
+
+/// The error code of the first GOAWAY among these frames.
+fn goaway(mut frames: &[u8]) -> Option<u32> {
+    while frames.len() >= 9 {
+        let length = u32::from_be_bytes([0, frames[0], frames[1], frames[2]]) as usize;
+        let (frame, rest) = frames.split_at((9 + length).min(frames.len()));
+        if frame[3] == 7 {
+            return Some(u32::from_be_bytes(frame[13..17].try_into().unwrap()));
+        }
+        frames = rest;
+    }
+    None
+}
+
+/// CVE-2023-44487: requests reset before they were looked at.
 #[tokio::test]
 async fn rapid_resets_end_the_connection_not_the_server() {
+    const ENHANCE_YOUR_CALM: u32 = 11;
     let server = Server::dev(Limits::default()).await;
-    let (client, connection) = raw_client(&server).await;
-    let mut refused = false;
-    for _ in 0..5_000 {
-        let Ok(mut ready) = soon(client.clone().ready()).await else {
-            refused = true;
-            break;
-        };
-        let Ok((_response, mut stream)) = ready.send_request(post(), false) else {
-            refused = true;
-            break;
-        };
-        stream.send_reset(h2::Reason::CANCEL);
+    let path = "/keyferry.v1.Kms/GenerateDataKeyWithoutPlaintext";
+    let headers =
+        [vec![0x83, 0x86], field(4, path), field(1, "localhost"), field(31, "application/grpc")]
+            .concat();
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    flood.extend(frame(4, 0, 0, &[]));
+    for stream in (1..4_000).step_by(2) {
+        flood.extend(frame(1, 0x4, stream, &headers));
+        flood.extend(frame(3, 0, stream, &[0, 0, 0, 8]));
     }
-    drop(client);
-    let ended = soon(connection).await.unwrap();
-    let reason = ended.err().and_then(|error| error.reason());
-    assert!(refused || reason.is_some(), "5,000 resets were taken without a word");
-    assert_eq!(reason, Some(h2::Reason::ENHANCE_YOUR_CALM));
+    let stream = TcpStream::connect(server.tcp()).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    let flooding = tokio::spawn(async move {
+        let _ = write.write_all(&flood).await;
+        write
+    });
+    let mut answered = Vec::new();
+    let _ = soon(read.read_to_end(&mut answered)).await;
+    assert_eq!(goaway(&answered), Some(ENHANCE_YOUR_CALM));
+    drop(flooding.await.unwrap());
     play(&mut server.client().await, "whoami").await.unwrap();
 }
 

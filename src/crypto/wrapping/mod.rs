@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use self::public_key::{UnfitPublicKey, WrappingKey};
 use self::rsa_oaep::OaepHash;
 use super::random::RandomUnavailable;
-use super::secret::{DataKey, Reveal};
+use super::secret::{DataKey, Plaintext, Reveal};
 
 /// Longest data key that the contract knows.
 pub const MAX_DATA_KEY_BYTES: usize = 1024;
@@ -233,23 +233,40 @@ pub enum WrapFailed {
 impl DataKey {
     /// Wraps the data key for a recipient, and wipes it.
     pub fn wrap(self, key: &WrappingKey, method: &WrappingMethod) -> Result<Vec<u8>, WrapFailed> {
-        if !(1..=method.longest_data_key_bytes()).contains(&self.len()) {
-            return Err(WrapFailed::Length);
-        }
-        let message = self.reveal(Reveal::ToWrap);
-        if key.spec() != method.spec {
-            return Err(WrapFailed::WrongKey);
-        }
-        match (key.recipient(), method.scheme) {
-            (public_key::Recipient::Rsa(key), Scheme::Oaep(hash, _)) => key.wrap(hash, message),
-            (public_key::Recipient::Sm2(key), Scheme::Sm2(encoding)) => key.wrap(encoding, message),
-            _ => Err(WrapFailed::WrongKey),
-        }
+        wrap(self.reveal(Reveal::ToWrap), key, method)
+    }
+}
+
+impl Plaintext {
+    /// Encrypts a caller's bytes under a public key: what anybody can do who
+    /// has that key.
+    pub fn encrypt(
+        &self,
+        key: &WrappingKey,
+        method: &WrappingMethod,
+    ) -> Result<Vec<u8>, WrapFailed> {
+        wrap(self.reveal(Reveal::ToWrap), key, method)
+    }
+}
+
+fn wrap(message: &[u8], key: &WrappingKey, method: &WrappingMethod) -> Result<Vec<u8>, WrapFailed> {
+    if !(1..=method.longest_data_key_bytes()).contains(&message.len()) {
+        return Err(WrapFailed::Length);
+    }
+    if key.spec() != method.spec {
+        return Err(WrapFailed::WrongKey);
+    }
+    match (key.recipient(), method.scheme) {
+        (public_key::Recipient::Rsa(key), Scheme::Oaep(hash, _)) => key.wrap(hash, message),
+        (public_key::Recipient::Sm2(key), Scheme::Sm2(encoding)) => key.wrap(encoding, message),
+        _ => Err(WrapFailed::WrongKey),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::WrappingAlgorithm::{RsaesOaepSha1, RsaesOaepSha256, Sm2Pke};
+    use super::WrappingKeySpec::{EcSm2, Rsa2048, Rsa3072, Rsa4096};
     use super::*;
 
     #[test]
@@ -300,8 +317,6 @@ mod tests {
         let longest = |spec, algorithm| {
             WrappingMethod::new(spec, algorithm, None).expect("legal").longest_data_key_bytes()
         };
-        use WrappingAlgorithm::{RsaesOaepSha1, RsaesOaepSha256, Sm2Pke};
-        use WrappingKeySpec::{EcSm2, Rsa2048, Rsa3072, Rsa4096};
         assert_eq!(
             [Rsa2048, Rsa3072, Rsa4096].map(|s| longest(s, RsaesOaepSha256)),
             [190, 318, 446]

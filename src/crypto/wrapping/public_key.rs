@@ -1,6 +1,6 @@
 //! The judge of recipients' public keys.
 //!
-//! A key is a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7) in strict DER,
+//! A key is a `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7) in strict DER,
 //! or PEM of it, of at most 1 KiB. What we would not stake a data key on is
 //! refused, with a text that says what was found and what would do: a data key
 //! under a weak public key is a data key in the clear.
@@ -95,6 +95,9 @@ pub enum Found {
     /// Readable, but not the one encoding that DER allows.
     #[error("it is not encoded as DER demands")]
     NotCanonical,
+    /// A key that the RSA implementation does not take, for reasons of its own.
+    #[error("it is a key that RSA encryption here does not take")]
+    Unusable,
     /// A key of another algorithm.
     #[error("it is a key of {0}")]
     OtherAlgorithm(Algorithm),
@@ -307,7 +310,7 @@ fn decode_pem(pem: &[u8]) -> Result<Vec<u8>, Found> {
 const PRIVATE_KEY: &str =
     "a private key, which must never leave its owner: it has been shown and should be replaced";
 
-/// What bytes are that are no SubjectPublicKeyInfo.
+/// What bytes are that are no `SubjectPublicKeyInfo`.
 fn tell(sent: &[u8], error: der::Error) -> Found {
     if let der::ErrorKind::TrailingData { remaining, .. } = error.kind() {
         return Found::TrailingBytes(remaining.into());
@@ -366,7 +369,7 @@ fn judge_rsa(
     }
     judge_modulus(key.modulus.as_bytes(), bits)?;
     judge_exponent(key.public_exponent.as_bytes())?;
-    RsaRecipient::from_spki(der).ok_or(Found::NotCanonical)
+    RsaRecipient::from_spki(der).ok_or(Found::Unusable)
 }
 
 /// A key of another algorithm; with the curve, where it has one.

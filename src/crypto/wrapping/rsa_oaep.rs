@@ -52,7 +52,7 @@ impl fmt::Debug for RsaRecipient {
 }
 
 impl RsaRecipient {
-    /// The key of a SubjectPublicKeyInfo.
+    /// The key of a `SubjectPublicKeyInfo`.
     pub(super) fn from_spki(der: &[u8]) -> Option<Self> {
         let key = PublicEncryptingKey::from_der(der).ok()?;
         OaepPublicEncryptingKey::new(key).ok().map(Self)
@@ -88,7 +88,7 @@ impl fmt::Debug for RsaUnwrapper {
 }
 
 impl RsaUnwrapper {
-    /// The key of a PKCS#8 PrivateKeyInfo.
+    /// The key of a PKCS#8 `PrivateKeyInfo`.
     pub(in crate::crypto) fn from_pkcs8(der: &[u8]) -> Option<Self> {
         let key = PrivateDecryptingKey::from_pkcs8(der).ok()?;
         OaepPrivateDecryptingKey::new(key).ok().map(Self)

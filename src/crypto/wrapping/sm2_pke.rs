@@ -166,7 +166,7 @@ impl SharedPoint {
     /// XORs KDF(x2 ‖ y2, klen) into `text`, and says whether it was all zero.
     /// GB/T 32918.4, section 5.4.3: SM3(Z ‖ ct) for ct = 1, 2, … as a u32.
     fn xor_keystream(&self, text: &mut [u8]) -> Choice {
-        let prefix = Sm3::new().chain_update(&*self.x).chain_update(&*self.y);
+        let prefix = Sm3::new().chain_update(self.x.as_slice()).chain_update(self.y.as_slice());
         let mut seen = Zeroizing::new(0u8);
         for (counter, block) in (1u32..).zip(text.chunks_mut(HASH_BYTES)) {
             let mut stream = prefix.clone().chain_update(counter.to_be_bytes()).finalize();
@@ -182,9 +182,9 @@ impl SharedPoint {
     /// C3 = SM3(x2 ‖ M ‖ y2).
     fn hash(&self, message: &[u8]) -> [u8; HASH_BYTES] {
         Sm3::new()
-            .chain_update(&*self.x)
+            .chain_update(self.x.as_slice())
             .chain_update(message)
-            .chain_update(&*self.y)
+            .chain_update(self.y.as_slice())
             .finalize()
             .into()
     }
@@ -298,8 +298,8 @@ mod tests {
     use elliptic_curve::PrimeField;
 
     fn unhex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).expect("hex") as u8).collect();
-        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+        let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).expect("hex")).collect();
+        digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("hex")).collect()
     }
 
     fn scalar(hex: &str) -> NonZeroScalar {
@@ -352,7 +352,7 @@ mod tests {
     fn edge_scalars() -> Vec<Scalar> {
         let two = Scalar::ONE + Scalar::ONE;
         let mut scalars = vec![Scalar::ONE, two];
-        scalars.extend((1..=8).map(|i| -Scalar::from(i as u64)));
+        scalars.extend((1..=8u64).map(|i| -Scalar::from(i)));
         let mut power = Scalar::ONE;
         for _ in 0..256 {
             scalars.extend([power, power - Scalar::ONE, power + Scalar::ONE, -power]);
@@ -446,7 +446,7 @@ mod tests {
         let key = example_key();
         let recipient = Sm2Recipient::new(&key.public_key());
         for len in [1, 2, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 190, 1023, 1024] {
-            let message: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let message: Vec<u8> = (0..=u8::MAX).cycle().take(len).collect();
             for encoding in [Sm2CiphertextEncoding::Asn1Der, Sm2CiphertextEncoding::RawC1C3C2] {
                 let wrapped = recipient.wrap(encoding, &message).expect("wrapped");
                 assert_eq!(unwrap(&key, &wrapped).expect("opens").as_slice(), message);
