@@ -26,7 +26,7 @@ fn on_reason(reason: &str) -> &'static str {
         "Forbidden.KeyVersionNotFound" => {
             "`keyferry key describe --key KEY` shows the primary version."
         }
-        "Forbidden.AliasNotFound" => "`keyferry alias list` shows the names that are taken.",
+        "Forbidden.AliasNotFound" => "`keyferry alias list` shows the names that there are.",
         "Rejected.Disabled" => "`keyferry key enable --key KEY` lets it be used again.",
         "AliasAlreadyExists" => {
             "`keyferry alias update ALIAS --key KEY` makes it name another CMK."

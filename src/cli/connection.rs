@@ -23,9 +23,10 @@ use tonic::{Request, Response, Status};
 use tower::service_fn;
 
 use super::endpoint::{Authority, Endpoint};
-use super::failure::{Failure, Stop, chain};
+use super::failure::{Failure, Stop, broken, chain};
 use super::files::Input;
 use super::output::{Output, OutputArgs};
+use super::watched::{Cause, Watched};
 use crate::error::Rule;
 use crate::proto::v1::key_management_client::KeyManagementClient;
 use crate::proto::v1::kms_client::KmsClient;
@@ -123,8 +124,10 @@ impl ConnectionArgs {
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, open(self))
             .await
             .unwrap_or_else(|_| Err(too_slow(&self.endpoint)))?;
+        let cause = Cause::default();
         Ok(Session {
-            channel: channel(stream, &self.endpoint).await?,
+            channel: channel(Watched::new(stream, cause.clone()), &cause, &self.endpoint).await?,
+            cause,
             endpoint: self.endpoint.to_string(),
             timeout: Duration::from_secs(self.timeout),
             dry_run,
@@ -136,6 +139,7 @@ impl ConnectionArgs {
 #[derive(Debug)]
 pub struct Session {
     channel: Channel,
+    cause: Cause,
     endpoint: String,
     timeout: Duration,
     dry_run: bool,
@@ -188,8 +192,12 @@ impl Session {
             .into()),
             Ok(response) => Ok(response.into_inner()),
             Err(status) if self.dry_run => Err(self.would_work(&status)),
-            Err(status) => Err(Failure::of_call(&status, &self.endpoint).into()),
+            Err(status) => Err(self.failed(&status).into()),
         }
+    }
+
+    fn failed(&self, status: &Status) -> Failure {
+        Failure::of_call(status, &self.endpoint, self.cause.told().as_ref())
     }
 
     fn would_work(&self, status: &Status) -> Stop {
@@ -197,7 +205,7 @@ impl Session {
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.as_str());
         if reason != Some(Rule::DryRun.reason()) {
-            return Failure::of_call(status, &self.endpoint).into();
+            return self.failed(status).into();
         }
         let request_id = details.request_info().map(|info| info.request_id.clone());
         Stop::WouldWork { request_id: request_id.unwrap_or_default() }
@@ -376,20 +384,21 @@ fn untrusted(error: &io::Error, endpoint: &Endpoint) -> Failure {
 
 /// Hands the open stream to tonic. It is asked for once: a command whose
 /// connection breaks says so and does not repeat what may have happened.
-async fn channel(stream: Stream, endpoint: &Endpoint) -> Result<Channel, Failure> {
+async fn channel(
+    stream: Watched<Stream>,
+    cause: &Cause,
+    endpoint: &Endpoint,
+) -> Result<Channel, Failure> {
     let once = Mutex::new(Some(stream));
     let connector = service_fn(move |_| {
         let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
-        std::future::ready(
-            stream.map(TokioIo::new).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)),
-        )
+        let closed =
+            || io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection");
+        std::future::ready(stream.map(TokioIo::new).ok_or_else(closed))
     });
-    let broken = |error: tonic::transport::Error| {
-        let cause = chain(&error).last().map(ToString::to_string).unwrap_or_default();
-        Failure::unreachable(
-            format!("The connection to {endpoint} broke: {cause}."),
-            "See that a Keyferry server listens there and try again.",
-        )
+    let broken = |error: tonic::transport::Error| match cause.told() {
+        Some(cause) => broken(&endpoint.to_string(), &cause),
+        None => broken(&endpoint.to_string(), &error),
     };
     tonic::transport::Endpoint::from_shared(authority_url(endpoint))
         .and_then(|target| target.user_agent(concat!("keyferry/", env!("CARGO_PKG_VERSION"))))

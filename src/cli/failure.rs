@@ -70,11 +70,12 @@ impl Failure {
         Self::new(Exit::Unreachable, happened, advice)
     }
 
-    /// What a call that did not succeed came to.
-    pub fn of_call(status: &Status, endpoint: &str) -> Self {
+    /// What a call that did not succeed came to. `broke` is how the connection
+    /// ended, if it did.
+    pub fn of_call(status: &Status, endpoint: &str, broke: Option<&io::Error>) -> Self {
         // Only what the server itself sent has no source.
         if status.source().is_some() {
-            return lost(status, endpoint);
+            return lost(status, endpoint, broke);
         }
         let details = status.get_error_details();
         match details.error_info() {
@@ -182,14 +183,19 @@ fn foreign(status: &Status, endpoint: &str) -> Failure {
 }
 
 /// The connection failed under the call.
-fn lost(status: &Status, endpoint: &str) -> Failure {
+fn lost(status: &Status, endpoint: &str, broke: Option<&io::Error>) -> Failure {
     if chain(status).any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>) {
         return Failure::unreachable(
             format!("{endpoint} did not answer in time."),
             "Try again, or give it longer with --timeout SECONDS. A change may have happened all the same: look before repeating it.",
         );
     }
-    let alert = chain(status).find_map(|cause| match cause.downcast_ref::<rustls::Error>() {
+    broken(endpoint, broke.map_or(status, |error| error as &(dyn std::error::Error + 'static)))
+}
+
+/// The connection broke, and why.
+pub fn broken(endpoint: &str, cause: &(dyn std::error::Error + 'static)) -> Failure {
+    let alert = chain(cause).find_map(|cause| match cause.downcast_ref::<rustls::Error>() {
         Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
         _ => None,
     });
@@ -200,7 +206,7 @@ fn lost(status: &Status, endpoint: &str) -> Failure {
             "Give a client certificate that the server's client_ca signed, with --tls-cert and --tls-key.",
         );
     }
-    let cause = chain(status).last().map(ToString::to_string).unwrap_or_default();
+    let cause = chain(cause).last().map(ToString::to_string).unwrap_or_default();
     Failure::unreachable(
         format!("The connection to {endpoint} broke: {cause}."),
         "See that a Keyferry server listens there (http:// for plaintext, https:// for TLS) and try again.",
@@ -250,7 +256,7 @@ mod tests {
     use crate::error::{Error, Rule};
 
     fn failure(rule: Rule) -> Failure {
-        Failure::of_call(&Error::from(rule).into_status("r-1"), "http://here")
+        Failure::of_call(&Error::from(rule).into_status("r-1"), "http://here", None)
     }
 
     #[test]
@@ -275,7 +281,8 @@ mod tests {
 
     #[test]
     fn a_proxys_unavailable_is_unreachable_but_the_servers_own_is_a_refusal() {
-        let proxys = Failure::of_call(&Status::unavailable("no healthy upstream"), "http://here");
+        let proxys =
+            Failure::of_call(&Status::unavailable("no healthy upstream"), "http://here", None);
         assert_eq!(proxys.exit(), Exit::Unreachable);
         assert_eq!(failure(Rule::StoreReachable).exit(), Exit::Refused);
     }
@@ -292,7 +299,7 @@ mod tests {
     #[test]
     fn what_the_server_says_cannot_steer_the_terminal() {
         let status = Error::from(Rule::KeyExists).saying("\u{1b}[2Jgone").into_status("r");
-        let lines = Failure::of_call(&status, "http://here").lines();
+        let lines = Failure::of_call(&status, "http://here", None).lines();
         assert!(lines.iter().all(|(_, line)| !line.contains('\u{1b}')), "{lines:?}");
     }
 }

@@ -26,6 +26,7 @@ mod recipient;
 mod scratch;
 mod serve;
 mod text;
+mod watched;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
