@@ -2,22 +2,32 @@
 //! replay the corpora through the same functions (`tests/fuzz_corpus.rs`).
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use keyferry::crypto::ciphertext_blob::{
     BlobKeys, CiphertextBlob, MAX_CONTENT_BYTES, OVERHEAD_BYTES,
 };
 use keyferry::crypto::encryption_context::{EncryptionContext, MAX_CHARACTERS, MAX_PAIRS};
-use keyferry::crypto::secret::KeyMaterial;
+use keyferry::crypto::secret::{KeyMaterial, StoreKey};
 use keyferry::crypto::wrapping::{WrappingKey, WrappingKeySpec, public_key as judge};
-use keyferry::ids::{KeyId, KeyVersionId};
+use keyferry::error::Rule;
+use keyferry::ids::{KeyId, KeyVersionId, StoreId, StoreKeyId};
+use keyferry::keys::aliases::AliasName;
+use keyferry::keys::clock::SystemClock;
+use keyferry::keys::keyring::Keyring;
+use keyferry::keys::records::{RecordKind, RecordSeals};
+use keyferry::storage::{MemoryStore, Store, Write};
 
 /// A target's name and body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 3] =
-    [("blob", blob), ("encryption_context", encryption_context), ("public_key", public_key)];
+pub const TARGETS: [Target; 4] = [
+    ("blob", blob),
+    ("encryption_context", encryption_context),
+    ("public_key", public_key),
+    ("stored_record", stored_record),
+];
 
 /// The keys of `tests/vectors`, so that its blobs open.
 static KEYS: LazyLock<BlobKeys> = LazyLock::new(|| {
@@ -92,5 +102,49 @@ pub fn public_key(data: &[u8]) {
             assert_eq!(again.sha256(), key.sha256());
         }
         Err(refusal) => assert!(refusal.to_string().ends_with(" would do")),
+    }
+}
+
+/// Any bytes as a stored value are found out; any bytes as the plain part of a
+/// value that is intact are a record or a failure, and nothing worse.
+pub fn stored_record(data: &[u8]) {
+    let seals = || {
+        let key = StoreKey::from_stored(vec![7; 32].into()).expect("32 bytes");
+        let store_key = StoreKeyId::parse("0198c0de-0000-7000-8000-000000000003").expect("an id");
+        let store = StoreId::parse("0198c0de-0000-7000-8000-000000000004").expect("an id");
+        RecordSeals::new(store, &[(store_key, key)])
+    };
+    let key_id = KeyId::parse("0198c0de-0000-7000-8000-000000000001").expect("an id");
+    let version_id = KeyVersionId::parse("0198c0de-0000-7000-8000-000000000002").expect("an id");
+    let alias = AliasName::parse("alias/a").expect("a name");
+    let places = [
+        (RecordKind::Cmk, format!("cmk/{key_id}")),
+        (RecordKind::KeyVersion, format!("version/{version_id}")),
+        (RecordKind::Alias, alias.as_str().to_owned()),
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let find = |values: Vec<Vec<u8>>| {
+        let store = Arc::new(MemoryStore::new());
+        let keyring = Keyring::new(store.clone(), seals(), Arc::new(SystemClock));
+        runtime.block_on(async {
+            let paths = places.iter().map(|(_, path)| path.clone());
+            let writes: Vec<_> = paths.zip(values).map(|(path, value)| Write::Put(path, value)).collect();
+            store.commit(&[], &writes).await.expect("within the limits");
+            let cmk = keyring.find(key_id).await.map(|_| ());
+            let version = keyring.find_by_version(version_id).await.map(|_| ());
+            let named = keyring.find_alias(&alias).await.map(|_| ());
+            [cmk, version, named]
+        })
+    };
+    let data = &data[..data.len().min(32 << 10)];
+    for outcome in find(vec![data.to_vec(); places.len()]) {
+        assert_eq!(outcome.expect_err("nobody has the store key").rule(), Rule::Internal);
+    }
+    let intact = places.iter().map(|(kind, path)| {
+        let secret = [9; 32];
+        seals().seal_encoded(*kind, path, data.to_vec(), &secret).expect("sealed")
+    });
+    for outcome in find(intact.collect()) {
+        assert!(outcome.is_ok() || outcome.is_err_and(|error| error.rule() == Rule::Internal));
     }
 }

@@ -139,8 +139,20 @@ impl RecordSeals {
         plain: &impl Message,
         secret: &[u8],
     ) -> Result<Vec<u8>, Error> {
+        self.seal_encoded(kind, path, plain.encode_to_vec(), secret)
+    }
+
+    /// Seals plain bytes that are not known to be a message: for the fuzzer,
+    /// which goes on where the tag is right.
+    #[doc(hidden)]
+    pub fn seal_encoded(
+        &self,
+        kind: RecordKind,
+        path: &str,
+        plain: Vec<u8>,
+        secret: &[u8],
+    ) -> Result<Vec<u8>, Error> {
         let newest = self.store_keys.last().ok_or_else(|| Error::internal("no store key"))?;
-        let plain = plain.encode_to_vec();
         let aad = self.aad(newest.id, path, &plain);
         let sealed = newest
             .key(kind)

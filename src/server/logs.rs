@@ -3,6 +3,8 @@
 //! The configured level is for what Keyferry says. Its dependencies log from
 //! WARN up, at every level: what they say at TRACE holds the bytes of frames.
 
+use std::io::IsTerminal;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -15,7 +17,8 @@ pub fn start(config: LogConfig) {
     let filter =
         Targets::new().with_default(LevelFilter::WARN).with_target("keyferry", level(config.level));
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     // A second start, in a test's process, changes nothing.
     let _ = match config.format {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
