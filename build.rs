@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // What reflection serves: the contract, never the stored records.
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let served = protox::Compiler::new(["proto"])?
-        .include_source_info(false)
+        .include_source_info(true)
         .include_imports(true)
         .open_files(CONTRACT)?
         .encode_file_descriptor_set();

@@ -57,10 +57,16 @@ async fn storm(channel: Channel, writer: String) -> Vec<(String, Option<String>)
     let mut management = KeyManagementClient::new(channel);
     let mut acknowledged = Vec::new();
     for n in 0.. {
-        let Ok(created) = management.create_key(v1::CreateKeyRequest::default()).await else { break };
+        let Ok(created) = management.create_key(v1::CreateKeyRequest::default()).await else {
+            break;
+        };
         let key_id = created.into_inner().key_metadata.unwrap().key_id;
         let alias_name = format!("alias/{writer}-{n}");
-        let request = v1::CreateAliasRequest { alias_name: alias_name.clone(), key_id: key_id.clone(), dry_run: false };
+        let request = v1::CreateAliasRequest {
+            alias_name: alias_name.clone(),
+            key_id: key_id.clone(),
+            dry_run: false,
+        };
         let named = management.create_alias(request).await;
         let gone = named.is_err();
         acknowledged.push((key_id, named.ok().map(|_| alias_name)));
@@ -96,7 +102,10 @@ async fn what_was_acknowledged_survives_kill_nine() {
     server.kill();
 }
 
-async fn every_acknowledged_write_is_there(channel: &Channel, acknowledged: &[(String, Option<String>)]) {
+async fn every_acknowledged_write_is_there(
+    channel: &Channel,
+    acknowledged: &[(String, Option<String>)],
+) {
     let mut management = KeyManagementClient::new(channel.clone());
     let mut kms = KmsClient::new(channel.clone());
     for (key_id, alias) in acknowledged {
@@ -105,7 +114,8 @@ async fn every_acknowledged_write_is_there(channel: &Channel, acknowledged: &[(S
         let described = management.describe_key(request).await.unwrap().into_inner();
         assert_eq!(&described.key_metadata.unwrap().key_id, key_id);
         // The version is there too, and its key material opens.
-        let request = v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
+        let request =
+            v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
         kms.encrypt(request).await.unwrap();
     }
 }
@@ -117,13 +127,24 @@ async fn nothing_is_torn(channel: &Channel) {
     let mut kms = KmsClient::new(channel.clone());
     let (mut token, mut of_keys) = (String::new(), Vec::new());
     loop {
-        let request = v1::ListKeysRequest { page_size: Some(100), page_token: token, ..Default::default() };
+        let request =
+            v1::ListKeysRequest { page_size: Some(100), page_token: token, ..Default::default() };
         let page = management.list_keys(request).await.unwrap().into_inner();
         for key in page.keys {
-            let request = v1::EncryptRequest { key_id: key.key_id.clone(), plaintext: vec![1], ..Default::default() };
+            let request = v1::EncryptRequest {
+                key_id: key.key_id.clone(),
+                plaintext: vec![1],
+                ..Default::default()
+            };
             kms.encrypt(request).await.unwrap();
-            let request = v1::ListAliasesByKeyIdRequest { key_id: key.key_id, page_size: Some(100), ..Default::default() };
-            of_keys.extend(management.list_aliases_by_key_id(request).await.unwrap().into_inner().aliases);
+            let request = v1::ListAliasesByKeyIdRequest {
+                key_id: key.key_id,
+                page_size: Some(100),
+                ..Default::default()
+            };
+            of_keys.extend(
+                management.list_aliases_by_key_id(request).await.unwrap().into_inner().aliases,
+            );
         }
         token = page.next_page_token;
         if token.is_empty() {
@@ -132,10 +153,15 @@ async fn nothing_is_torn(channel: &Channel) {
     }
     let (mut token, mut in_all) = (String::new(), Vec::new());
     loop {
-        let request = v1::ListAliasesRequest { page_size: Some(100), page_token: token, ..Default::default() };
+        let request = v1::ListAliasesRequest {
+            page_size: Some(100),
+            page_token: token,
+            ..Default::default()
+        };
         let page = management.list_aliases(request).await.unwrap().into_inner();
         for alias in page.aliases {
-            let request = v1::DescribeKeyRequest { key_id: alias.alias_name.clone(), dry_run: false };
+            let request =
+                v1::DescribeKeyRequest { key_id: alias.alias_name.clone(), dry_run: false };
             let described = management.describe_key(request).await.unwrap().into_inner();
             assert_eq!(described.key_metadata.unwrap().key_id, alias.key_id);
             in_all.push(alias);

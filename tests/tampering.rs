@@ -70,7 +70,8 @@ async fn describe(services: &Services, name: &str) -> Result<v1::KeyMetadata, Ru
 }
 
 async fn create_alias(services: &Services, name: &str, key_id: &str) {
-    let request = v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
+    let request =
+        v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
     services.create_alias(&caller(), request).await.unwrap();
 }
 
@@ -80,7 +81,11 @@ async fn what_was_written_is_there_after_a_restart() {
     let services = instance.open().await;
     let key_id = create_key(&services).await;
     create_alias(&services, "alias/a", &key_id).await;
-    let encrypt = v1::EncryptRequest { key_id: "alias/a".into(), plaintext: b"kept".to_vec(), ..Default::default() };
+    let encrypt = v1::EncryptRequest {
+        key_id: "alias/a".into(),
+        plaintext: b"kept".to_vec(),
+        ..Default::default()
+    };
     let blob = services.encrypt(&caller(), encrypt).await.unwrap().ciphertext_blob;
     let disable = v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false };
     services.disable_key(&caller(), disable).await.unwrap();
@@ -130,7 +135,8 @@ async fn an_alias_pointed_elsewhere_by_sql_is_found() {
     create_alias(&services, "alias/theirs", &theirs).await;
     drop(services);
 
-    let move_to = "UPDATE record SET value = (SELECT value FROM record WHERE path = ?2) WHERE path = ?1";
+    let move_to =
+        "UPDATE record SET value = (SELECT value FROM record WHERE path = ?2) WHERE path = ?1";
     instance.edit(move_to, params!["alias/mine", "alias/theirs"]);
     let services = instance.open().await;
     assert_eq!(describe(&services, "alias/mine").await.unwrap_err(), Rule::Internal);
@@ -149,8 +155,10 @@ async fn a_key_version_moved_by_sql_is_found() {
     let (one_version, two_version) = (version(one.clone()).await, version(two).await);
     drop(services);
 
-    let move_to = "UPDATE record SET value = (SELECT value FROM record WHERE path = ?2) WHERE path = ?1";
-    instance.edit(move_to, params![format!("version/{one_version}"), format!("version/{two_version}")]);
+    let move_to =
+        "UPDATE record SET value = (SELECT value FROM record WHERE path = ?2) WHERE path = ?1";
+    instance
+        .edit(move_to, params![format!("version/{one_version}"), format!("version/{two_version}")]);
     let services = instance.open().await;
     let request = v1::EncryptRequest { key_id: one, plaintext: vec![1], ..Default::default() };
     assert_eq!(services.encrypt(&caller(), request).await.unwrap_err().rule(), Rule::Internal);
@@ -169,7 +177,10 @@ async fn a_record_of_another_store_is_found() {
         .unwrap()
         .query_row("SELECT value FROM record WHERE path = ?1", [&path], |row| row.get(0))
         .unwrap();
-    here.edit("INSERT INTO record (path, revision, value) VALUES (?1, 2, ?2)", params![path, record]);
+    here.edit(
+        "INSERT INTO record (path, revision, value) VALUES (?1, 2, ?2)",
+        params![path, record],
+    );
     let services = here.open().await;
     assert_eq!(describe(&services, &foreign).await.unwrap_err(), Rule::Internal);
 }

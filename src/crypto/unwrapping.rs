@@ -82,7 +82,7 @@ pub struct GenerateFailed;
 /// A recipient's private key.
 pub struct RecipientPrivateKey {
     spec: WrappingKeySpec,
-    pkcs8: SecretDocument,
+    pem: Zeroizing<String>,
     public_key_der: Vec<u8>,
     unwrapper: Unwrapper,
 }
@@ -143,7 +143,7 @@ impl RecipientPrivateKey {
             let pkcs8 = key.to_pkcs8_der().ok()?;
             let public = key.as_public_key().to_public_key_der().ok()?.into_vec();
             let unwrapper = Unwrapper::Rsa(RsaUnwrapper::from_pkcs8(pkcs8.as_bytes())?);
-            Some(Self { spec, pkcs8, public_key_der: public, unwrapper })
+            Some(Self { spec, pem: to_pem(&pkcs8)?, public_key_der: public, unwrapper })
         };
         parts().ok_or(UnfitPrivateKey::Unsound)
     }
@@ -152,7 +152,7 @@ impl RecipientPrivateKey {
         let pkcs8 = key.to_pkcs8_der().ok()?;
         let public_key_der = key.public_key().to_public_key_der().ok()?.into_vec();
         let spec = WrappingKeySpec::EcSm2;
-        Some(Self { spec, pkcs8, public_key_der, unwrapper: Unwrapper::Sm2(key) })
+        Some(Self { spec, pem: to_pem(&pkcs8)?, public_key_der, unwrapper: Unwrapper::Sm2(key) })
     }
 
     /// The spec of the wrapping key that it belongs to.
@@ -170,7 +170,7 @@ impl RecipientPrivateKey {
     /// The private key in PKCS#8 and PEM, for a file of its owner's.
     #[must_use]
     pub fn to_pkcs8_pem(&self) -> Zeroizing<String> {
-        self.pkcs8.to_pem(PEM_LABEL, LineEnding::LF).unwrap_or_default()
+        self.pem.clone()
     }
 
     /// Unwraps what was exported for this key. No algorithm is
@@ -198,6 +198,10 @@ impl RecipientPrivateKey {
         let mut opened = opened.ok_or(UnwrapFailed::DoesNotOpen)?;
         Ok(UnwrappedKey::new(std::mem::take(&mut opened)))
     }
+}
+
+fn to_pem(pkcs8: &SecretDocument) -> Option<Zeroizing<String>> {
+    pkcs8.to_pem(PEM_LABEL, LineEnding::LF).ok()
 }
 
 fn judge_label(label: &str) -> Result<(), UnfitPrivateKey> {

@@ -58,8 +58,7 @@ impl RsaRecipient {
         OaepPublicEncryptingKey::new(key).ok().map(Self)
     }
 
-    /// RSAES-OAEP-ENCRYPT. The seed is of aws-lc's DRBG, which the kernel
-    /// reseeds when a virtual machine is cloned.
+    /// RSAES-OAEP-ENCRYPT, with a seed of aws-lc's DRBG.
     pub(super) fn wrap(&self, hash: OaepHash, message: &[u8]) -> Result<Vec<u8>, WrapFailed> {
         let mut wrapped = vec![0; self.0.ciphertext_size()];
         let written = self

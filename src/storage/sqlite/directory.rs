@@ -106,7 +106,9 @@ impl Directory {
         // SQLite is told to follow no link; those on the way here are the
         // operator's own and are followed once, now.
         let path = path.canonicalize().map_err(|source| fault("find the directory", source))?;
-        judge_mode(&path, 0o700)?;
+        // Who can write here can put another file in our file's place. Who can
+        // only read sees names: the files themselves are for the owner alone.
+        judge_mode(&path, 0o022, 0o700)?;
         let lock = lock(&path)?;
         let directory = Self { path, _lock: lock };
         directory.make_database()?;
@@ -152,11 +154,11 @@ fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Refuses what anybody but the owner may read or write.
-fn judge_mode(path: &Path, wanted: u32) -> Result<(), OpenStoreError> {
+/// Refuses a mode with any of the `refused` bits.
+fn judge_mode(path: &Path, refused: u32, wanted: u32) -> Result<(), OpenStoreError> {
     let found = fs::symlink_metadata(path);
     let mode = found.map_err(|source| io_fault(path, "look", source))?.mode() & 0o7777;
-    if mode & 0o077 == 0 {
+    if mode & refused == 0 {
         return Ok(());
     }
     Err(OpenStoreError::Exposed { path: path.to_owned(), mode, wanted })
@@ -168,7 +170,7 @@ fn judge_file(path: &Path) -> Result<(), OpenStoreError> {
         let found = "not a regular file".to_owned();
         return Err(OpenStoreError::Foreign { path: path.to_owned(), found });
     }
-    judge_mode(path, 0o600)
+    judge_mode(path, 0o077, 0o600)
 }
 
 /// Takes the lock, or tells who has it. The kernel gives it back when the

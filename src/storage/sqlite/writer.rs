@@ -184,6 +184,7 @@ impl Writer {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn not_stored(error: rusqlite::Error) -> StoreError {
     StoreError::NotStored(error.to_string().into())
 }
