@@ -52,8 +52,9 @@ fn a_data_key_goes_the_whole_way_in_files() {
             .client(&format!("data-key unwrap --in exported --private-key {private_key} {algorithm} --out {recipient}.key --force"))
             .done();
         assert_eq!(server.read(&format!("{recipient}.key")).len(), 24, "{recipient} {options}");
-        let mode = fs::metadata(server.path(&format!("{recipient}.key"))).unwrap().permissions();
-        assert_eq!(mode.mode() & 0o777, 0o600);
+        let permissions =
+            fs::metadata(server.path(&format!("{recipient}.key"))).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, 0o600);
     }
     assert_eq!(server.read("rsa_2048.key"), server.read("sm2.key"));
     let raw = server.read("exported");

@@ -85,11 +85,15 @@ fn runnable<'a>(commands: &[&'a str]) -> Vec<&'a str> {
     let openssl = Command::new("openssl").arg("version").output().is_ok();
     let grpcurl = grpcurl().is_some();
     let there = |command: &&str| {
-        (openssl || !command.starts_with("openssl ")) && (grpcurl || !command.starts_with("grpcurl "))
+        (openssl || !command.starts_with("openssl "))
+            && (grpcurl || !command.starts_with("grpcurl "))
     };
-    let (run, left): (Vec<&str>, Vec<&str>) = commands.iter().partition(there);
+    let (run, left): (Vec<&str>, Vec<&str>) = commands.iter().copied().partition(there);
     if !left.is_empty() {
-        println!("left out: {} commands of the quickstart (not installed: scripts/peers installs it)", left.len());
+        println!(
+            "left out: {} commands of the quickstart (not installed: scripts/peers installs it)",
+            left.len()
+        );
         assert!(!in_ci(), "left out: {left:?}");
     }
     run
