@@ -203,7 +203,7 @@ async fn run(server: &Server, channels: &[Channel], load: &Load, duration: Durat
     for task in tasks {
         latencies_us.extend(task.await.unwrap());
     }
-    let (elapsed, server_cpu) = (began.elapsed(), server.cpu() - cpu_before);
+    let (elapsed, server_cpu) = (began.elapsed(), server.cpu().saturating_sub(cpu_before));
     latencies_us.sort_unstable();
     Round { latencies_us, elapsed, server_cpu }
 }

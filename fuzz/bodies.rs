@@ -128,7 +128,8 @@ pub fn stored_record(data: &[u8]) {
         let keyring = Keyring::new(store.clone(), seals(), Arc::new(SystemClock));
         runtime.block_on(async {
             let paths = places.iter().map(|(_, path)| path.clone());
-            let writes: Vec<_> = paths.zip(values).map(|(path, value)| Write::Put(path, value)).collect();
+            let writes: Vec<_> =
+                paths.zip(values).map(|(path, value)| Write::Put(path, value)).collect();
             store.commit(&[], &writes).await.expect("within the limits");
             let cmk = keyring.find(key_id).await.map(|_| ());
             let version = keyring.find_by_version(version_id).await.map(|_| ());

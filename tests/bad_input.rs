@@ -134,10 +134,11 @@ async fn lengths_of_data_keys_have_bounds() {
 
 #[tokio::test]
 async fn what_does_not_fit_the_recipient_is_refused_and_what_just_fits_is_not() {
-    let server = TestServer::start().await;
-    let key_id = server.create_key().await;
     use WrappingAlgorithm::{RsaesOaepSha1, RsaesOaepSha256, Sm2pke};
     use WrappingKeySpec::{EcSm2, Rsa2048, Rsa3072, Rsa4096};
+
+    let server = TestServer::start().await;
+    let key_id = server.create_key().await;
     let table = [
         (Rsa2048, RsaesOaepSha256, 190),
         (Rsa2048, RsaesOaepSha1, 214),

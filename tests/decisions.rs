@@ -33,3 +33,15 @@ fn every_rpc_has_one_row() {
     assert_eq!(rows.iter().cloned().collect::<BTreeSet<_>>(), rpcs_of_the_contract());
     assert_eq!(rows.len(), rpcs_of_the_contract().len());
 }
+
+#[test]
+fn messages_with_secrets_are_shown_by_name_only() {
+    use keyferry::proto::v1;
+    let planted = b"planted-secret".to_vec();
+    let shown = [
+        format!("{:?}", v1::DecryptResponse { plaintext: planted.clone(), ..Default::default() }),
+        format!("{:?}", v1::EncryptRequest { plaintext: planted.clone(), ..Default::default() }),
+        format!("{:?}", v1::GenerateDataKeyResponse { plaintext: planted, ..Default::default() }),
+    ];
+    assert_eq!(shown, ["DecryptResponse", "EncryptRequest", "GenerateDataKeyResponse"]);
+}

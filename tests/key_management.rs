@@ -239,7 +239,7 @@ async fn a_key_has_at_most_fifty_names_however_many_come_at_once() {
         match task.await.unwrap() {
             Ok(()) => made += 1,
             refused => {
-                drop(assert_refused(refused, Code::ResourceExhausted, "Rejected.LimitExceeded"))
+                drop(assert_refused(refused, Code::ResourceExhausted, "Rejected.LimitExceeded"));
             }
         }
     }

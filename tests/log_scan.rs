@@ -14,7 +14,7 @@
 mod harness;
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::path::Path;
 
@@ -42,7 +42,7 @@ const CHUNK_BYTES: usize = 8;
 
 /// Each way in which bytes come to stand in a text.
 fn spellings(chunk: &[u8]) -> Vec<Vec<u8>> {
-    let hex: String = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = base16ct::lower::encode_string(chunk);
     let escaped = chunk.escape_ascii().to_string();
     let list = format!("{chunk:?}");
     let list = list.trim_matches(['[', ']']);
@@ -97,13 +97,13 @@ fn contains(text: &[u8], needle: &[u8]) -> bool {
 fn the_scan_finds_a_planted_key() {
     let key: [u8; 32] = random::array().unwrap();
     let amid = |before: &[u8]| [before, &key, b"~~"].concat();
-    let hex: String = key.iter().map(|byte| format!("{byte:02X}")).collect();
+    let hex = base16ct::upper::encode_string(&key);
     let quoted = serde_json::to_string(&bytes_debug(&key)).unwrap();
     let planted: Vec<Vec<u8>> = vec![
         key.to_vec(),
         hex.clone().into_bytes(),
         hex.to_lowercase().into_bytes(),
-        hex[16..32].as_bytes().to_vec(),
+        hex.as_bytes()[16..32].to_vec(),
         format!("{key:?}").into_bytes(),
         format!("{key:02x?}").into_bytes(),
         serde_json::to_vec(&key).unwrap(),
@@ -144,7 +144,7 @@ impl Notes {
 
     /// Keeps what `{:?}` makes of a message or a status, and hands it on.
     fn show<T: Debug>(&mut self, what: T) -> T {
-        self.shown += &format!("{what:?}\n");
+        writeln!(self.shown, "{what:?}").unwrap();
         what
     }
 }

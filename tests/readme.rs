@@ -14,7 +14,8 @@
     reason = "tests"
 )]
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,7 +35,9 @@ fn sessions(readme: &str) -> Vec<Step> {
         let block = block.split("```").next().unwrap();
         for line in block.lines() {
             match line.strip_prefix("$ ") {
-                Some(command) => steps.push(Step { command: command.to_owned(), shown: Vec::new() }),
+                Some(command) => {
+                    steps.push(Step { command: command.to_owned(), shown: Vec::new() });
+                }
                 None => steps.last_mut().expect("a command first").shown.push(line.to_owned()),
             }
         }
@@ -49,13 +52,20 @@ fn script(steps: &[Step]) -> String {
     for step in steps {
         // A server is given the time to say where it listens.
         let settle = if step.command.ends_with('&') { "sleep 2\n" } else { "" };
-        script += &format!("{}\n{settle}echo \"{MARK} $?\"\n", step.command);
+        let command = &step.command;
+        writeln!(
+            script,
+            "{command}
+{settle}echo \"{MARK} $?\""
+        )
+        .unwrap();
     }
     script
 }
 
 fn masked(text: &str) -> String {
-    let text = Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap().replace_all(text, "<id>");
+    let text =
+        Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap().replace_all(text, "<id>");
     let text = Regex::new("[0-9a-f]{64}").unwrap().replace_all(&text, "<digest>");
     let text = Regex::new(r"127\.0\.0\.1:\d+").unwrap().replace_all(&text, "<address>");
     let text = Regex::new("unix:/[^ ]*/prod/").unwrap().replace_all(&text, "unix:<folder>/prod/");
@@ -66,17 +76,22 @@ fn masked(text: &str) -> String {
 fn matches(shown: &[String], found: &[String]) -> bool {
     match shown.split_first() {
         None => found.is_empty(),
-        Some((line, rest)) if line == "…" => (0..=found.len()).any(|skip| matches(rest, &found[skip..])),
-        Some((line, rest)) => found.split_first().is_some_and(|(first, others)| {
-            masked(line) == masked(first) && matches(rest, others)
-        }),
+        Some((line, rest)) if line == "…" => {
+            (0..=found.len()).any(|skip| matches(rest, &found[skip..]))
+        }
+        Some((line, rest)) => found
+            .split_first()
+            .is_some_and(|(first, others)| masked(line) == masked(first) && matches(rest, others)),
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the shell needs the test's PATH")]
 fn run(script: &str, folder: &Path) -> String {
     let built = Path::new(env!("CARGO_BIN_EXE_keyferry"));
     let path = std::env::join_paths(
-        [built.parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        [built.parent().unwrap().to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
     let mut shell = Command::new("bash")
         .current_dir(folder)
@@ -91,7 +106,6 @@ fn run(script: &str, folder: &Path) -> String {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "the shell needs the test's PATH")]
 fn every_session_shows_what_the_readme_shows() {
     let steps = sessions(include_str!("../README.md"));
     assert!(steps.len() > 10);
@@ -99,23 +113,34 @@ fn every_session_shows_what_the_readme_shows() {
     let folder = tempfile::tempdir().unwrap();
     // What is built is at hand: the newcomer's first command, without cargo. The
     // sessions' port is one that is free, and clients are told.
-    let script = script(&steps)
-        .replace("cargo run --release -- ", "keyferry ")
-        .replace("7311", &port);
+    let script =
+        script(&steps).replace("cargo run --release -- ", "keyferry ").replace("7311", &port);
     let told = format!("export KEYFERRY_ENDPOINT=http://127.0.0.1:{port}\n");
     let output = run(&(told + &script), folder.path());
     let mut printed = output.split(MARK);
     for step in &steps {
-        let found: Vec<String> = printed.next().unwrap_or_default().lines().map(str::to_owned).collect();
+        let found: Vec<String> =
+            printed.next().unwrap_or_default().lines().map(str::to_owned).collect();
         // The rest of the line of the mark before: its exit code.
         let found: Vec<String> = match found.split_first() {
             Some((code, rest)) if code.trim().parse::<u8>().is_ok() => {
-                assert_eq!(code.trim(), "0", "the command before `{}` failed:\n{output}", step.command);
+                assert_eq!(
+                    code.trim(),
+                    "0",
+                    "the command before `{}` failed:\n{output}",
+                    step.command
+                );
                 rest.to_vec()
             }
             _ => found,
         };
-        assert!(matches(&step.shown, &found), "`{}` printed\n{}\ninstead of\n{}", step.command, found.join("\n"), step.shown.join("\n"));
+        assert!(
+            matches(&step.shown, &found),
+            "`{}` printed\n{}\ninstead of\n{}",
+            step.command,
+            found.join("\n"),
+            step.shown.join("\n")
+        );
     }
     assert_eq!(printed.next().map(str::trim), Some("0"), "{output}");
 }

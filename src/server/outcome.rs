@@ -121,11 +121,19 @@ impl Record {
         let peer = &self.peer.address;
         let method = self.uri.path().get(..128).unwrap_or(self.uri.path());
         let request_id = self.request_id();
-        let code = name(code);
-        if matches!(code, "INTERNAL" | "UNKNOWN" | "DATA_LOSS" | "UNAVAILABLE") {
-            tracing::error!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
-        } else {
-            tracing::info!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+        let (answer, code) = (code, name(code));
+        match answer {
+            Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable => {
+                tracing::error!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+            }
+            // A line for each success would cost more than most successes do.
+            // Changes of keys log lines of their own.
+            Code::Ok => {
+                tracing::debug!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+            }
+            _ => {
+                tracing::info!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+            }
         }
     }
 }

@@ -31,7 +31,9 @@ impl Services {
                 let granted = services.granted(ask, On::Key, KeyRef::Named(&key)).await?;
                 services.keyring.check_alias_free(&alias).await?;
                 unless_dry_run(request.dry_run)?;
-                services.keyring.create_alias(granted.grant, &alias).await
+                services.keyring.create_alias(granted.grant, &alias).await?;
+                tracing::info!(%alias, key_id = %granted.key.cmk.id, "gave a CMK a name");
+                Ok(())
             })
         })
         .await?;
@@ -54,7 +56,10 @@ impl Services {
                 let from = services.granted(ask, On::Key, KeyRef::Named(&named)).await?;
                 let to = services.granted(ask, On::Destination, KeyRef::Named(&key)).await?;
                 unless_dry_run(request.dry_run)?;
-                services.keyring.update_alias(from.grant, to.grant, known(&named)?).await
+                let alias = known(&named)?;
+                services.keyring.update_alias(from.grant, to.grant, alias).await?;
+                tracing::info!(%alias, key_id = %to.key.cmk.id, "gave a name to another CMK");
+                Ok(())
             })
         })
         .await?;
@@ -75,7 +80,10 @@ impl Services {
                 let ask = Ask::new(&task_caller, DELETE_ALIAS);
                 let granted = services.granted(ask, On::Key, KeyRef::Named(&named)).await?;
                 unless_dry_run(request.dry_run)?;
-                services.keyring.delete_alias(granted.grant, known(&named)?).await
+                let alias = known(&named)?;
+                services.keyring.delete_alias(granted.grant, alias).await?;
+                tracing::info!(%alias, key_id = %granted.key.cmk.id, "took a name away");
+                Ok(())
             })
         })
         .await?;

@@ -252,7 +252,12 @@ async fn each_request_is_one_log_line_without_its_content() {
         assert_eq!(line["code"], code);
         assert_eq!(line["principal"], "dev");
         assert_eq!(line["method"], "/keyferry.v1.Kms/GenerateDataKeyWithoutPlaintext");
-        assert_eq!(line["level"], if code == "INTERNAL" { "ERROR" } else { "INFO" });
+        let level = match code {
+            "OK" => "DEBUG",
+            "INTERNAL" => "ERROR",
+            _ => "INFO",
+        };
+        assert_eq!(line["level"], level);
         assert!(line["us"].is_u64() && line["peer"].is_string(), "{line}");
         assert!(!line.to_string().contains("planted"), "{line}");
     }

@@ -1,0 +1,68 @@
+//! What the keyring costs: a key version that is known, and one that must be
+//! read from the store and opened first.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use keyferry::access::decisions::{CREATE_KEY, DECRYPT, Decisions, On};
+use keyferry::access::policy::{Grant, KeyFacts, Policy, Question};
+use keyferry::access::principal::Principal;
+use keyferry::crypto::secret::StoreKey;
+use keyferry::ids::{KeyVersionId, StoreId, StoreKeyId};
+use keyferry::keys::clock::SystemClock;
+use keyferry::keys::cmk::{KeySpec, NewCmk};
+use keyferry::keys::keyring::Keyring;
+use keyferry::keys::records::RecordSeals;
+use keyferry::storage::{SqliteStore, Store};
+use tokio::runtime::Runtime;
+
+fn grant(decisions: Decisions, on: On, key: Option<KeyFacts>) -> Grant {
+    let principal = Principal::dev();
+    let question = Question {
+        principal: &principal,
+        decisions,
+        on,
+        key,
+        context_sha256: None,
+        recipient_sha256: None,
+    };
+    Policy::Dev.authorise(&question).unwrap()
+}
+
+/// Finds a version's CMK and takes the version, as every opening does.
+async fn take(keyring: &Keyring, version: KeyVersionId) {
+    let found = keyring.find_by_version(version).await.unwrap().expect("a CMK");
+    let grant = grant(DECRYPT, On::Key, Some(found.facts()));
+    let _ = black_box(keyring.take_version(grant, version).await.unwrap());
+}
+
+fn keyring(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.path().join("store")).unwrap());
+    let (store_id, key_id, key) =
+        (StoreId::new(), StoreKeyId::new(), StoreKey::generate().unwrap());
+    let keys = [(key_id, key)];
+    let open =
+        || Keyring::new(store.clone(), RecordSeals::new(store_id, &keys), Arc::new(SystemClock));
+    let warm = open();
+    let new = NewCmk { description: String::new(), spec: KeySpec::Aes256, creator: "dev".into() };
+    let made = runtime.block_on(warm.create(grant(CREATE_KEY, On::Instance, None), new)).unwrap();
+    let version = made.cmk.primary_version;
+
+    criterion.bench_function("keyring hit", |bencher| {
+        bencher.to_async(&runtime).iter(|| take(&warm, version));
+    });
+    criterion.bench_function("keyring miss", |bencher| {
+        bencher.iter_batched(
+            open,
+            |cold| runtime.block_on(take(&cold, version)),
+            criterion::BatchSize::PerIteration,
+        );
+    });
+}
+
+criterion_group!(benches, keyring);
+criterion_main!(benches);
