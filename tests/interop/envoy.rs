@@ -77,7 +77,8 @@ impl Drop for Sidecar {
 /// `envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`
 fn version(envoy: &Path) -> String {
     let said = run(Command::new(envoy).arg("--version")).text();
-    said.split('/').nth(1).expect("a version").to_owned()
+    let (_, build) = said.split_once("version: ").expect("a build");
+    build.split('/').nth(1).expect("a version").to_owned()
 }
 
 #[test]

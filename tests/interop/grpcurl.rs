@@ -97,6 +97,7 @@ fn learn(grpcurl: &Grpcurl, checks: &mut Checks) {
     checks.that("records_are_not_listed", !services.contains("storage"));
     let request = grpcurl.learn(&["describe", "keyferry.v1.ExportDataKeyRequest"]);
     checks.that("describe", request.contains("bytes public_key_blob = 2;"));
+    checks.that("describe_explains", request.contains("// Required. The recipient's public key"));
     let health = grpcurl.call("grpc.health.v1.Health/Check", &json!({}));
     checks.that("health", health["status"] == "SERVING");
 }

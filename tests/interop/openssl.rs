@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use keyferry::proto::v1::{ExportDataKeyRequest, WrappingAlgorithm, WrappingKeySpec};
 use tempfile::TempDir;
 
 use crate::harness::{Checks, Server, keyferry, on_path, run};
@@ -137,6 +138,25 @@ fn carry(server: &Server, recipient: &Recipient, method: &Method, bytes: u32, fo
     data_key.len() == bytes as usize && data_key == caller.decrypt(&fs::read(blob).unwrap())
 }
 
+/// DER drops leading zeros and adds one before a high bit: enough exports of one
+/// data key that every length of x and y comes up.
+fn many_open(server: &Server, recipient: &Recipient) -> bool {
+    let mut caller = server.caller();
+    let key = caller.create_key();
+    let blob = caller.generate(&key, 32);
+    let data_key = caller.decrypt(&blob);
+    (0..200).all(|_| {
+        let exported = caller.export(ExportDataKeyRequest {
+            ciphertext_blob: blob.clone(),
+            public_key_blob: recipient.public_key(),
+            wrapping_algorithm: WrappingAlgorithm::Sm2pke.into(),
+            wrapping_key_spec: WrappingKeySpec::EcSm2.into(),
+            ..Default::default()
+        });
+        recipient.open(&exported, &SM2PKE) == data_key
+    })
+}
+
 #[test]
 fn openssl_opens_what_we_wrap() {
     let Some(version) = version() else { return };
@@ -159,6 +179,7 @@ fn openssl_opens_what_we_wrap() {
         let carried = carry(&server, &sm2, &SM2PKE, bytes, "public.pem");
         checks.that(&format!("sm2_der_{bytes}"), carried);
     }
+    checks.that("sm2_der_many_times", many_open(&server, &sm2));
     let named = Recipient::make(&["-algorithm", "SM2"]);
     checks.that("sm2_der_of_a_key_by_name", carry(&server, &named, &SM2PKE, 32, "public.der"));
 }
