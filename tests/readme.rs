@@ -48,7 +48,7 @@ fn sessions(readme: &str) -> Vec<Step> {
 /// One shell runs all commands, each with its output and its exit code; the
 /// servers among them end with it.
 fn script(steps: &[Step]) -> String {
-    let mut script = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n".to_owned();
+    let mut script = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\necho\n".to_owned();
     for step in steps {
         // A server is given the time to say where it listens.
         let settle = if step.command.ends_with('&') { "sleep 2\n" } else { "" };
@@ -119,21 +119,12 @@ fn every_session_shows_what_the_readme_shows() {
     let output = run(&(told + &script), folder.path());
     let mut printed = output.split(MARK);
     for step in &steps {
-        let found: Vec<String> =
-            printed.next().unwrap_or_default().lines().map(str::to_owned).collect();
-        // The rest of the line of the mark before: its exit code.
-        let found: Vec<String> = match found.split_first() {
-            Some((code, rest)) if code.trim().parse::<u8>().is_ok() => {
-                assert_eq!(
-                    code.trim(),
-                    "0",
-                    "the command before `{}` failed:\n{output}",
-                    step.command
-                );
-                rest.to_vec()
-            }
-            _ => found,
-        };
+        let found = printed.next().unwrap_or_default();
+        // The rest of the mark's line: the exit code of the command before.
+        let (code, found) = found.split_once('\n').unwrap_or_default();
+        let code = code.trim();
+        assert!(matches!(code, "" | "0"), "before `{}`: exit {code}\n{output}", step.command);
+        let found: Vec<String> = found.trim().lines().map(str::to_owned).collect();
         assert!(
             matches(&step.shown, &found),
             "`{}` printed\n{}\ninstead of\n{}",

@@ -1,0 +1,8 @@
+//! A key version is made by the keyring alone.
+use keyferry::keys::key_version::KeyVersion;
+
+fn by_hand(version: KeyVersion) -> KeyVersion {
+    KeyVersion { ..version }
+}
+
+fn main() {}
