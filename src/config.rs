@@ -233,7 +233,7 @@ impl Config {
     }
 
     /// The configuration of `serve --dev`: everything in one directory, the
-    /// root key too; loopback or a Unix socket, nobody asked who they are.
+    /// root key beside the store; loopback or a Unix socket, nobody asked who they are.
     pub fn dev(data_dir: &Path, listen: Option<&str>) -> Result<Self> {
         let here = Path::new("");
         let address = match listen {
@@ -253,7 +253,7 @@ impl Config {
         Ok(Self {
             mode: Mode::Dev,
             listeners: vec![ListenerConfig { address, callers: Callers::Dev }],
-            store: StoreConfig::Sqlite { path: data_dir.to_owned() },
+            store: StoreConfig::Sqlite { path: data_dir.join("store") },
             root_key: RootKeyConfig::File { path: data_dir.join("root.key") },
             log: LogConfig { format: LogFormat::Text, level: LogLevel::default() },
             region: DEFAULT_REGION.to_owned(),

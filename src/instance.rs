@@ -6,6 +6,7 @@ use crate::access::policy::Policy;
 use crate::config::{Config, Mode, RootKeyConfig, StoreConfig};
 use crate::keys::clock::{Clock, SystemClock};
 use crate::keys::keyring::Keyring;
+use crate::keys::records::RecordSeals;
 use crate::keys::root_key::{FileRootKey, RootKeyFileError};
 use crate::keys::store_keys::{self, StoreMode, UnlockError};
 use crate::service::Services;
@@ -40,18 +41,31 @@ impl OpenError {
 /// Opens what the configuration names. A dev instance is made where there is
 /// none; any other was made by [`init`].
 pub async fn open(config: &Config) -> Result<Services, OpenError> {
-    let store = open_store(config)?;
-    let mode = store_mode(config);
-    let seals = if mode == StoreMode::Dev && store_keys::is_empty(store.as_ref()).await? {
-        let root = made_or_left_over(config)?;
-        store_keys::found(store.as_ref(), &root, mode, SystemClock.now()).await?
-    } else {
-        let root = FileRootKey::read(root_key_path(config))?;
-        store_keys::unlock(store.as_ref(), &root, mode).await?
+    let (store, seals) = match store_mode(config) {
+        StoreMode::Dev => open_dev(config).await?,
+        StoreMode::Production => {
+            // Read first: where there is no root key, no store is made.
+            let root = FileRootKey::read(root_key_path(config))?;
+            let store = open_store(config)?;
+            let seals = store_keys::unlock(store.as_ref(), &root, StoreMode::Production).await?;
+            (store, seals)
+        }
     };
     let keyring = Keyring::new(store, seals, Arc::new(SystemClock));
     let place = Place::new(&config.region, &config.account);
     Ok(Services::new(Arc::new(keyring), policy(config), place))
+}
+
+async fn open_dev(config: &Config) -> Result<(Arc<dyn Store>, RecordSeals), OpenError> {
+    let store = open_store(config)?;
+    let seals = if store_keys::is_empty(store.as_ref()).await? {
+        let root = made_or_left_over(config)?;
+        store_keys::found(store.as_ref(), &root, StoreMode::Dev, SystemClock.now()).await?
+    } else {
+        let root = FileRootKey::read(root_key_path(config))?;
+        store_keys::unlock(store.as_ref(), &root, StoreMode::Dev).await?
+    };
+    Ok((store, seals))
 }
 
 /// Makes the root key and the store that a configuration names. Both must be

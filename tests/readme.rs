@@ -66,7 +66,7 @@ fn script(steps: &[Step]) -> String {
 fn masked(text: &str) -> String {
     let text =
         Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap().replace_all(text, "<id>");
-    let text = Regex::new("[0-9a-f]{64}").unwrap().replace_all(&text, "<digest>");
+    let text = Regex::new("[0-9a-f]{40,64}").unwrap().replace_all(&text, "<digest>");
     let text = Regex::new(r"127\.0\.0\.1:\d+").unwrap().replace_all(&text, "<address>");
     let text = Regex::new("unix:/[^ ]*/prod/").unwrap().replace_all(&text, "unix:<folder>/prod/");
     text.trim_end().to_owned()

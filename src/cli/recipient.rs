@@ -49,9 +49,11 @@ impl RecipientCommand {
         let key = read(&args.file)?;
         let methods = methods(key.spec());
         let digest = base16ct::lower::encode_string(key.sha256());
+        let identifier = base16ct::lower::encode_string(&key.subject_key_identifier());
         let value = json!({
             "wrapping_key_spec": key.spec().as_str(),
             "public_key_sha256": digest,
+            "subject_key_identifier": identifier,
             "wrapping_algorithms": methods.iter().map(|method| json!({
                 "wrapping_algorithm": method.algorithm().as_str(),
                 "longest_data_key_bytes": method.longest_data_key_bytes(),
@@ -61,6 +63,7 @@ impl RecipientCommand {
             let mut fields = vec![
                 ("wrapping_key_spec", key.spec().as_str().to_owned()),
                 ("public_key_sha256", digest.clone()),
+                ("subject_key_identifier", identifier.clone()),
             ];
             fields.extend(methods.iter().map(|method| {
                 let longest = method.longest_data_key_bytes();

@@ -11,7 +11,7 @@ use super::failure::{Failure, Stop};
 use super::output::Output;
 use super::scratch::Scratch;
 use super::text::Text;
-use crate::config::{Address, Callers, Config, ConfigError, Mode, RootKeyConfig, StoreConfig};
+use crate::config::{Address, Callers, Config, ConfigError, Mode, RootKeyConfig};
 use crate::instance::{self, OpenError};
 use crate::keys::root_key::FileRootKey;
 use crate::server::{self, BindError, Drained, Health, Limits, Listener, Tls, hardening, logs};
@@ -65,18 +65,15 @@ impl Serve {
     }
 }
 
-/// The configuration of a dev server. Its store has a directory of its own in
-/// the one given, which the user may have made with any mode; a socket's path
-/// starts where the user is.
+/// The configuration of a dev server. A socket's path starts where the user is.
 pub fn dev_config(data_dir: &Path, listen: Option<&str>) -> Result<Config, Failure> {
     let absolute = listen.and_then(|text| text.strip_prefix("unix:")).and_then(|path| {
         let path = std::path::absolute(path).ok()?;
         Some(format!("unix:{}", path.display()))
     });
-    let config = Config::dev(data_dir, absolute.as_deref().or(listen)).map_err(|error| {
+    Config::dev(data_dir, absolute.as_deref().or(listen)).map_err(|error| {
         Failure::new(Exit::Configuration, format!("{error}."), "Give another --listen.")
-    })?;
-    Ok(Config { store: StoreConfig::Sqlite { path: data_dir.join("store") }, ..config })
+    })
 }
 
 /// In red: a dev server must not be taken for one that protects anything.

@@ -12,6 +12,7 @@ use der::pem::Decoder;
 use der::{Decode, Encode, Tag};
 use elliptic_curve::sec1::FromSec1Point;
 use rsa::pkcs1::RsaPublicKeyRef;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use sm2::{PublicKey, Sec1Point};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
@@ -248,6 +249,17 @@ impl WrappingKey {
             Recipient::Rsa(_) => true,
             Recipient::Sm2(key) => key.has_table(),
         }
+    }
+
+    /// The key identifier that certificates bear and tokens file keys under:
+    /// SHA-1 of the BIT STRING's content (RFC 5280, section 4.2.1.2, method 1).
+    /// A name to look up, not a digest to trust: that is [`Self::sha256`].
+    #[must_use]
+    pub fn subject_key_identifier(&self) -> [u8; 20] {
+        // INVARIANT: `der` is our own encoding of what was judged.
+        SubjectPublicKeyInfoRef::from_der(&self.der)
+            .map(|spki| Sha1::digest(spki.subject_public_key.raw_bytes()).into())
+            .unwrap_or_default()
     }
 
     pub(super) const fn recipient(&self) -> &Recipient {
