@@ -12,7 +12,7 @@ use keyferry::crypto::secret::{KeyMaterial, StoreKey};
 use keyferry::crypto::wrapping::{WrappingKey, WrappingKeySpec, public_key as judge};
 use keyferry::error::Rule;
 use keyferry::ids::{KeyId, KeyVersionId, StoreId, StoreKeyId};
-use keyferry::keys::aliases::AliasName;
+use keyferry::keys::alias_name::AliasName;
 use keyferry::keys::clock::SystemClock;
 use keyferry::keys::keyring::Keyring;
 use keyferry::keys::records::{RecordKind, RecordSeals};

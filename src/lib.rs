@@ -1,5 +1,37 @@
 //! Keyferry: a self-hosted key management service that carries data keys
 //! across trust boundaries.
+//!
+//! A data key is born inside, leaves only encrypted, and reaches another
+//! region or module under *that* side's public key.
+//!
+//! ```text
+//! caller ──GenerateDataKeyWithoutPlaintext──▶ ciphertext blob ──ExportDataKey──▶ wrapped for the recipient
+//! ```
+//!
+//! # The rooms, from the top down
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | [`cli`] | the command line: a client of the public contract; starts servers |
+//! | [`server`] | sockets, TLS, the edge that every request passes, health, drain |
+//! | [`instance`] | a validated [`config`] becomes services over an open store |
+//! | [`service`] | a function for each RPC: parse → authorise → act → reply |
+//! | [`keys`] | CMKs, versions, states, names; the keyring; root and store keys |
+//! | [`access`] | who calls, and whether they may: alone makes a `Grant` |
+//! | [`crypto`] | secrets, the blob, wrapping |
+//! | [`storage`] | the store's law, and what obeys it |
+//! | [`error`], [`ids`], [`proto`] | the one table of errors; ids; the contract |
+//!
+//! Imports run downward only. No key version without a grant, no data key
+//! without a key version and the right context: the types see to it.
+//!
+//! # One ExportDataKey
+//!
+//! `server/edge.rs` (who calls, until when) → `service/data_key.rs` (parse) →
+//! `keys/keyring.rs` (whose version is this?) → `access/policy.rs` (may they? →
+//! `Grant`) → `keyring` (the state; → `KeyVersion`) →
+//! `crypto/ciphertext_blob.rs` (open → `DataKey`) → `crypto/wrapping` (wrap,
+//! which consumes and wipes it).
 
 pub mod access;
 pub mod cli;

@@ -3,8 +3,7 @@
 //! Three records stand for one alias, written in one commit: what the name
 //! means, its place in the order of creation, and the list of its CMK's names.
 
-use std::fmt;
-
+use super::alias_name::AliasName;
 use super::cmk::MAX_ALIASES;
 use super::keyring::{Keyring, Refusal, cmk_path, granted_key};
 use super::pages::{Page, PageRequest, PageStart};
@@ -15,51 +14,6 @@ use crate::ids::{AliasId, KeyId};
 use crate::storage::{Precondition, Revision, Versioned, Write};
 
 const ORDER_PREFIX: &str = "alias-order/";
-
-/// An alias's name, `alias/` included.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AliasName(String);
-
-/// Longest name, `alias/` included.
-const MAX_NAME_CHARS: usize = 255;
-
-impl AliasName {
-    /// How every name begins.
-    pub const PREFIX: &'static str = "alias/";
-
-    /// Reads a name that shall be given to a key.
-    pub fn parse_new(text: &str) -> Result<Self> {
-        if text.starts_with("alias/acs") {
-            return Err(Error::from(Rule::AliasSupported).blaming("alias_name"));
-        }
-        Self::parse(text).ok_or_else(|| {
-            let wanted = "a name is alias/ and then letters, digits, \"/\", \"_\" or \"-\", at most 255 characters in all";
-            Error::invalid("alias_name", wanted)
-        })
-    }
-
-    /// Reads a name; `None` for what no alias can be called.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let name = text.strip_prefix(Self::PREFIX)?;
-        let permitted =
-            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
-        let fits = !name.is_empty() && text.len() <= MAX_NAME_CHARS && name.bytes().all(permitted);
-        fits.then(|| Self(text.to_owned()))
-    }
-
-    /// The name, `alias/` included; also its path in the store.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AliasName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// A name in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,35 +279,4 @@ fn order_path(alias_id: &str) -> String {
 
 fn names_path(key_id: KeyId) -> String {
     format!("key-aliases/{key_id}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_of_one_form() {
-        for good in ["alias/a", "alias/payments/eu-1_x", "alias/A9"] {
-            assert!(AliasName::parse_new(good).is_ok(), "{good}");
-        }
-        let longest = format!("alias/{}", "x".repeat(249));
-        assert!(AliasName::parse_new(&longest).is_ok());
-        for bad in [
-            "",
-            "alias/",
-            "payments",
-            "Alias/a",
-            "alias/a b",
-            "alias/ä",
-            "alias/a\0",
-            &format!("{longest}x"),
-        ] {
-            assert_eq!(
-                AliasName::parse_new(bad).unwrap_err().rule(),
-                Rule::InvalidParameter,
-                "{bad}"
-            );
-        }
-        assert_eq!(AliasName::parse_new("alias/acs/kms").unwrap_err().rule(), Rule::AliasSupported);
-    }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
-use super::aliases::AliasName;
+use super::alias_name::AliasName;
 use super::clock::Clock;
 use super::cmk::{Cmk, KeySpec, KeyState, KeyUsage, NewCmk, Origin};
 use super::fresh_cache::FreshCache;
@@ -363,20 +363,4 @@ fn cmk_from_record(id: KeyId, record: v1::Cmk) -> Option<Cmk> {
         primary_version: KeyVersionId::parse(&record.primary_version_id).ok()?,
         rotated_at: Timestamp::from_second(record.rotated_at_seconds).ok()?,
     })
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        let text = match error {
-            StoreError::MaybeStored(_) => Some(
-                "The store did not answer in time: the change may have happened. Look before you try it again.",
-            ),
-            _ => None,
-        };
-        let base = Self::from(Rule::StoreReachable).logging(error.to_string());
-        match text {
-            Some(text) => base.saying(text),
-            None => base,
-        }
-    }
 }

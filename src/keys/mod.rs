@@ -1,6 +1,7 @@
 //! CMKs, their key versions, states and names; how they are stored, loaded and
 //! changed; and the root and store keys that guard them.
 
+pub mod alias_name;
 pub mod aliases;
 pub mod clock;
 pub mod cmk;

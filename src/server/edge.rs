@@ -25,9 +25,6 @@ use super::outcome::{Outcome, Record};
 use crate::error::{Error, Rule};
 use crate::service::caller::Caller;
 
-/// The header of the correlation id.
-pub(super) const REQUEST_ID: &str = "x-request-id";
-
 /// The services, and what all connections share.
 #[derive(Clone)]
 pub(super) struct Front {

@@ -18,9 +18,11 @@ use tonic_types::{ErrorDetails, StatusExt};
 use uuid::Uuid;
 
 use super::connection::SharedPeer;
-use super::edge::REQUEST_ID;
 use crate::access::principal::Principal;
 use crate::error::{DOMAIN, Error, Rule};
+
+/// The header of the correlation id.
+const REQUEST_ID: &str = "x-request-id";
 
 type Data = <Body as http_body::Body>::Data;
 

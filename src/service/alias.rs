@@ -10,7 +10,8 @@ use crate::access::decisions::{
     CREATE_ALIAS, DELETE_ALIAS, LIST_ALIASES, LIST_ALIASES_BY_KEY_ID, On, UPDATE_ALIAS,
 };
 use crate::error::Result;
-use crate::keys::aliases::{AliasEntry, AliasName};
+use crate::keys::alias_name::AliasName;
+use crate::keys::aliases::AliasEntry;
 use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 

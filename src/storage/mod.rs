@@ -21,6 +21,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+use crate::error::{Error, Rule};
+
 pub mod memory;
 pub mod settle;
 pub mod sqlite;
@@ -161,6 +163,22 @@ pub enum StoreError {
     /// none of this store's: forget everything and read again.
     #[error("the log of changes does not reach that far")]
     Compacted,
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let text = match error {
+            StoreError::MaybeStored(_) => Some(
+                "The store did not answer in time: the change may have happened. Look before you try it again.",
+            ),
+            _ => None,
+        };
+        let base = Self::from(Rule::StoreReachable).logging(error.to_string());
+        match text {
+            Some(text) => base.saying(text),
+            None => base,
+        }
+    }
 }
 
 /// A small key-value store with one global revision.
