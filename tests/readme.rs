@@ -51,7 +51,7 @@ fn script(steps: &[Step]) -> String {
     let mut script = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\necho\n".to_owned();
     for step in steps {
         // A server is given the time to say where it listens.
-        let settle = if step.command.ends_with('&') { "sleep 2\n" } else { "" };
+        let settle = if step.command.ends_with('&') { "sleep 4\n" } else { "" };
         let command = &step.command;
         writeln!(
             script,
