@@ -23,11 +23,17 @@ pub struct Script {
     pub release: Arc<Semaphore>,
     /// How many calls hold now.
     pub holding: Arc<AtomicUsize>,
+    /// How many calls have begun.
+    pub begun: Arc<AtomicUsize>,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { release: Arc::new(Semaphore::new(0)), holding: Arc::default() }
+        Self {
+            release: Arc::new(Semaphore::new(0)),
+            holding: Arc::default(),
+            begun: Arc::default(),
+        }
     }
 }
 
@@ -49,6 +55,7 @@ impl Drop for Holding {
 
 impl Script {
     async fn act(&self, script: &str) -> Result<(), Error> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         match script.split_once(' ').unwrap_or((script, "")) {
             ("sleep", ms) => tokio::time::sleep(Duration::from_millis(ms.parse().unwrap())).await,
             ("hold", _) => {
