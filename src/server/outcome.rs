@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::connection::SharedPeer;
 use crate::access::principal::Principal;
-use crate::error::{DOMAIN, Error, Rule};
+use crate::error::{DOMAIN, Error, Rule, code_name};
 
 /// The header of the correlation id.
 const REQUEST_ID: &str = "x-request-id";
@@ -123,7 +123,7 @@ impl Record {
         let peer = &self.peer.address;
         let method = self.uri.path().get(..128).unwrap_or(self.uri.path());
         let request_id = self.request_id();
-        let (answer, code) = (code, name(code));
+        let (answer, code) = (code, code_name(code));
         match answer {
             Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable => {
                 tracing::error!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
@@ -258,29 +258,6 @@ fn kept(status: &Status, rule: Rule, request_id: &str) -> Status {
 
 fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
-}
-
-/// The code's name in google.rpc.
-const fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

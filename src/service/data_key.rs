@@ -4,6 +4,8 @@
 //! whose version is this? → may they? → the key version, for that grant → open
 //! the blob → wrap the data key, which consumes and wipes it.
 
+use std::collections::BTreeMap;
+
 use super::Services;
 use super::caller::Caller;
 use super::fields::{self, Wrapping, WrappingFields};
@@ -42,11 +44,12 @@ impl Services {
         caller: &Caller,
         request: v1::GenerateDataKeyWithoutPlaintextRequest,
     ) -> Result<v1::GenerateDataKeyWithoutPlaintextResponse> {
-        let generation = Generation {
-            key: self.place.key_name("key_id", &request.key_id)?,
-            len: fields::data_key_len(request.key_spec, request.number_of_bytes)?,
-            context: fields::context("encryption_context", request.encryption_context)?,
-        };
+        let generation = self.parse_generation(
+            &request.key_id,
+            request.key_spec,
+            request.number_of_bytes,
+            request.encryption_context,
+        )?;
         let ask = Ask::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT);
         let made = self.generate(ask, &generation, BlobKind::DataKeyUnseen, None).await?;
         unless_dry_run(request.dry_run)?;
@@ -64,11 +67,12 @@ impl Services {
         caller: &Caller,
         request: v1::GenerateDataKeyRequest,
     ) -> Result<v1::GenerateDataKeyResponse> {
-        let generation = Generation {
-            key: self.place.key_name("key_id", &request.key_id)?,
-            len: fields::data_key_len(request.key_spec, request.number_of_bytes)?,
-            context: fields::context("encryption_context", request.encryption_context)?,
-        };
+        let generation = self.parse_generation(
+            &request.key_id,
+            request.key_spec,
+            request.number_of_bytes,
+            request.encryption_context,
+        )?;
         let ask = Ask::new(caller, GENERATE_DATA_KEY);
         let made = self.generate(ask, &generation, BlobKind::DataKeyShown, None).await?;
         unless_dry_run(request.dry_run)?;
@@ -87,11 +91,12 @@ impl Services {
         caller: &Caller,
         request: v1::GenerateAndExportDataKeyRequest,
     ) -> Result<v1::GenerateAndExportDataKeyResponse> {
-        let generation = Generation {
-            key: self.place.key_name("key_id", &request.key_id)?,
-            len: fields::data_key_len(request.key_spec, request.number_of_bytes)?,
-            context: fields::context("encryption_context", request.encryption_context)?,
-        };
+        let generation = self.parse_generation(
+            &request.key_id,
+            request.key_spec,
+            request.number_of_bytes,
+            request.encryption_context,
+        )?;
         let wrapping = self.parse_wrapping(
             caller,
             &WrappingFields {
@@ -141,6 +146,20 @@ impl Services {
             key_version_id: opened.version_id.to_string(),
             exported_data_key: exported,
             request_id: caller.request_id.clone(),
+        })
+    }
+
+    fn parse_generation(
+        &self,
+        key_id: &str,
+        key_spec: i32,
+        number_of_bytes: Option<u32>,
+        pairs: BTreeMap<String, String>,
+    ) -> Result<Generation> {
+        Ok(Generation {
+            key: self.place.key_name("key_id", key_id)?,
+            len: fields::data_key_len(key_spec, number_of_bytes)?,
+            context: fields::context("encryption_context", pairs)?,
         })
     }
 
