@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 /// Messages with a secret field: their `Debug` is written by hand in
 /// `src/proto.rs` and prints the type's name only.
-const SECRET_MESSAGES: [&str; 5] = [
+const SECRET_MESSAGES: [&str; 7] = [
     ".keyferry.v1.GenerateDataKeyResponse",
     ".keyferry.v1.EncryptRequest",
     ".keyferry.v1.DecryptResponse",
+    ".keyferry.v1.AsymmetricEncryptRequest",
+    ".keyferry.v1.AsymmetricDecryptResponse",
     ".keyferry.storage.v1.StoreKey",
     ".keyferry.storage.v1.StoreKeys",
 ];

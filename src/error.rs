@@ -33,8 +33,23 @@ pub enum Rule {
     AliasExists,
     /// The CMK is disabled.
     KeyEnabled,
-    /// The spec or usage of the CMK does not serve this operation.
+    /// The CMK is waiting to be deleted.
+    KeyNotPendingDeletion,
+    /// The CMK has no key material yet.
+    KeyNotPendingImport,
+    /// The state of the CMK does not permit this change.
+    StateChange,
+    /// The CMK is protected from deletion.
+    DeletionUnprotected,
+    /// The spec or usage of the CMK does not serve this operation, which is for
+    /// symmetric ones.
     KeyServes,
+    /// The spec or usage of the CMK does not serve this operation, which is for
+    /// asymmetric ones, or makes versions.
+    PairServes,
+    /// A ciphertext did not unwrap, or what came out has an impossible length:
+    /// one answer for both.
+    Unwraps,
     /// The alias is taken.
     AliasFree,
     /// The alias is not of the permitted form.
@@ -84,7 +99,7 @@ const fn retry(code: Code, reason: &'static str, http: u16, text: &'static str) 
 
 impl Rule {
     /// Every rule, for tests and documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::MissingParameter,
         Self::InvalidParameter,
         Self::BlobOpens,
@@ -92,7 +107,13 @@ impl Rule {
         Self::KeyVersionExists,
         Self::AliasExists,
         Self::KeyEnabled,
+        Self::KeyNotPendingDeletion,
+        Self::KeyNotPendingImport,
+        Self::StateChange,
+        Self::DeletionUnprotected,
         Self::KeyServes,
+        Self::PairServes,
+        Self::Unwraps,
         Self::AliasFree,
         Self::AliasSupported,
         Self::OriginSupported,
@@ -147,11 +168,47 @@ impl Rule {
                 409,
                 "The request was rejected because the key state is Disabled.",
             ),
+            Self::KeyNotPendingDeletion => row(
+                FailedPrecondition,
+                "Rejected.PendingDeletion",
+                409,
+                "The request was rejected because the key state is PendingDeletion.",
+            ),
+            Self::KeyNotPendingImport => row(
+                FailedPrecondition,
+                "Rejected.PendingImport",
+                409,
+                "The request was rejected because the key state is PendingImport.",
+            ),
+            Self::StateChange => row(
+                FailedPrecondition,
+                "Rejected.StateModifiedFailed",
+                409,
+                "The request was rejected because the key state does not permit it.",
+            ),
+            Self::DeletionUnprotected => row(
+                FailedPrecondition,
+                "Rejected.DeletionProtection",
+                409,
+                "The request was rejected because the key is protected from deletion.",
+            ),
             Self::KeyServes => row(
                 FailedPrecondition,
                 "UnsupportedOperation",
                 400,
                 "The key does not support this operation.",
+            ),
+            Self::PairServes => row(
+                FailedPrecondition,
+                "Rejected.UnsupportedOperation",
+                400,
+                "The key does not support this operation.",
+            ),
+            Self::Unwraps => row(
+                InvalidArgument,
+                "InvalidParameter",
+                400,
+                "The ciphertext does not open: it is not intact, or was encrypted for another key or by another algorithm.",
             ),
             Self::AliasFree => {
                 row(AlreadyExists, "AliasAlreadyExists", 400, "The alias already exists.")

@@ -27,4 +27,10 @@ macro_rules! name_only_debug {
         }
     )*};
 }
-name_only_debug!(GenerateDataKeyResponse, EncryptRequest, DecryptResponse);
+name_only_debug!(
+    GenerateDataKeyResponse,
+    EncryptRequest,
+    DecryptResponse,
+    AsymmetricEncryptRequest,
+    AsymmetricDecryptResponse
+);

@@ -14,11 +14,27 @@ pub enum Action {
     Decrypt,
     ReEncryptFrom,
     ReEncryptTo,
+    GetPublicKey,
+    AsymmetricEncrypt,
+    AsymmetricDecrypt,
+    AsymmetricSign,
+    AsymmetricVerify,
     CreateKey,
     DescribeKey,
     ListKeys,
+    UpdateKeyDescription,
     EnableKey,
     DisableKey,
+    ScheduleKeyDeletion,
+    CancelKeyDeletion,
+    SetDeletionProtection,
+    CreateKeyVersion,
+    DescribeKeyVersion,
+    ListKeyVersions,
+    UpdateRotationPolicy,
+    TagResource,
+    UntagResource,
+    ListResourceTags,
     CreateAlias,
     UpdateAlias,
     DeleteAlias,
@@ -84,11 +100,28 @@ decisions! {
     ENCRYPT = "Kms/Encrypt": Encrypt on Key;
     DECRYPT = "Kms/Decrypt": Decrypt on Key;
     RE_ENCRYPT = "Kms/ReEncrypt": ReEncryptFrom on Key & ReEncryptTo on Destination;
+    EXPORT_DATA_KEYS = "Kms/ExportDataKeys": ExportDataKey on Key;
+    GET_PUBLIC_KEY = "Kms/GetPublicKey": GetPublicKey on Key;
+    ASYMMETRIC_ENCRYPT = "Kms/AsymmetricEncrypt": AsymmetricEncrypt on Key;
+    ASYMMETRIC_DECRYPT = "Kms/AsymmetricDecrypt": AsymmetricDecrypt on Key;
+    ASYMMETRIC_SIGN = "Kms/AsymmetricSign": AsymmetricSign on Key;
+    ASYMMETRIC_VERIFY = "Kms/AsymmetricVerify": AsymmetricVerify on Key;
     CREATE_KEY = "KeyManagement/CreateKey": CreateKey on Instance;
     DESCRIBE_KEY = "KeyManagement/DescribeKey": DescribeKey on Key;
     LIST_KEYS = "KeyManagement/ListKeys": ListKeys on Instance;
+    UPDATE_KEY_DESCRIPTION = "KeyManagement/UpdateKeyDescription": UpdateKeyDescription on Key;
     ENABLE_KEY = "KeyManagement/EnableKey": EnableKey on Key;
     DISABLE_KEY = "KeyManagement/DisableKey": DisableKey on Key;
+    SCHEDULE_KEY_DELETION = "KeyManagement/ScheduleKeyDeletion": ScheduleKeyDeletion on Key;
+    CANCEL_KEY_DELETION = "KeyManagement/CancelKeyDeletion": CancelKeyDeletion on Key;
+    SET_DELETION_PROTECTION = "KeyManagement/SetDeletionProtection": SetDeletionProtection on Key;
+    CREATE_KEY_VERSION = "KeyManagement/CreateKeyVersion": CreateKeyVersion on Key;
+    DESCRIBE_KEY_VERSION = "KeyManagement/DescribeKeyVersion": DescribeKeyVersion on Key;
+    LIST_KEY_VERSIONS = "KeyManagement/ListKeyVersions": ListKeyVersions on Key;
+    UPDATE_ROTATION_POLICY = "KeyManagement/UpdateRotationPolicy": UpdateRotationPolicy on Key;
+    TAG_RESOURCE = "KeyManagement/TagResource": TagResource on Key;
+    UNTAG_RESOURCE = "KeyManagement/UntagResource": UntagResource on Key;
+    LIST_RESOURCE_TAGS = "KeyManagement/ListResourceTags": ListResourceTags on Key;
     CREATE_ALIAS = "KeyManagement/CreateAlias": CreateAlias on Key;
     UPDATE_ALIAS = "KeyManagement/UpdateAlias": UpdateAlias on Key & UpdateAlias on Destination;
     DELETE_ALIAS = "KeyManagement/DeleteAlias": DeleteAlias on Key;
