@@ -165,6 +165,12 @@ impl fmt::Debug for BlobKeys {
 }
 
 impl BlobKeys {
+    /// What they take in memory, more or less.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.cipher) + size_of_val(&*self.committer)
+    }
+
     /// HKDF-SHA-256 of the key material. The info is a label ‖ format ‖ key id
     /// ‖ version id (36 bytes of text each) ‖ u32 length ‖ spec: material that
     /// were moved to another version or spec would give other keys.

@@ -1,10 +1,11 @@
-//! Cryptography: the secrets' types, the formats, wrapping. No IO but for the
-//! kernel's randomness.
+//! Cryptography: the secrets' types, the formats, wrapping, signing. No IO but for
+//! the kernel's randomness.
 //!
 //! ```text
 //! KeyMaterial ──HKDF──▶ BlobKeys ──seal/open──▶ CiphertextBlob ◀──▶ DataKey ──wrap──▶ bytes for a WrappingKey
 //! RootKey, StoreKey ──HKDF──▶ SealingKey ──seal/open──▶ stored records
 //! bytes for a WrappingKey ──RecipientPrivateKey::unwrap──▶ UnwrappedKey            (the recipient's side)
+//! PrivateKeyMaterial ──▶ KeyPair ──decrypt──▶ UnwrappedKey, ──sign──▶ bytes        (asymmetric CMKs)
 //! ```
 //!
 //! Verbs: *seal* and *open* our own formats, *wrap* and *unwrap* a key under a
@@ -14,6 +15,7 @@ pub mod ciphertext_blob;
 pub mod encryption_context;
 #[cfg(test)]
 mod format_vectors;
+pub mod key_pair;
 pub mod random;
 pub mod recipients;
 pub mod sealing;

@@ -6,6 +6,7 @@
 
 use getrandom::rand_core::{TryCryptoRng, TryRng};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// The kernel gave no randomness; nothing may be made without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -23,6 +24,27 @@ pub fn array<const N: usize>() -> Result<[u8; N], RandomUnavailable> {
     let mut bytes = [0; N];
     fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The alphabet of [`fill_base62`]: nothing in it needs quoting anywhere.
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Fills `text` with letters and digits, each as likely as any other: 5.95 bits
+/// a character.
+pub fn fill_base62(text: &mut [u8]) -> Result<(), RandomUnavailable> {
+    let mut places = text.iter_mut();
+    let mut drawn = Zeroizing::new([0; 64]);
+    while places.len() > 0 {
+        fill(drawn.as_mut_slice())?;
+        // 62 of 64 values fit; the others are drawn anew, since a remainder
+        // would favour some characters.
+        let characters = drawn.iter().filter_map(|byte| BASE62.get(usize::from(byte % 64)));
+        for character in characters {
+            let Some(place) = places.next() else { break };
+            *place = *character;
+        }
+    }
+    Ok(())
 }
 
 /// The kernel as a generator for crates that ask for one.
@@ -67,6 +89,19 @@ mod tests {
         let draws: std::collections::HashSet<u64> =
             (0..10_000).map(|_| KernelRng.try_next_u64().expect("randomness")).collect();
         assert_eq!(draws.len(), 10_000);
+    }
+
+    #[test]
+    fn letters_and_digits_are_all_as_likely() {
+        let mut text = vec![0; 62 * 1000];
+        fill_base62(&mut text).expect("randomness");
+        for character in BASE62 {
+            let times = text.iter().map(|drawn| usize::from(drawn == character)).sum::<usize>();
+            // 1000 on average, with a standard deviation of 31.
+            assert!((750..1250).contains(&times), "{}: {times}", char::from(*character));
+        }
+        assert!(text.iter().all(u8::is_ascii_alphanumeric));
+        fill_base62(&mut []).expect("nothing to draw");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::random::{self, RandomUnavailable};
+use super::wrapping::MAX_DATA_KEY_BYTES;
 
 /// Why secret bytes leave their type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +24,11 @@ pub enum Reveal {
     ToSeal,
     /// Contents of an exported data key.
     ToWrap,
-    /// The response of a caller who may see it: `Decrypt`, `GenerateDataKey`.
+    /// The response of a caller who may see it: `Decrypt`, `GenerateDataKey`,
+    /// `CreateAccessKey`.
     ToCaller,
+    /// The key of an HMAC that a caller's signature is compared with.
+    ToVerify,
     /// A sealed record's secret part, on its way into the sealing.
     ToStore,
     /// A file of the user's own, mode 0600: a root key, an unwrapped key.
@@ -43,6 +47,9 @@ pub struct WrongLength {
 
 /// Length of key material, store keys and root keys.
 pub const KEY_LEN_BYTES: usize = 32;
+
+/// Length of an access key secret: 44 of 62 characters, 261 bits.
+pub const ACCESS_KEY_SECRET_LEN_BYTES: usize = 44;
 
 /// What every secret type has in common.
 macro_rules! secret {
@@ -121,7 +128,8 @@ key!(
 );
 secret!(
     /// A key made for a caller, or a caller's bytes, in the clear only inside.
-    /// Made at random or by opening a ciphertext blob; nothing else makes one.
+    /// Made at random, by opening a ciphertext blob or by importing what another
+    /// region exported; nothing else makes one.
     DataKey(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 secret!(
@@ -129,7 +137,16 @@ secret!(
     Plaintext(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 secret!(
-    /// What a recipient unwrapped with a private key.
+    /// The private key of one version of an asymmetric CMK: a PKCS#8
+    /// `PrivateKeyInfo` (RFC 5958) in DER.
+    PrivateKeyMaterial(Zeroizing<Box<[u8]>>) reveals [u8]
+);
+secret!(
+    /// What a program signs its requests with: ASCII letters and digits.
+    AccessKeySecret(Zeroizing<Box<[u8]>>) reveals [u8]
+);
+secret!(
+    /// What was unwrapped or decrypted with a private key.
     UnwrappedKey(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 
@@ -144,6 +161,37 @@ impl DataKey {
     /// What a ciphertext blob held.
     pub(super) fn from_opened(contents: Vec<u8>) -> Self {
         Self(boxed(contents))
+    }
+
+    /// What was exported elsewhere, if it can be a data key: 1 to 1024 bytes.
+    pub(crate) fn imported(unwrapped: UnwrappedKey) -> Option<Self> {
+        let UnwrappedKey(bytes) = unwrapped;
+        (1..=MAX_DATA_KEY_BYTES).contains(&bytes.len()).then_some(Self(bytes))
+    }
+}
+
+impl PrivateKeyMaterial {
+    /// A copy of what an encoder made and wipes.
+    pub(super) fn from_pkcs8(der: &[u8]) -> Self {
+        Self(Zeroizing::new(Box::from(der)))
+    }
+}
+
+impl AccessKeySecret {
+    /// A new one.
+    pub fn generate() -> Result<Self, RandomUnavailable> {
+        let mut text = Zeroizing::new(vec![0; ACCESS_KEY_SECRET_LEN_BYTES].into_boxed_slice());
+        random::fill_base62(&mut text)?;
+        Ok(Self(text))
+    }
+
+    /// One that was stored, sealed.
+    pub fn from_stored(mut stored: Zeroizing<Vec<u8>>) -> Result<Self, WrongLength> {
+        let (found, expected) = (stored.len(), ACCESS_KEY_SECRET_LEN_BYTES);
+        if found != expected {
+            return Err(WrongLength { found, expected });
+        }
+        Ok(Self(boxed(std::mem::take(&mut *stored))))
     }
 }
 
@@ -186,7 +234,7 @@ mod tests {
             assert_impl_all!($name: ZeroizeOnDrop, Send, Sync);
         )*};
     }
-    secrets!(KeyMaterial RootKey StoreKey DataKey Plaintext UnwrappedKey);
+    secrets!(KeyMaterial RootKey StoreKey DataKey Plaintext PrivateKeyMaterial UnwrappedKey AccessKeySecret);
 
     #[test]
     fn debug_prints_the_name_of_the_type_alone() {
@@ -196,6 +244,19 @@ mod tests {
         assert_eq!(format!("{:?}", DataKey::random(16).expect("random")), "DataKey");
         assert_eq!(format!("{:?}", Plaintext::new(b"secret".to_vec())), "Plaintext");
         assert_eq!(format!("{:?}", UnwrappedKey::new(b"secret".to_vec())), "UnwrappedKey");
+        let material = PrivateKeyMaterial::from_pkcs8(b"secret");
+        assert_eq!(format!("{material:?}"), "PrivateKeyMaterial");
+        let secret = AccessKeySecret::generate().expect("random");
+        assert_eq!(format!("{secret:?}"), "AccessKeySecret");
+    }
+
+    #[test]
+    fn an_imported_data_key_has_1_to_1024_bytes() {
+        for (len, fits) in [(0, false), (1, true), (1024, true), (1025, false), (6047, false)] {
+            let imported = DataKey::imported(UnwrappedKey::new(vec![7; len]));
+            assert_eq!(imported.is_some(), fits, "{len}");
+            assert!(imported.is_none_or(|key| key.reveal(Reveal::ToSeal) == vec![7; len]));
+        }
     }
 
     #[test]
@@ -206,6 +267,20 @@ mod tests {
         }
         let key = RootKey::from_stored(Zeroizing::new(vec![7; 32])).expect("32 bytes");
         assert_eq!(key.reveal(Reveal::ToDeriveKeys), &[7; 32]);
+    }
+
+    #[test]
+    fn an_access_key_secret_is_44_letters_and_digits() {
+        let [a, b] = [(), ()].map(|()| AccessKeySecret::generate().expect("random"));
+        assert_ne!(a.reveal(Reveal::ToVerify), b.reveal(Reveal::ToVerify));
+        let text = a.reveal(Reveal::ToStore);
+        assert!(text.len() == 44 && text.iter().all(u8::is_ascii_alphanumeric));
+        let again = AccessKeySecret::from_stored(Zeroizing::new(text.to_vec())).expect("44 bytes");
+        assert_eq!(again.reveal(Reveal::ToVerify), text);
+        for found in [0, 43, 45] {
+            let refused = AccessKeySecret::from_stored(Zeroizing::new(vec![b'a'; found]));
+            assert_eq!(refused.err(), Some(WrongLength { found, expected: 44 }));
+        }
     }
 
     #[test]

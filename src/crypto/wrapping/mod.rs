@@ -23,6 +23,9 @@ use super::secret::{DataKey, Plaintext, Reveal};
 
 /// Longest data key that the contract knows.
 pub const MAX_DATA_KEY_BYTES: usize = 1024;
+/// Longest bytes of a caller's that SM2 encrypts: with C1 and C3 they fill what
+/// `Encrypt` takes.
+pub const MAX_SM2_PLAINTEXT_BYTES: usize = 6047;
 
 /// What kind of key a recipient has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -210,6 +213,15 @@ impl WrappingMethod {
             Scheme::Sm2(_) => MAX_DATA_KEY_BYTES,
         }
     }
+
+    /// The longest bytes of a caller's that it encrypts.
+    #[must_use]
+    pub const fn longest_plaintext_bytes(&self) -> usize {
+        match self.scheme {
+            Scheme::Oaep(..) => self.longest_data_key_bytes(),
+            Scheme::Sm2(_) => MAX_SM2_PLAINTEXT_BYTES,
+        }
+    }
 }
 
 /// Nothing was wrapped. Callers check lengths and specs beforehand, so that
@@ -219,8 +231,8 @@ pub enum WrapFailed {
     /// The wrapping key is not of the method's spec.
     #[error("the wrapping key is not of the method's spec")]
     WrongKey,
-    /// The data key is empty or too long for the wrapping key.
-    #[error("the data key is of a length that the wrapping key cannot carry")]
+    /// The data key or plaintext is empty or too long for the wrapping key.
+    #[error("the message is of a length that the wrapping key cannot carry")]
     Length,
     /// No randomness.
     #[error(transparent)]
@@ -233,7 +245,7 @@ pub enum WrapFailed {
 impl DataKey {
     /// Wraps the data key for a recipient, and wipes it.
     pub fn wrap(self, key: &WrappingKey, method: &WrappingMethod) -> Result<Vec<u8>, WrapFailed> {
-        wrap(self.reveal(Reveal::ToWrap), key, method)
+        wrap(self.reveal(Reveal::ToWrap), method.longest_data_key_bytes(), key, method)
     }
 }
 
@@ -245,12 +257,17 @@ impl Plaintext {
         key: &WrappingKey,
         method: &WrappingMethod,
     ) -> Result<Vec<u8>, WrapFailed> {
-        wrap(self.reveal(Reveal::ToWrap), key, method)
+        wrap(self.reveal(Reveal::ToWrap), method.longest_plaintext_bytes(), key, method)
     }
 }
 
-fn wrap(message: &[u8], key: &WrappingKey, method: &WrappingMethod) -> Result<Vec<u8>, WrapFailed> {
-    if !(1..=method.longest_data_key_bytes()).contains(&message.len()) {
+fn wrap(
+    message: &[u8],
+    longest_bytes: usize,
+    key: &WrappingKey,
+    method: &WrappingMethod,
+) -> Result<Vec<u8>, WrapFailed> {
+    if !(1..=longest_bytes).contains(&message.len()) {
         return Err(WrapFailed::Length);
     }
     if key.spec() != method.spec {

@@ -472,6 +472,110 @@ mod tests {
         assert_eq!(unwrap(&key, &[4; MAX_CIPHERTEXT_BYTES + 1]), None);
     }
 
+    fn element(tag: u8, value: &[u8]) -> Vec<u8> {
+        [&[tag, u8::try_from(value.len()).expect("short form")], value].concat()
+    }
+
+    fn sequence(elements: &[Vec<u8>]) -> Vec<u8> {
+        element(0x30, &elements.concat())
+    }
+
+    /// The ways of being wrong that Botan's `sm2_invalid.vec` has, and some more,
+    /// with the standard's example.
+    #[test]
+    fn whatever_is_not_one_of_two_encodings_is_refused() {
+        let parts = Ciphertext::decode(&unhex(example::DER)).expect("the example");
+        let integer = |value: &[u8]| element(0x02, value);
+        let octets = |value: &[u8]| element(0x04, value);
+        // y has its highest bit set.
+        let (x, y) = (integer(&parts.x), integer(&[&[0], &parts.y[..]].concat()));
+        let (c3, c2) = (octets(&parts.c3), octets(&parts.c2));
+        let good = sequence(&[x.clone(), y.clone(), c3.clone(), c2.clone()]);
+        assert_eq!(good, unhex(example::DER));
+        let body = &good[2..];
+        let body_len = good[1];
+        let off_curve = integer(&[&parts.x[..31], &[parts.x[31] ^ 1]].concat());
+        // The field's prime: 0 modulo p, but no coordinate.
+        let p = unhex("FFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00000000FFFFFFFFFFFFFFFF");
+        let prime = integer(&[&[0], &p[..]].concat());
+        let raw = unhex(example::RAW);
+        for (why, broken) in [
+            ("empty", vec![]),
+            ("one byte", vec![0x30]),
+            ("an empty SEQUENCE", vec![0x30, 0]),
+            ("length in long form", [&[0x30, 0x81, body_len], body].concat()),
+            ("length in longer form", [&[0x30, 0x82, 0, body_len], body].concat()),
+            ("indefinite length", [&[0x30, 0x80], body, &[0, 0]].concat()),
+            ("a SET", [&[0x31], &good[1..]].concat()),
+            ("trailing byte inside", [&[0x30, body_len + 1], body, &[0]].concat()),
+            ("trailing byte outside", [&good[..], &[0]].concat()),
+            ("no ciphertext", sequence(&[x.clone(), y.clone(), c3.clone()])),
+            ("C2 before C3", sequence(&[x.clone(), y.clone(), c2.clone(), c3.clone()])),
+            ("x is negative", sequence(&[integer(&p), y.clone(), c3.clone(), c2.clone()])),
+            ("y is negative", sequence(&[x.clone(), integer(&parts.y), c3.clone(), c2.clone()])),
+            ("x is not minimal", {
+                let padded = integer(&[&[0], &parts.x[..]].concat());
+                sequence(&[padded, y.clone(), c3.clone(), c2.clone()])
+            }),
+            ("x has 33 bytes", {
+                let long = integer(&[&[1], &parts.x[..]].concat());
+                sequence(&[long, y.clone(), c3.clone(), c2.clone()])
+            }),
+            ("x has no bytes", sequence(&[integer(&[]), y.clone(), c3.clone(), c2.clone()])),
+            ("x is the prime", sequence(&[prime, y.clone(), c3.clone(), c2.clone()])),
+            ("0, 0", sequence(&[integer(&[0]), integer(&[0]), c3.clone(), c2.clone()])),
+            ("off the curve", sequence(&[off_curve, y.clone(), c3.clone(), c2.clone()])),
+            ("y and x", sequence(&[y.clone(), x.clone(), c3.clone(), c2.clone()])),
+            ("another C3", sequence(&[x.clone(), y.clone(), octets(&[7; 32]), c2.clone()])),
+            ("C3 of 31 bytes", {
+                sequence(&[x.clone(), y.clone(), octets(&parts.c3[..31]), c2.clone()])
+            }),
+            ("C3 of 33 bytes", { sequence(&[x.clone(), y.clone(), octets(&[7; 33]), c2.clone()]) }),
+            ("C2 is empty", sequence(&[x.clone(), y.clone(), c3.clone(), octets(&[])])),
+            ("C2 is shorter", sequence(&[x.clone(), y.clone(), c3.clone(), octets(&[7; 18])])),
+            ("C2 is a BIT STRING", {
+                sequence(&[x.clone(), y.clone(), c3, element(0x03, &parts.c2)])
+            }),
+            ("raw, C2 is empty", raw[..97].to_vec()),
+            ("raw, C1 alone", raw[..65].to_vec()),
+            ("raw, without 04", raw[1..].to_vec()),
+            ("raw, C1 compressed", [&[2], &raw[1..33], &raw[65..]].concat()),
+            ("raw, C1 hybrid", [&[6], &raw[1..]].concat()),
+            ("raw, C2 before C3", [&raw[..65], &raw[97..], &raw[65..97]].concat()),
+            ("raw, off the curve", [&[4, raw[1] ^ 1], &raw[2..]].concat()),
+            ("raw, 0, 0", [&[4], &[0; 64][..], &raw[65..]].concat()),
+            ("raw, trailing byte", [&raw[..], &[0]].concat()),
+            ("infinity", vec![0]),
+        ] {
+            assert_eq!(unwrap(&example_key(), &broken), None, "{why}");
+        }
+    }
+
+    /// C1 is refused for not being on the curve, not for what comes of it: with
+    /// a point of another curve, chosen at will, C3 could be made to fit, and d be
+    /// found from what opens.
+    #[test]
+    fn c1_off_the_curve_is_refused_before_it_is_used() {
+        let mut parts = Ciphertext::decode(&unhex(example::RAW)).expect("the example");
+        assert!(parts.c1().is_some());
+        parts.y[31] ^= 1;
+        assert!(parts.c1().is_none());
+        (parts.x, parts.y) = ([0; 32], [0; 32]);
+        assert!(parts.c1().is_none());
+    }
+
+    #[test]
+    fn the_longest_ciphertexts_are_read() {
+        let key = example_key();
+        let recipient = Sm2Recipient::new(&key.public_key());
+        let message = vec![7; crate::crypto::wrapping::MAX_SM2_PLAINTEXT_BYTES];
+        for encoding in [Sm2CiphertextEncoding::Asn1Der, Sm2CiphertextEncoding::RawC1C3C2] {
+            let wrapped = recipient.wrap(encoding, &message).expect("wrapped");
+            assert!((6144..=MAX_CIPHERTEXT_BYTES).contains(&wrapped.len()), "{}", wrapped.len());
+            assert_eq!(unwrap(&key, &wrapped).expect("opens").as_slice(), message);
+        }
+    }
+
     #[test]
     fn integers_are_minimal_and_padded_when_read() {
         let bytes = |x: u8, y: u8| {
