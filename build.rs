@@ -4,18 +4,23 @@ use std::path::PathBuf;
 
 /// Messages with a secret field: their `Debug` is written by hand in
 /// `src/proto.rs` and prints the type's name only.
-const SECRET_MESSAGES: [&str; 7] = [
+const SECRET_MESSAGES: [&str; 8] = [
     ".keyferry.v1.GenerateDataKeyResponse",
     ".keyferry.v1.EncryptRequest",
     ".keyferry.v1.DecryptResponse",
     ".keyferry.v1.AsymmetricEncryptRequest",
     ".keyferry.v1.AsymmetricDecryptResponse",
+    ".keyferry.v1.CreateAccessKeyResponse",
     ".keyferry.storage.v1.StoreKey",
     ".keyferry.storage.v1.StoreKeys",
 ];
 
-const CONTRACT: [&str; 3] =
-    ["keyferry/v1/types.proto", "keyferry/v1/kms.proto", "keyferry/v1/key_management.proto"];
+const CONTRACT: [&str; 4] = [
+    "keyferry/v1/types.proto",
+    "keyferry/v1/kms.proto",
+    "keyferry/v1/key_management.proto",
+    "keyferry/v1/access_management.proto",
+];
 
 const RECORDS: [&str; 1] = ["keyferry/storage/v1/records.proto"];
 

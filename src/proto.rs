@@ -32,5 +32,6 @@ name_only_debug!(
     EncryptRequest,
     DecryptResponse,
     AsymmetricEncryptRequest,
-    AsymmetricDecryptResponse
+    AsymmetricDecryptResponse,
+    CreateAccessKeyResponse
 );
