@@ -18,6 +18,7 @@ use figment::error::{Actual, Kind};
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Tag, Value};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Unexpected, Visitor};
 
 /// Where a server listens and a client looks unless told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr =
@@ -51,6 +52,21 @@ pub struct Config {
     pub region: String,
     /// The account in ARNs.
     pub account: String,
+    /// How the HTTP front door knows its callers, where a listener has it.
+    pub gateway: GatewayConfig,
+}
+
+/// What the HTTP front door takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Whether signatures of version 1, HMAC-SHA1, do.
+    pub signature_v1: bool,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self { signature_v1: true }
+    }
 }
 
 /// How the server was asked to run; a store is born for one of them.
@@ -68,6 +84,7 @@ pub enum Mode {
 pub struct ListenerConfig {
     address: Address,
     callers: Callers,
+    gateway: bool,
 }
 
 impl ListenerConfig {
@@ -77,10 +94,17 @@ impl ListenerConfig {
         &self.address
     }
 
-    /// How its callers are known.
+    /// How its gRPC callers are known.
     #[must_use]
     pub const fn callers(&self) -> &Callers {
         &self.callers
+    }
+
+    /// Whether the HTTP front door is beside gRPC. Its callers are known by their
+    /// signatures, whatever the connection proves.
+    #[must_use]
+    pub const fn gateway(&self) -> bool {
+        self.gateway
     }
 }
 
@@ -120,8 +144,12 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// The authorities whose client certificates are accepted.
-    pub client_ca: PathBuf,
+    /// The authorities whose client certificates are accepted. None: nobody is
+    /// known by a certificate, and everything but the HTTP front door refused.
+    pub client_ca: Option<PathBuf>,
+    /// Whether who has no certificate is let in all the same: callers of the HTTP
+    /// front door have none.
+    pub certificate_optional: bool,
     /// Their revocation lists. With one, each certificate of a client's chain
     /// must be covered by a list that has not expired.
     pub crl: Option<PathBuf>,
@@ -252,12 +280,13 @@ impl Config {
         }
         Ok(Self {
             mode: Mode::Dev,
-            listeners: vec![ListenerConfig { address, callers: Callers::Dev }],
+            listeners: vec![ListenerConfig { address, callers: Callers::Dev, gateway: true }],
             store: StoreConfig::Sqlite { path: data_dir.join("store") },
             root_key: RootKeyConfig::File { path: data_dir.join("root.key") },
             log: LogConfig { format: LogFormat::Text, level: LogLevel::default() },
             region: DEFAULT_REGION.to_owned(),
             account: DEFAULT_ACCOUNT.to_owned(),
+            gateway: GatewayConfig::default(),
         })
     }
 }
@@ -287,6 +316,7 @@ struct Raw {
 struct RawListener {
     address: Option<String>,
     tls: Option<RawTls>,
+    gateway: Option<Switch>,
 }
 
 #[derive(Deserialize)]
@@ -318,6 +348,41 @@ struct RawRootKey {
 struct RawAuth {
     mtls: Option<NoFields>,
     unix: Option<NoFields>,
+    access_key: Option<RawAccessKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAccessKey {
+    signature_v1: Option<Switch>,
+}
+
+/// On or off: a boolean, or the text of one, as the environment has it.
+#[derive(Clone, Copy)]
+struct Switch(bool);
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> std::result::Result<Self, D::Error> {
+        struct Reading;
+
+        impl Visitor<'_> for Reading {
+            type Value = Switch;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true or false")
+            }
+
+            fn visit_bool<E>(self, on: bool) -> std::result::Result<Switch, E> {
+                Ok(Switch(on))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Switch, E> {
+                let on = text.parse().map_err(|_| E::invalid_type(Unexpected::Str(text), &self));
+                on.map(Switch)
+            }
+        }
+        reader.deserialize_any(Reading)
+    }
 }
 
 #[derive(Deserialize)]
@@ -451,6 +516,7 @@ impl Raw {
             log: self.log.validate()?,
             region: arn_part("region", self.region, DEFAULT_REGION)?,
             account: arn_part("account", self.account, DEFAULT_ACCOUNT)?,
+            gateway: self.auth.gateway(),
         })
     }
 
@@ -510,6 +576,7 @@ impl RawListener {
             )
         })?;
         let address = Address::parse(&place, text, directory)?;
+        let gateway = self.gateway.is_some_and(|Switch(on)| on);
         let callers = match (&address, &self.tls) {
             (Address::Unix(_), None) => Callers::PeerUid,
             (Address::Unix(_), Some(_)) => {
@@ -519,10 +586,20 @@ impl RawListener {
                 ));
             }
             (Address::Tcp(tcp), None) => return Err(plaintext(&place, *tcp)),
-            (Address::Tcp(_), Some(tls)) => Callers::Mtls(tls.validate(&field("tls"), directory)?),
+            (Address::Tcp(_), Some(tls)) => {
+                Callers::Mtls(tls.validate(&field("tls"), directory, gateway)?)
+            }
         };
-        demand_auth(&place, &callers, auth)?;
-        Ok(ListenerConfig { address, callers })
+        demand_auth(&place, &callers, gateway, auth)?;
+        Ok(ListenerConfig { address, callers, gateway })
+    }
+}
+
+impl RawAuth {
+    fn gateway(&self) -> GatewayConfig {
+        let default = GatewayConfig::default();
+        let given = self.access_key.as_ref().and_then(|access_key| access_key.signature_v1);
+        GatewayConfig { signature_v1: given.map_or(default.signature_v1, |Switch(on)| on) }
     }
 }
 
@@ -536,13 +613,17 @@ fn plaintext(place: &str, tcp: SocketAddr) -> ConfigError {
 }
 
 /// How callers are known is said, not implied.
-fn demand_auth(place: &str, callers: &Callers, auth: &RawAuth) -> Result<()> {
-    let (missing, text) = match callers {
-        Callers::Mtls(_) => (auth.mtls.is_none(), "[auth.mtls], by their client certificates"),
-        Callers::PeerUid => (auth.unix.is_none(), "[auth.unix], by their user id"),
-        Callers::Dev => return Ok(()),
-    };
-    if missing {
+fn demand_auth(place: &str, callers: &Callers, gateway: bool, auth: &RawAuth) -> Result<()> {
+    let certified = matches!(callers, Callers::Mtls(files) if files.client_ca.is_some());
+    let (mtls, unix, access_key) =
+        (auth.mtls.is_some(), auth.unix.is_some(), auth.access_key.is_some());
+    let needed = [
+        (certified, mtls, "[auth.mtls], by their client certificates"),
+        (matches!(callers, Callers::PeerUid), unix, "[auth.unix], by their user id"),
+        (gateway, access_key, "[auth.access_key], by the signatures of their access keys"),
+    ];
+    let missing = needed.into_iter().find(|(needed, there, _)| *needed && !*there);
+    if let Some((.., text)) = missing {
         let text = format!("nothing says how its callers are authenticated: add the table {text}");
         return Err(ConfigError::new(place, text));
     }
@@ -550,18 +631,27 @@ fn demand_auth(place: &str, callers: &Callers, auth: &RawAuth) -> Result<()> {
 }
 
 impl RawTls {
-    fn validate(&self, place: &str, directory: &Path) -> Result<TlsFiles> {
+    /// Without a gateway, callers are known by their certificates or not at all.
+    fn validate(&self, place: &str, directory: &Path, gateway: bool) -> Result<TlsFiles> {
+        if self.client_ca.is_none() && self.crl.is_some() {
+            let text = "says which client certificates are revoked, where tls.client_ca says that none is accepted: add tls.client_ca, or remove it";
+            return Err(ConfigError::new(format!("{place}.crl"), text));
+        }
         let file = |name: &str, value: &Option<String>, what: &str| {
             path(&format!("{place}.{name}"), value.as_deref(), what, directory)
         };
         Ok(TlsFiles {
             cert: file("cert", &self.cert, "a PEM file with the server's certificate chain")?,
             key: file("key", &self.key, "a PEM file with the certificate's private key")?,
-            client_ca: file(
-                "client_ca",
-                &self.client_ca,
-                "a PEM file with the authorities of the callers' certificates",
-            )?,
+            client_ca: match &self.client_ca {
+                None if gateway => None,
+                client_ca => Some(file(
+                    "client_ca",
+                    client_ca,
+                    "a PEM file with the authorities of the callers' certificates",
+                )?),
+            },
+            certificate_optional: gateway,
             crl: match &self.crl {
                 Some(_) => Some(file("crl", &self.crl, "a PEM file with revocation lists")?),
                 None => None,

@@ -3,7 +3,8 @@
 //! An [`Error`] names the [`Rule`] that was broken, the request's field if one
 //! is to blame, a public text, and, apart from it, a text for the log. Nothing
 //! else in the house knows a gRPC code, an HTTP status or an Alibaba code.
-//! A text never holds a secret: neither has a way to be formatted into one.
+//! A text never holds a secret of ours: none has a way to be formatted into one.
+//! Where it has to repeat what a caller sent, `Display` and `Debug` leave that out.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+use zeroize::Zeroizing;
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "keyferry";
@@ -31,6 +33,8 @@ pub enum Rule {
     KeyVersionExists,
     /// No alias of that name.
     AliasExists,
+    /// No access key of that id.
+    AccessKeyExists,
     /// The CMK is disabled.
     KeyEnabled,
     /// The CMK is waiting to be deleted.
@@ -64,6 +68,18 @@ pub enum Rule {
     Permitted,
     /// The caller is not known.
     Authenticated,
+    /// The access key is disabled.
+    AccessKeyActive,
+    /// What a signature needs is all there.
+    SignatureComplete,
+    /// The signature is that of the request.
+    SignatureMatches,
+    /// The signature's nonce has not been used before.
+    NonceUnused,
+    /// The time of the signature is a time.
+    TimestampReadable,
+    /// The time of the signature is about now.
+    TimestampCurrent,
     /// Too fast, or too much at once.
     Throttle,
     /// The request is larger than the limit.
@@ -72,8 +88,18 @@ pub enum Rule {
     Deadline,
     /// No such operation.
     KnownOperation,
+    /// The version of the API is not the one that is served.
+    KnownVersion,
+    /// The HTTP method is not one that the API takes.
+    KnownMethod,
+    /// The parameters of a request over HTTP cannot be read.
+    ParametersReadable,
     /// The store cannot be reached.
     StoreReachable,
+    /// The server is stopping.
+    ServerStays,
+    /// The server's clock has jumped, and time is not to be told by it.
+    ClockSteady,
     /// A dry run that would have worked.
     DryRun,
     /// Ours.
@@ -99,13 +125,14 @@ const fn retry(code: Code, reason: &'static str, http: u16, text: &'static str) 
 
 impl Rule {
     /// Every rule, for tests and documentation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 40] = [
         Self::MissingParameter,
         Self::InvalidParameter,
         Self::BlobOpens,
         Self::KeyExists,
         Self::KeyVersionExists,
         Self::AliasExists,
+        Self::AccessKeyExists,
         Self::KeyEnabled,
         Self::KeyNotPendingDeletion,
         Self::KeyNotPendingImport,
@@ -121,11 +148,22 @@ impl Rule {
         Self::StoredLimit,
         Self::Permitted,
         Self::Authenticated,
+        Self::AccessKeyActive,
+        Self::SignatureComplete,
+        Self::SignatureMatches,
+        Self::NonceUnused,
+        Self::TimestampReadable,
+        Self::TimestampCurrent,
         Self::Throttle,
         Self::RequestSize,
         Self::Deadline,
         Self::KnownOperation,
+        Self::KnownVersion,
+        Self::KnownMethod,
+        Self::ParametersReadable,
         Self::StoreReachable,
+        Self::ServerStays,
+        Self::ClockSteady,
         Self::DryRun,
         Self::Internal,
     ];
@@ -162,6 +200,13 @@ impl Rule {
             Self::AliasExists => {
                 row(NotFound, "Forbidden.AliasNotFound", 404, "The specified alias is not found.")
             }
+            // The code is that of Alibaba's RAM, where access keys live there.
+            Self::AccessKeyExists => row(
+                NotFound,
+                "EntityNotExist.User.AccessKey",
+                404,
+                "The specified access key is not found.",
+            ),
             Self::KeyEnabled => row(
                 FailedPrecondition,
                 "Rejected.Disabled",
@@ -246,6 +291,44 @@ impl Rule {
                 404,
                 "The caller is not authenticated.",
             ),
+            Self::AccessKeyActive => row(
+                Unauthenticated,
+                "InvalidAccessKeyId.Inactive",
+                400,
+                "The specified access key is disabled.",
+            ),
+            Self::SignatureComplete => row(
+                Unauthenticated,
+                "IncompleteSignature",
+                400,
+                "The request signature does not conform to the standards.",
+            ),
+            // The SDKs look for this text, and compare what follows the colon
+            // with the string that they signed.
+            Self::SignatureMatches => row(
+                Unauthenticated,
+                "SignatureDoesNotMatch",
+                400,
+                "Specified signature is not matched with our calculation. server string to sign is:",
+            ),
+            Self::NonceUnused => row(
+                Unauthenticated,
+                "SignatureNonceUsed",
+                400,
+                "The specified signature nonce was used already.",
+            ),
+            Self::TimestampReadable => row(
+                Unauthenticated,
+                "IllegalTimestamp",
+                400,
+                "The specified time stamp is not valid: it takes YYYY-MM-DDThh:mm:ssZ.",
+            ),
+            Self::TimestampCurrent => row(
+                Unauthenticated,
+                "InvalidTimeStamp.Expired",
+                400,
+                "The specified time stamp has expired: it is over 15 minutes from the server's time.",
+            ),
             Self::Throttle => retry(
                 ResourceExhausted,
                 "Rejected.Throttling",
@@ -264,11 +347,41 @@ impl Rule {
             Self::KnownOperation => {
                 row(Unimplemented, "InvalidAction.NotFound", 404, "There is no such operation.")
             }
+            Self::KnownVersion => row(
+                InvalidArgument,
+                "InvalidVersion",
+                400,
+                "The specified parameter \"Version\" is not valid: it takes 2016-01-20.",
+            ),
+            Self::KnownMethod => row(
+                Unimplemented,
+                "UnsupportedHTTPMethod",
+                403,
+                "The HTTP method is not supported: use GET or POST.",
+            ),
+            Self::ParametersReadable => row(
+                InvalidArgument,
+                "ParseRequestParameterException",
+                400,
+                "The request's parameters cannot be read.",
+            ),
             Self::StoreReachable => retry(
                 Unavailable,
                 "ServiceUnavailableTemporary",
                 503,
                 "The store is out of reach. Try again later.",
+            ),
+            Self::ServerStays => retry(
+                Unavailable,
+                "ServiceUnavailableTemporary",
+                503,
+                "The server is stopping. Go on over another connection.",
+            ),
+            Self::ClockSteady => retry(
+                Unavailable,
+                "ServiceUnavailableTemporary",
+                503,
+                "The server's clock has jumped: no deletion is scheduled or carried out until it has been steady for an hour.",
             ),
             Self::DryRun => row(
                 FailedPrecondition,
@@ -303,6 +416,12 @@ impl Rule {
         self.row().http
     }
 
+    /// How long to wait before trying again, where that may help.
+    #[must_use]
+    pub const fn retry_after(self) -> Option<Duration> {
+        self.row().retry_after
+    }
+
     /// Whether this one tells of a fault of ours rather than of the caller's.
     #[must_use]
     pub const fn is_ours(self) -> bool {
@@ -310,13 +429,24 @@ impl Rule {
     }
 }
 
-/// A rule broken in one request.
+/// A rule broken in one request. Its `Display` is fit for the log.
 #[derive(Debug)]
 pub struct Error {
     rule: Rule,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
     text: Cow<'static, str>,
+    private: Option<Private>,
     log: Option<Cow<'static, str>>,
+}
+
+/// A text that holds what the caller sent, and so perhaps a secret of theirs:
+/// the caller has it anyway, and nobody else gets it.
+struct Private(Zeroizing<String>);
+
+impl fmt::Debug for Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Private")
+    }
 }
 
 /// What services answer.
@@ -324,21 +454,24 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Rule> for Error {
     fn from(rule: Rule) -> Self {
-        Self { rule, field: None, text: Cow::Borrowed(rule.row().text), log: None }
+        let text = Cow::Borrowed(rule.row().text);
+        Self { rule, field: None, text, private: None, log: None }
     }
 }
 
 impl Error {
     /// A required field that is absent.
     #[must_use]
-    pub fn missing(field: &'static str) -> Self {
+    pub fn missing(field: impl Into<Cow<'static, str>>) -> Self {
+        let field = field.into();
         let text = format!("The parameter \"{field}\" is needed but was not provided.");
         Self { field: Some(field), text: text.into(), ..Rule::MissingParameter.into() }
     }
 
     /// A field that is malformed: `found` says what was found and what would do.
     #[must_use]
-    pub fn invalid(field: &'static str, found: impl fmt::Display) -> Self {
+    pub fn invalid(field: impl Into<Cow<'static, str>>, found: impl fmt::Display) -> Self {
+        let field = field.into();
         let text = format!("The specified parameter \"{field}\" is not valid: {found}.");
         Self { field: Some(field), text: text.into(), ..Rule::InvalidParameter.into() }
     }
@@ -355,10 +488,17 @@ impl Error {
         Self { text: text.into(), ..self }
     }
 
+    /// The same error, telling the caller, and nobody else, a text that may hold
+    /// what they sent. What is logged stays the text from before.
+    #[must_use]
+    pub fn telling_the_caller(self, text: Zeroizing<String>) -> Self {
+        Self { private: Some(Private(text)), ..self }
+    }
+
     /// The same error, blaming a field of the request.
     #[must_use]
-    pub fn blaming(self, field: &'static str) -> Self {
-        Self { field: Some(field), ..self }
+    pub fn blaming(self, field: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: Some(field.into()), ..self }
     }
 
     /// The same error with a text for the log.
@@ -373,16 +513,31 @@ impl Error {
         self.rule
     }
 
-    /// The public text.
+    /// The public text, which is for the caller and never for a log: it may hold
+    /// what they sent. `Display` is what is fit for one.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        self.private.as_ref().map_or(&self.text, |Private(text)| text)
+    }
+
+    /// The field of the request that is to blame, if one is.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// The text for the log, where it says more than the public one.
     #[must_use]
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref()
+    }
+
+    /// Logs what the log has to know of a fault of ours.
+    pub fn log_ours(&self, request_id: &str) {
+        if self.rule.is_ours() {
+            let text = self.log.as_deref().unwrap_or_default();
+            tracing::error!(request_id, reason = self.rule.reason(), "{text}");
+        }
     }
 
     /// The gRPC status with its `google.rpc` details.
@@ -392,21 +547,21 @@ impl Error {
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
         details.set_request_info(request_id, "");
         if code == Code::InvalidArgument
-            && let Some(field) = self.field
+            && let Some(field) = self.field.as_deref()
         {
-            details.add_bad_request_violation(field, self.text.as_ref());
+            details.add_bad_request_violation(field, self.text());
         }
         if code == Code::FailedPrecondition {
             details.add_precondition_failure_violation(
                 reason,
-                self.field.unwrap_or("key"),
-                self.text.as_ref(),
+                self.field.as_deref().unwrap_or("key"),
+                self.text(),
             );
         }
         if let Some(delay) = retry_after {
             details.set_retry_info(Some(delay));
         }
-        Status::with_error_details(code, self.text, details)
+        Status::with_error_details(code, self.text(), details)
     }
 }
 
@@ -472,6 +627,15 @@ mod tests {
         let details = status.get_error_details();
         let violations = &details.bad_request().expect("BadRequest").field_violations;
         assert_eq!(violations.first().map(|v| v.field.as_str()), Some("key_id"));
+    }
+
+    #[test]
+    fn what_is_told_the_caller_alone_is_not_printed() {
+        let sent = Zeroizing::new("Plaintext%3DPLANTED".to_owned());
+        let error = Error::from(Rule::SignatureMatches).telling_the_caller(sent);
+        assert_eq!(error.text(), "Plaintext%3DPLANTED");
+        assert!(!format!("{error} {error:?} {error:#?}").contains("PLANTED"));
+        assert!(error.into_status("r").message().contains("PLANTED"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Identifiers: a CMK's, a key version's, a store's.
+//! Identifiers: a CMK's, a key version's, an access key's, a store's.
 
 use std::fmt;
 
@@ -74,6 +74,10 @@ id!(
     AliasId
 );
 id!(
+    /// An access key's place in the order of creation.
+    AccessKeyPlace
+);
+id!(
     /// The id of a store.
     StoreId
 );
@@ -81,6 +85,52 @@ id!(
     /// The id of a store key.
     StoreKeyId
 );
+
+/// What every access key id begins with.
+const ACCESS_KEY_PREFIX: &[u8] = b"KF";
+/// Length of what follows: 22 of 62 characters, 130 bits.
+pub const ACCESS_KEY_TAIL_LEN_BYTES: usize = 22;
+const ACCESS_KEY_LEN_BYTES: usize = 24;
+
+/// The id of an access key: `KF` and 22 letters and digits, case and all. It
+/// says nothing of when or for whom it was made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccessKeyId([u8; ACCESS_KEY_LEN_BYTES]);
+
+impl AccessKeyId {
+    /// Reads one.
+    pub fn parse(text: &str) -> Result<Self, MalformedId> {
+        let bytes: [u8; ACCESS_KEY_LEN_BYTES] =
+            text.as_bytes().try_into().map_err(|_| MalformedId)?;
+        let tail = bytes.strip_prefix(ACCESS_KEY_PREFIX).ok_or(MalformedId)?;
+        if tail.iter().all(u8::is_ascii_alphanumeric) { Ok(Self(bytes)) } else { Err(MalformedId) }
+    }
+
+    /// The id with this tail, which is drawn at random.
+    pub fn of_tail(tail: [u8; ACCESS_KEY_TAIL_LEN_BYTES]) -> Result<Self, MalformedId> {
+        let text = [ACCESS_KEY_PREFIX, &tail].concat();
+        Self::parse(std::str::from_utf8(&text).map_err(|_| MalformedId)?)
+    }
+
+    /// The one text form.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // INVARIANT: letters and digits, as `parse` saw to.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for AccessKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for AccessKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccessKeyId({self})")
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -101,6 +151,28 @@ mod tests {
         ] {
             assert_eq!(KeyId::parse(&other), Err(MalformedId), "{other}");
         }
+    }
+
+    #[test]
+    fn an_access_key_id_has_one_form() {
+        let id = AccessKeyId::of_tail(*b"0123456789ABCDEFGHabcd").unwrap();
+        assert_eq!(id.to_string(), "KF0123456789ABCDEFGHabcd");
+        assert_eq!(AccessKeyId::parse(id.as_str()), Ok(id));
+        assert_ne!(AccessKeyId::parse("KF0123456789ABCDEFGHABCD"), Ok(id));
+        for other in [
+            "",
+            "KF",
+            "kf0123456789ABCDEFGHabcd",
+            "LF0123456789ABCDEFGHabcd",
+            "KF0123456789ABCDEFGHabc",
+            "KF0123456789ABCDEFGHabcde",
+            "KF0123456789ABCDEFGHab/d",
+            "KF0123456789ABCDEFGHab d",
+            "KF0123456789ABCDEFGHabé",
+        ] {
+            assert_eq!(AccessKeyId::parse(other), Err(MalformedId), "{other}");
+        }
+        assert_eq!(AccessKeyId::of_tail(*b"0123456789ABCDEFGH\0bcd"), Err(MalformedId));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | [`cli`] | the command line: a client of the public contract; starts servers |
 //! | [`server`] | sockets, TLS, the edge that every request passes, health, drain |
+//! | [`gateway`] | the HTTP front door: parameters and a signature in, the same services, JSON or XML out |
 //! | [`instance`] | a validated [`config`] becomes services over an open store |
 //! | [`service`] | a function for each RPC: parse → authorise → act → reply |
 //! | [`keys`] | CMKs, versions, states, names; the keyring; root and store keys |
@@ -38,6 +39,7 @@ pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod gateway;
 pub mod ids;
 pub mod instance;
 pub mod keys;

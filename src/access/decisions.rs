@@ -40,6 +40,10 @@ pub enum Action {
     DeleteAlias,
     ListAliases,
     ListAliasesByKeyId,
+    CreateAccessKey,
+    ListAccessKeys,
+    DisableAccessKey,
+    DeleteAccessKey,
 }
 
 impl fmt::Display for Action {
@@ -57,6 +61,8 @@ pub enum On {
     Key,
     /// The key that an alias shall name, or that a blob shall be sealed under.
     Destination,
+    /// The service account that an access key is for.
+    Account,
 }
 
 /// One decision.
@@ -127,4 +133,8 @@ decisions! {
     DELETE_ALIAS = "KeyManagement/DeleteAlias": DeleteAlias on Key;
     LIST_ALIASES = "KeyManagement/ListAliases": ListAliases on Instance;
     LIST_ALIASES_BY_KEY_ID = "KeyManagement/ListAliasesByKeyId": ListAliasesByKeyId on Key;
+    CREATE_ACCESS_KEY = "AccessManagement/CreateAccessKey": CreateAccessKey on Account;
+    LIST_ACCESS_KEYS = "AccessManagement/ListAccessKeys": ListAccessKeys on Instance;
+    DISABLE_ACCESS_KEY = "AccessManagement/DisableAccessKey": DisableAccessKey on Account;
+    DELETE_ACCESS_KEY = "AccessManagement/DeleteAccessKey": DeleteAccessKey on Account;
 }

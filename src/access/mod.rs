@@ -4,3 +4,4 @@
 pub mod decisions;
 pub mod policy;
 pub mod principal;
+pub mod service_account;

@@ -5,6 +5,7 @@
 
 use super::decisions::{Decisions, Need, On};
 use super::principal::{Principal, PrincipalKind};
+use super::service_account::ServiceAccount;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyId;
 
@@ -20,6 +21,9 @@ pub struct Question<'a> {
     /// key that does not exist: an unknown key is judged as a placeholder, so
     /// that who may not use it does not learn that it is not there.
     pub key: Option<KeyFacts>,
+    /// The service account, where the resource is one. `None` for that of an
+    /// access key that does not exist, which is judged as a placeholder too.
+    pub account: Option<&'a ServiceAccount>,
     /// SHA-256 of the encryption context.
     pub context_sha256: Option<[u8; 32]>,
     /// SHA-256 of the recipient's public key.
@@ -38,10 +42,11 @@ pub struct KeyFacts {
 /// The rule that decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// `serve --dev`: the one principal `dev` may do everything.
+    /// `serve --dev`: `dev` and every access key may do everything.
     Dev,
     /// `serve --config`, until policies can be written: every caller whose
-    /// certificate or user id was verified may do everything; `dev` may nothing.
+    /// certificate, user id or signature was verified may do everything; `dev`
+    /// may nothing.
     VerifiedCallers,
 }
 
@@ -53,6 +58,7 @@ pub struct Grant {
     needs: &'static [Need],
     on: On,
     key: Option<KeyFacts>,
+    account: Option<ServiceAccount>,
     policy: Policy,
     context_sha256: Option<[u8; 32]>,
     recipient_sha256: Option<[u8; 32]>,
@@ -69,6 +75,7 @@ impl Policy {
                 rpc = question.decisions.rpc,
                 action = %need.action,
                 key_id = question.key.map(|key| tracing::field::display(key.id)),
+                account = question.account.map(ServiceAccount::name),
                 allowed,
                 "decided"
             );
@@ -80,6 +87,7 @@ impl Policy {
             needs: question.decisions.needs,
             on: question.on,
             key: question.key,
+            account: question.account.cloned(),
             policy: *self,
             context_sha256: question.context_sha256,
             recipient_sha256: question.recipient_sha256,
@@ -87,10 +95,11 @@ impl Policy {
     }
 
     fn allows(self, principal: &Principal) -> bool {
-        let is_dev = principal.kind() == PrincipalKind::Dev;
         match self {
-            Self::Dev => is_dev,
-            Self::VerifiedCallers => !is_dev,
+            Self::Dev => {
+                matches!(principal.kind(), PrincipalKind::Dev | PrincipalKind::AccessKey)
+            }
+            Self::VerifiedCallers => principal.kind() != PrincipalKind::Dev,
         }
     }
 }
@@ -100,6 +109,12 @@ impl Grant {
     #[must_use]
     pub fn key(&self) -> Option<KeyFacts> {
         self.key
+    }
+
+    /// The service account that it is for.
+    #[must_use]
+    pub fn account(&self) -> Option<&ServiceAccount> {
+        self.account.as_ref()
     }
 
     /// Which of the RPC's resources it is for.
@@ -148,6 +163,7 @@ mod tests {
             decisions: EXPORT_DATA_KEY,
             on: On::Key,
             key: Some(KeyFacts { id: KeyId::new(), revision: 7 }),
+            account: None,
             context_sha256: Some([1; 32]),
             recipient_sha256: Some([2; 32]),
         }
@@ -161,6 +177,14 @@ mod tests {
         for (policy, principal) in [(Policy::Dev, &user), (Policy::VerifiedCallers, &dev)] {
             let denied = policy.authorise(&question(principal)).unwrap_err();
             assert_eq!(denied.rule(), Rule::Permitted);
+        }
+    }
+
+    #[test]
+    fn access_keys_may_do_everything_in_both_modes() {
+        let account = ServiceAccount::parse("billing").unwrap();
+        for policy in [Policy::Dev, Policy::VerifiedCallers] {
+            assert!(policy.authorise(&question(account.principal())).is_ok());
         }
     }
 

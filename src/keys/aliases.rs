@@ -6,7 +6,7 @@
 use super::alias_name::AliasName;
 use super::cmk::MAX_ALIASES;
 use super::keyring::{Keyring, Refusal, cmk_path, granted_key};
-use super::pages::{Page, PageRequest, PageStart};
+use super::pages::{Page, PageRequest};
 use super::records::{RecordKind, v1};
 use crate::access::policy::Grant;
 use crate::error::{Error, Result, Rule};
@@ -55,6 +55,11 @@ impl Keyring {
             Some(_) => Err(Error::from(Rule::AliasFree).blaming("alias_name")),
             None => Ok(()),
         }
+    }
+
+    /// Refuses one more name for a CMK that has as many as it can have.
+    pub async fn check_room_for_alias(&self, id: KeyId) -> Result<()> {
+        self.read_names(id).await?.check_room()
     }
 
     /// Gives a CMK a name that is free.
@@ -112,24 +117,37 @@ impl Keyring {
 
     /// Takes a name away.
     pub async fn delete_alias(&self, grant: Grant, name: &AliasName) -> Result<(), Refusal> {
-        let granted = granted_key(&grant)?;
+        self.erase_name(granted_key(&grant)?.id, name).await
+    }
+
+    /// Takes a name away, if it is that CMK's.
+    pub(super) async fn erase_name(&self, id: KeyId, name: &AliasName) -> Result<(), Refusal> {
         let stored = self.read_alias(name).await?.ok_or_else(alias_not_found)?;
-        if stored.key_id != granted.id {
+        if stored.key_id != id {
             self.aliases.forget(name);
             return Err(Refusal::Stale);
         }
-        let mut names = self.read_names(granted.id).await?;
+        let mut names = self.read_names(id).await?;
         names.remove(name);
-        let preconditions = [
-            Precondition::At(name.as_str().to_owned(), stored.revision),
-            names.unchanged(granted.id),
-        ];
+        let preconditions =
+            [Precondition::At(name.as_str().to_owned(), stored.revision), names.unchanged(id)];
         let writes = [
             Write::Delete(name.as_str().to_owned()),
             Write::Delete(order_path(&stored.alias_id.to_string())),
-            self.names_write(granted.id, &names)?,
+            self.names_write(id, &names)?,
         ];
-        self.commit_alias(name, granted.id, &preconditions, &writes).await
+        self.commit_alias(name, id, &preconditions, &writes).await
+    }
+
+    /// Whether a name means that CMK, by the store.
+    pub(super) async fn is_name_of(&self, id: KeyId, name: &AliasName) -> Result<bool> {
+        Ok(self.read_alias(name).await?.is_some_and(|stored| stored.key_id == id))
+    }
+
+    /// Every name of a CMK.
+    pub(super) async fn names_of(&self, id: KeyId) -> Result<Vec<String>> {
+        let names = self.read_names(id).await?.names.aliases;
+        Ok(names.into_iter().map(|alias| alias.alias_name).collect())
     }
 
     /// A page of all names, oldest first.
@@ -156,22 +174,10 @@ impl Keyring {
         let key_id = granted_key(&grant)?.id;
         let path = names_path(key_id);
         let names = self.read_names(key_id).await?.names.aliases;
-        let size = page.size as usize;
-        let first = match &page.start {
-            PageStart::Number(number) => (number.saturating_sub(1) as usize).saturating_mul(size),
-            PageStart::Token(token) => {
-                let last = self.seals.page_cursor(&path, token)?;
-                names.partition_point(|alias| alias.alias_id <= last)
-            }
-        };
-        let shown: Vec<_> = names.iter().skip(first).take(size).collect();
-        let more = first.saturating_add(size) < names.len();
-        let next_page_token = match shown.last() {
-            Some(last) if more => self.seals.page_token(&path, &last.alias_id)?,
-            _ => String::new(),
-        };
+        let (shown, next_page_token) =
+            self.seals.page_of(&path, &names, |alias| &alias.alias_id, page)?;
         let entries = shown
-            .into_iter()
+            .iter()
             .map(|alias| AliasEntry { name: alias.alias_name.clone(), key_id })
             .collect();
         Ok(Page { entries, total_count: names.len() as u64, next_page_token })
@@ -240,12 +246,17 @@ impl Keyring {
 }
 
 impl StoredNames {
-    fn add(&mut self, alias_id: &str, name: &AliasName) -> Result<()> {
+    fn check_room(&self) -> Result<()> {
         if self.names.aliases.len() >= MAX_ALIASES {
             let text =
                 format!("The key has {MAX_ALIASES} aliases, which is the most that one can have.");
             return Err(Error::from(Rule::StoredLimit).saying(text));
         }
+        Ok(())
+    }
+
+    fn add(&mut self, alias_id: &str, name: &AliasName) -> Result<()> {
+        self.check_room()?;
         let alias =
             v1::KeyAlias { alias_id: alias_id.to_owned(), alias_name: name.as_str().to_owned() };
         let at = self.names.aliases.partition_point(|other| other.alias_id < alias.alias_id);
@@ -277,6 +288,6 @@ fn order_path(alias_id: &str) -> String {
     format!("{ORDER_PREFIX}{alias_id}")
 }
 
-fn names_path(key_id: KeyId) -> String {
+pub(super) fn names_path(key_id: KeyId) -> String {
     format!("key-aliases/{key_id}")
 }

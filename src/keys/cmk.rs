@@ -1,7 +1,11 @@
-//! A CMK and its states: pure data and pure rules, no IO.
+//! A CMK: pure data and what may be asked of it, no IO. What changes it is in
+//! `life_cycle.rs`.
 
 use jiff::Timestamp;
 
+use super::rotation::RotationInterval;
+use super::tags::Tags;
+use crate::crypto::key_pair::KeyPairSpec;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
 
@@ -11,6 +15,11 @@ pub const MAX_ALIASES: usize = 50;
 /// Longest description, in Unicode characters.
 pub const MAX_DESCRIPTION_CHARS: usize = 8192;
 
+/// Longest description of a deletion protection, in Unicode characters: with
+/// the longest description and all tags, of characters of four bytes each, the
+/// record still fits into a value of the store.
+pub const MAX_PROTECTION_DESCRIPTION_CHARS: usize = 1024;
+
 /// Enums whose text form is the contract's and the store's.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -19,6 +28,9 @@ macro_rules! named {
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
+            /// Every value.
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
+
             /// The name in the contract, case-sensitive.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -39,6 +51,18 @@ named! {
     KeySpec {
         /// 256 bits of symmetric key material; blobs of format `0x01`.
         Aes256 = "Aliyun_AES_256",
+        /// An RSA key pair, modulus of 2048 bits.
+        Rsa2048 = "RSA_2048",
+        /// An RSA key pair, modulus of 3072 bits.
+        Rsa3072 = "RSA_3072",
+        /// An RSA key pair, modulus of 4096 bits.
+        Rsa4096 = "RSA_4096",
+        /// A key pair on P-256 (SP 800-186, 3.2.1.3).
+        EcP256 = "EC_P256",
+        /// A key pair on secp256k1 (SEC 2, 2.4.1).
+        EcP256K = "EC_P256K",
+        /// A key pair on SM2's curve (GB/T 32918.5).
+        EcSm2 = "EC_SM2",
     }
 }
 named! {
@@ -46,6 +70,8 @@ named! {
     KeyUsage {
         /// Encrypting and decrypting.
         EncryptDecrypt = "ENCRYPT/DECRYPT",
+        /// Signing and verifying.
+        SignVerify = "SIGN/VERIFY",
     }
 }
 named! {
@@ -55,6 +81,10 @@ named! {
         Enabled = "Enabled",
         /// It may not, until it is enabled again.
         Disabled = "Disabled",
+        /// It may not, and will be deleted.
+        PendingDeletion = "PendingDeletion",
+        /// It may not, as it has no key material yet.
+        PendingImport = "PendingImport",
     }
 }
 named! {
@@ -69,6 +99,48 @@ named! {
     ProtectionLevel {
         /// This process.
         Software = "SOFTWARE",
+    }
+}
+
+impl KeySpec {
+    /// The kind of key pair; `None` for a symmetric key.
+    #[must_use]
+    pub const fn pair(self) -> Option<KeyPairSpec> {
+        match self {
+            Self::Aes256 => None,
+            Self::Rsa2048 => Some(KeyPairSpec::Rsa2048),
+            Self::Rsa3072 => Some(KeyPairSpec::Rsa3072),
+            Self::Rsa4096 => Some(KeyPairSpec::Rsa4096),
+            Self::EcP256 => Some(KeyPairSpec::EcP256),
+            Self::EcP256K => Some(KeyPairSpec::EcP256K),
+            Self::EcSm2 => Some(KeyPairSpec::EcSm2),
+        }
+    }
+
+    /// Whether it is an RSA key pair, which takes up to a second to make.
+    #[must_use]
+    pub const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
+    }
+
+    /// Whether a CMK of this spec may have that usage.
+    #[must_use]
+    pub const fn serves(self, usage: KeyUsage) -> bool {
+        match usage {
+            KeyUsage::EncryptDecrypt => !matches!(self, Self::EcP256 | Self::EcP256K),
+            KeyUsage::SignVerify => self.pair().is_some(),
+        }
+    }
+
+    /// The usage where none is asked for: signing wherever the spec can sign,
+    /// as Alibaba Cloud has it.
+    #[must_use]
+    pub const fn default_usage(self) -> KeyUsage {
+        if self.serves(KeyUsage::SignVerify) {
+            KeyUsage::SignVerify
+        } else {
+            KeyUsage::EncryptDecrypt
+        }
     }
 }
 
@@ -92,10 +164,30 @@ pub struct Cmk {
     pub creator: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// The version that new blobs are sealed under.
-    pub primary_version: KeyVersionId,
-    /// When the primary version was made.
+    /// The newest version: of a symmetric CMK the one that new blobs are sealed
+    /// under.
+    pub newest_version: KeyVersionId,
+    /// When the newest version was made.
     pub rotated_at: Timestamp,
+    /// How many versions there are.
+    pub versions: u32,
+    /// How often it is rotated on a schedule, if it is.
+    pub rotation: Option<RotationInterval>,
+    /// While it is waiting to be deleted: when it will be.
+    pub deletion_due_at: Option<Timestamp>,
+    /// Whether its deletion is refused.
+    pub protection: DeletionProtection,
+    /// Pairs of words about it.
+    pub tags: Tags,
+}
+
+/// Whether the deletion of a CMK is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletionProtection {
+    /// Whether it is.
+    pub on: bool,
+    /// The caller's words about it.
+    pub description: String,
 }
 
 /// What the caller of CreateKey chose, checked.
@@ -105,6 +197,12 @@ pub struct NewCmk {
     pub description: String,
     /// What kind of key material it shall have.
     pub spec: KeySpec,
+    /// What it may be used for; the spec serves it.
+    pub usage: KeyUsage,
+    /// How often it is rotated on a schedule, if it is; symmetric ones only.
+    pub rotation: Option<RotationInterval>,
+    /// Pairs of words about it.
+    pub tags: Tags,
     /// Who asks.
     pub creator: String,
 }
@@ -116,48 +214,66 @@ impl NewCmk {
         Cmk {
             id: KeyId::new(),
             spec: self.spec,
-            usage: KeyUsage::EncryptDecrypt,
+            usage: self.usage,
             state: KeyState::Enabled,
             origin: Origin::Keyferry,
             description: self.description,
             creator: self.creator,
             created_at: now,
-            primary_version: KeyVersionId::new(),
+            newest_version: KeyVersionId::new(),
             rotated_at: now,
+            versions: 1,
+            rotation: self.rotation,
+            deletion_due_at: None,
+            protection: DeletionProtection::default(),
+            tags: self.tags,
         }
     }
 }
 
 impl Cmk {
-    /// Whether its state permits using it: every operation of service `Kms`.
-    pub fn check_usable(&self) -> Result<()> {
-        match self.state {
-            KeyState::Enabled => Ok(()),
-            KeyState::Disabled => Err(Rule::KeyEnabled.into()),
-        }
-    }
-
     /// Whether it serves symmetric sealing and opening.
     pub fn check_seals(&self) -> Result<()> {
-        match (self.spec, self.usage) {
-            (KeySpec::Aes256, KeyUsage::EncryptDecrypt) => Ok(()),
+        match self.spec {
+            KeySpec::Aes256 => Ok(()),
+            _ => Err(Rule::KeyServes.into()),
         }
     }
 
-    /// The same CMK in another state. `EnableKey` and `DisableKey` are
-    /// idempotent, and both states permit both.
+    /// Whether it is a key pair; where a usage is asked for, of that usage.
+    pub fn check_pair(&self, usage: Option<KeyUsage>) -> Result<KeyPairSpec> {
+        match self.spec.pair() {
+            Some(spec) if usage.is_none_or(|usage| usage == self.usage) => Ok(spec),
+            _ => Err(Rule::PairServes.into()),
+        }
+    }
+
+    /// About how much memory it takes.
     #[must_use]
-    pub fn in_state(&self, state: KeyState) -> Self {
-        Self { state, ..self.clone() }
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.description.len()
+            + self.creator.len()
+            + self.protection.description.len()
+            + self.tags.memory_bytes()
     }
 }
 
 /// Refuses a description that is too long.
 pub fn check_description(description: &str) -> Result<()> {
-    let chars = description.chars().count();
-    if chars > MAX_DESCRIPTION_CHARS {
-        let found = format!("it has {chars} characters, at most {MAX_DESCRIPTION_CHARS} are kept");
-        return Err(Error::invalid("description", found));
+    check_chars("description", description, MAX_DESCRIPTION_CHARS)
+}
+
+/// Refuses a description of a deletion protection that is too long.
+pub fn check_protection_description(description: &str) -> Result<()> {
+    check_chars("deletion_protection_description", description, MAX_PROTECTION_DESCRIPTION_CHARS)
+}
+
+fn check_chars(field: &'static str, text: &str, most: usize) -> Result<()> {
+    let chars = text.chars().count();
+    if chars > most {
+        let found = format!("it has {chars} characters, at most {most} are kept");
+        return Err(Error::invalid(field, found));
     }
     Ok(())
 }
@@ -166,19 +282,20 @@ pub fn check_description(description: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn cmk() -> Cmk {
-        let new =
-            NewCmk { description: String::new(), spec: KeySpec::Aes256, creator: "dev".into() };
-        new.at(Timestamp::UNIX_EPOCH)
-    }
-
     #[test]
-    fn a_new_cmk_is_usable_until_it_is_disabled() {
-        let enabled = cmk();
-        assert!(enabled.check_usable().is_ok());
-        let disabled = enabled.in_state(KeyState::Disabled);
-        assert_eq!(disabled.check_usable().unwrap_err().rule(), Rule::KeyEnabled);
-        assert_eq!(disabled.in_state(KeyState::Enabled), enabled);
+    fn the_default_usage_is_signing_wherever_the_spec_can_sign() {
+        assert_eq!(KeySpec::Aes256.default_usage(), KeyUsage::EncryptDecrypt);
+        for (spec, encrypts) in [
+            (KeySpec::Rsa2048, true),
+            (KeySpec::Rsa3072, true),
+            (KeySpec::Rsa4096, true),
+            (KeySpec::EcP256, false),
+            (KeySpec::EcP256K, false),
+            (KeySpec::EcSm2, true),
+        ] {
+            assert_eq!(spec.default_usage(), KeyUsage::SignVerify);
+            assert_eq!(spec.serves(KeyUsage::EncryptDecrypt), encrypts, "{}", spec.as_str());
+        }
     }
 
     #[test]
@@ -192,5 +309,8 @@ mod tests {
     fn the_longest_description_is_counted_in_characters() {
         assert!(check_description(&"密".repeat(MAX_DESCRIPTION_CHARS)).is_ok());
         assert!(check_description(&"a".repeat(MAX_DESCRIPTION_CHARS + 1)).is_err());
+        let longest = MAX_PROTECTION_DESCRIPTION_CHARS;
+        assert!(check_protection_description(&"密".repeat(longest)).is_ok());
+        assert!(check_protection_description(&"a".repeat(longest + 1)).is_err());
     }
 }

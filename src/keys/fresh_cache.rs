@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
+/// About what the cache itself takes for an entry.
+const ENTRY_BYTES: usize = 256;
+
 /// A bounded cache of what the store holds.
 pub(crate) struct FreshCache<K, V> {
     entries: Cache<K, V>,
@@ -34,6 +37,16 @@ where
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
         self.entries.get(key)
+    }
+
+    /// A cache bounded by what its entries weigh in all, with what it takes to
+    /// keep them.
+    pub(crate) fn weighed(most: u64, weigh: impl Fn(&V) -> usize + Send + Sync + 'static) -> Self {
+        let weigher = move |_: &K, value: &V| {
+            u32::try_from(weigh(value).saturating_add(ENTRY_BYTES)).unwrap_or(u32::MAX)
+        };
+        let entries = Cache::builder().max_capacity(most).weigher(weigher).build();
+        Self { entries, forgotten: AtomicU64::new(0) }
     }
 
     /// To be called before the store is read.
@@ -79,5 +92,16 @@ mod tests {
         assert_eq!(cache.get(&1), Some("fresh"));
         cache.forget(&1);
         assert_eq!(cache.get(&1), None);
+    }
+
+    #[test]
+    fn what_is_heavy_leaves_room_for_less() {
+        let cache = FreshCache::weighed(100 << 10, |bytes: &usize| *bytes);
+        for entry in 0..1000 {
+            cache.keep(cache.begin_reading(), entry, 10 << 10);
+        }
+        cache.entries.run_pending_tasks();
+        assert!(cache.entries.weighted_size() <= 100 << 10);
+        assert!((1..10).contains(&cache.entries.entry_count()));
     }
 }

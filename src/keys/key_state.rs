@@ -45,6 +45,8 @@ impl Operation {
 
     /// The table: the rule that each state breaks, in the order of
     /// [`KeyState`]; `None` is permitted.
+    #[rustfmt::skip]
+    #[expect(clippy::match_same_arms, reason = "one table, a row for each operation")]
     const fn row(self) -> [Option<Rule>; 4] {
         const DISABLED: Option<Rule> = Some(Rule::KeyEnabled);
         const DELETION: Option<Rule> = Some(Rule::KeyNotPendingDeletion);
@@ -52,17 +54,17 @@ impl Operation {
         const CHANGE: Option<Rule> = Some(Rule::StateChange);
         const OK: Option<Rule> = None;
         match self {
-            // ................... Enabled, Disabled, PendingDeletion, PendingImport
-            Self::Use => /*....*/ [OK, DISABLED, DELETION, IMPORT],
-            Self::Rotate => /*.*/ [OK, DISABLED, DELETION, IMPORT],
-            Self::Look => /*...*/ [OK, OK, OK, OK],
-            Self::Annotate => /**/ [OK, OK, DELETION, OK],
-            Self::Switch => /*.*/ [OK, OK, CHANGE, CHANGE],
-            Self::ScheduleDeletion => [OK, OK, CHANGE, OK],
-            Self::CancelDeletion => [CHANGE, CHANGE, OK, CHANGE],
-            Self::Protect => /**/ [OK, OK, CHANGE, OK],
-            Self::Name => /*...*/ [OK, OK, CHANGE, OK],
-            Self::Rename => /*.*/ [OK, OK, DELETION, OK],
+            //                         Enabled  Disabled  PendingDeletion  PendingImport
+            Self::Use =>              [OK,      DISABLED, DELETION,        IMPORT],
+            Self::Rotate =>           [OK,      DISABLED, DELETION,        IMPORT],
+            Self::Look =>             [OK,      OK,       OK,              OK],
+            Self::Annotate =>         [OK,      OK,       DELETION,        OK],
+            Self::Switch =>           [OK,      OK,       CHANGE,          CHANGE],
+            Self::ScheduleDeletion => [OK,      OK,       CHANGE,          OK],
+            Self::CancelDeletion =>   [CHANGE,  CHANGE,   OK,              CHANGE],
+            Self::Protect =>          [OK,      OK,       CHANGE,          OK],
+            Self::Name =>             [OK,      OK,       CHANGE,          OK],
+            Self::Rename =>           [OK,      OK,       DELETION,        OK],
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::access::policy::Grant;
 use crate::crypto::ciphertext_blob::{BlobKeys, BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
+use crate::crypto::key_pair::KeyPair;
 use crate::crypto::secret::{DataKey, Plaintext, Reveal};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
@@ -13,7 +14,26 @@ use crate::ids::{KeyId, KeyVersionId};
 pub(crate) struct LoadedVersion {
     pub(crate) key_id: KeyId,
     pub(crate) id: KeyVersionId,
-    pub(crate) keys: BlobKeys,
+    pub(crate) keys: VersionKeys,
+}
+
+impl LoadedVersion {
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let keys = match &self.keys {
+            VersionKeys::Symmetric(keys) => keys.memory_bytes(),
+            VersionKeys::Pair(pair) => pair.memory_bytes(),
+        };
+        size_of::<Self>() + keys
+    }
+}
+
+/// What a version works with.
+pub(crate) enum VersionKeys {
+    /// Of a symmetric CMK.
+    Symmetric(BlobKeys),
+    /// Of an asymmetric one.
+    Pair(Box<KeyPair>),
 }
 
 /// A key version that a caller may use, once. Only the keyring makes one, and
@@ -65,8 +85,7 @@ impl KeyVersion {
         recipient_sha256: Option<[u8; 32]>,
     ) -> Result<DataKey> {
         self.grant.check(context.sha256(), recipient_sha256)?;
-        self.loaded
-            .keys
+        self.blob_keys()?
             .open(blob, context)
             .map_err(|_| Error::from(Rule::BlobOpens).blaming("ciphertext_blob"))
     }
@@ -92,14 +111,22 @@ impl KeyVersion {
         self.seal(kind, data_key.reveal(Reveal::ToSeal), context)
     }
 
+    fn blob_keys(&self) -> Result<&BlobKeys> {
+        match &self.loaded.keys {
+            VersionKeys::Symmetric(keys) => Ok(keys),
+            VersionKeys::Pair(_) => {
+                Err(Error::internal("a key pair was taken for a symmetric key version"))
+            }
+        }
+    }
+
     fn seal(
         &self,
         kind: BlobKind,
         contents: &[u8],
         context: &EncryptionContext,
     ) -> Result<CiphertextBlob> {
-        self.loaded
-            .keys
+        self.blob_keys()?
             .seal(kind, contents, context)
             .map_err(|_| Error::internal("a blob could not be sealed"))
     }

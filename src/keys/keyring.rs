@@ -6,33 +6,38 @@
 //! succeeds with that key. With several replicas over one store this will take
 //! a lease as well, checked in [`Keyring::take`] and again before the answer.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use super::access_keys::AccessKey;
 use super::alias_name::AliasName;
 use super::clock::Clock;
-use super::cmk::{Cmk, KeySpec, KeyState, KeyUsage, NewCmk, Origin};
+use super::clock_watch::ClockWatch;
+use super::cmk::{Cmk, NewCmk};
+use super::cmk_record;
+use super::due;
 use super::fresh_cache::FreshCache;
+use super::key_state::Operation;
 use super::key_version::{KeyVersion, LoadedVersion};
 use super::pages::{Page, PageRequest, PageStart};
 use super::records::{RecordKind, RecordNotIntact, RecordSeals, v1};
+use super::version_material::VersionMaterial;
+use super::versions::version_path;
 use crate::access::policy::{Grant, KeyFacts};
-use crate::crypto::ciphertext_blob::BlobKeys;
-use crate::crypto::secret::{KeyMaterial, Reveal};
 use crate::error::{Error, Result, Rule};
-use crate::ids::{KeyId, KeyVersionId};
+use crate::ids::{AccessKeyId, KeyId, KeyVersionId};
 use crate::storage::{Precondition, Revision, Store, StoreError, Versioned, Write, commit_settled};
 
-const CMK_PREFIX: &str = "cmk/";
+pub(super) const CMK_PREFIX: &str = "cmk/";
 /// Entries that a list skips at a time on its way to a numbered page.
 const SKIP_AT_A_TIME: usize = 1000;
-/// Each about half a kilobyte.
-const MAX_CACHED_CMKS: u64 = 20_000;
-/// Each about two kilobytes.
-const MAX_CACHED_VERSIONS: u64 = 20_000;
+const MAX_CACHED_CMK_BYTES: u64 = 16 << 20;
+/// Some 20,000 symmetric versions; an RSA key pair weighs ten times as much.
+const MAX_CACHED_VERSION_BYTES: u64 = 48 << 20;
 const MAX_CACHED_ALIASES: u64 = 20_000;
+const MAX_CACHED_ACCESS_KEYS: u64 = 20_000;
 
 /// A CMK as the store has it.
 #[derive(Clone, Debug)]
@@ -66,14 +71,17 @@ impl<E: Into<Error>> From<E> for Refusal {
     }
 }
 
-/// Loads, keeps and changes CMKs, their versions and their aliases.
+/// Loads, keeps and changes CMKs, their versions and their aliases, and access
+/// keys.
 pub struct Keyring {
     pub(super) store: Arc<dyn Store>,
     pub(super) seals: RecordSeals,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
+    watch: Mutex<ClockWatch>,
     cmks: FreshCache<KeyId, Arc<StoredCmk>>,
-    versions: FreshCache<KeyVersionId, Arc<LoadedVersion>>,
+    pub(super) versions: FreshCache<KeyVersionId, Arc<LoadedVersion>>,
     pub(super) aliases: FreshCache<AliasName, KeyId>,
+    pub(super) access_keys: FreshCache<AccessKeyId, Arc<AccessKey>>,
     damaged: AtomicBool,
 }
 
@@ -85,9 +93,16 @@ impl Keyring {
             store,
             seals,
             clock,
-            cmks: FreshCache::new(MAX_CACHED_CMKS),
-            versions: FreshCache::new(MAX_CACHED_VERSIONS),
+            watch: Mutex::default(),
+            cmks: FreshCache::weighed(MAX_CACHED_CMK_BYTES, |stored: &Arc<StoredCmk>| {
+                stored.cmk.memory_bytes()
+            }),
+            versions: FreshCache::weighed(
+                MAX_CACHED_VERSION_BYTES,
+                |loaded: &Arc<LoadedVersion>| loaded.memory_bytes(),
+            ),
             aliases: FreshCache::new(MAX_CACHED_ALIASES),
+            access_keys: FreshCache::new(MAX_CACHED_ACCESS_KEYS),
             damaged: AtomicBool::new(false),
         }
     }
@@ -103,7 +118,14 @@ impl Keyring {
             return Ok(Some(found));
         }
         let reading = self.cmks.begin_reading();
-        let Some(stored) = self.read_one(&cmk_path(id)).await? else { return Ok(None) };
+        let paths = [cmk_path(id), tombstone_path(id)];
+        let read = self.store.read(&paths.each_ref().map(String::as_str)).await?;
+        let mut values = read.values.into_iter();
+        let Some(stored) = values.next().flatten() else { return Ok(None) };
+        // A deletion puts the one in the other's place: somebody put it back.
+        if values.next().flatten().is_some() {
+            return Err(self.not_intact(&cmk_path(id)));
+        }
         let found = Arc::new(self.open_cmk(id, &stored)?);
         self.cmks.keep(reading, id, Arc::clone(&found));
         Ok(Some(found))
@@ -131,23 +153,16 @@ impl Keyring {
         self.take(grant, Some(id)).await
     }
 
-    /// The grant is for a key at a revision; here its state is judged, on what
-    /// the store holds now.
     async fn take(
         &self,
         grant: Grant,
         version: Option<KeyVersionId>,
     ) -> Result<KeyVersion, Refusal> {
-        let granted = granted_key(&grant)?;
-        let current = self.find(granted.id).await?.ok_or(Rule::KeyExists)?;
-        if current.facts() != granted {
-            return Err(Refusal::Stale);
-        }
-        current.cmk.check_usable()?;
+        let current = self.usable(&grant).await?;
         current.cmk.check_seals()?;
-        let id = version.unwrap_or(current.cmk.primary_version);
+        let id = version.unwrap_or(current.cmk.newest_version);
         let loaded = self.load_version(id).await?.ok_or(Rule::KeyVersionExists)?;
-        if loaded.key_id != granted.id {
+        if loaded.key_id != current.cmk.id {
             return Err(
                 Error::internal("a key version was asked for by a grant for another key").into()
             );
@@ -155,61 +170,100 @@ impl Keyring {
         Ok(KeyVersion { loaded, grant })
     }
 
-    /// Makes a CMK with its first version.
-    pub async fn create(&self, _grant: Grant, new: NewCmk) -> Result<StoredCmk> {
-        let cmk = new.at(self.clock.now());
-        let material = KeyMaterial::generate().map_err(|_| Error::internal("no randomness"))?;
-        let version = v1::KeyVersion {
-            key_id: cmk.id.to_string(),
-            key_spec: cmk.spec.as_str().to_owned(),
-            created_at_seconds: cmk.created_at.as_second(),
-        };
-        let paths = [cmk_path(cmk.id), version_path(cmk.primary_version)];
-        let [cmk_at, version_at] = paths.clone();
-        let sealed_version = self.seals.seal(
-            RecordKind::KeyVersion,
-            &version_at,
-            &version,
-            material.reveal(Reveal::ToStore),
-        )?;
-        let writes =
-            [Write::Put(cmk_at, self.seal_cmk(&cmk)?), Write::Put(version_at, sealed_version)];
-        let revision =
-            self.commit(&paths.map(Precondition::Absent), &writes).await.map_err(|refusal| {
-                match refusal {
-                    // Ids are unique: another record at a new id's path is no rival's.
-                    Refusal::Stale => Error::internal("a new id was taken already"),
-                    Refusal::Broken(error) => error,
-                }
-            })?;
-        Ok(StoredCmk { cmk, revision })
-    }
-
-    /// Puts a CMK into a state. Nothing is written where it is in it already.
-    pub async fn set_state(&self, grant: Grant, state: KeyState) -> Result<(), Refusal> {
-        let granted = granted_key(&grant)?;
+    /// The grant is for a key at a revision; here its state is judged, on what
+    /// the store holds now.
+    pub(super) async fn usable(&self, grant: &Grant) -> Result<Arc<StoredCmk>, Refusal> {
+        let granted = granted_key(grant)?;
         let current = self.find(granted.id).await?.ok_or(Rule::KeyExists)?;
         if current.facts() != granted {
             return Err(Refusal::Stale);
         }
-        if current.cmk.state == state {
-            return Ok(());
+        current.cmk.state.check(Operation::Use)?;
+        Ok(current)
+    }
+
+    pub(super) fn watch(&self) -> MutexGuard<'_, ClockWatch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock that it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// The time, in whole seconds, as records keep it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
+    /// Makes a CMK with its first version, of this material.
+    pub async fn create(
+        &self,
+        _grant: Grant,
+        new: NewCmk,
+        material: &VersionMaterial,
+    ) -> Result<StoredCmk> {
+        let cmk = new.at(self.now());
+        let absent = [
+            Precondition::Absent(cmk_path(cmk.id)),
+            Precondition::Absent(tombstone_path(cmk.id)),
+            Precondition::Absent(version_path(cmk.newest_version)),
+        ];
+        let mut writes = vec![Write::Put(cmk_path(cmk.id), self.seal_cmk(&cmk)?)];
+        writes.extend(self.version_writes(&cmk, material)?);
+        writes.extend(cmk.due().map(|due| Write::Put(due::path(due, cmk.id), Vec::new())));
+        let revision = self.commit(&absent, &writes).await.map_err(|refusal| match refusal {
+            // Ids are unique: another record at a new id's path is no rival's.
+            Refusal::Stale => Error::internal("a new id was taken already"),
+            Refusal::Broken(error) => error,
+        })?;
+        Ok(StoredCmk { cmk, revision })
+    }
+
+    /// Puts a changed CMK in the place of the one that was granted. Nothing is
+    /// written where nothing changed.
+    pub async fn replace(&self, grant: Grant, old: &StoredCmk, new: &Cmk) -> Result<(), Refusal> {
+        if granted_key(&grant)? != old.facts() || new.id != old.cmk.id {
+            return Err(Error::internal("a grant was used for another key or revision").into());
         }
-        let path = cmk_path(granted.id);
-        let sealed = self.seal_cmk(&current.cmk.in_state(state))?;
-        let unchanged = [Precondition::At(path.clone(), current.revision)];
-        let outcome = self.commit(&unchanged, &[Write::Put(path, sealed)]).await;
+        if *new == old.cmk {
+            return self.unless_stale(old).await;
+        }
+        self.commit_cmk(old, new, Vec::new()).await
+    }
+
+    /// Commits a changed CMK, its place in the index of what is due, and other
+    /// writes that belong to the change.
+    pub(super) async fn commit_cmk(
+        &self,
+        old: &StoredCmk,
+        new: &Cmk,
+        others: Vec<Write>,
+    ) -> Result<(), Refusal> {
+        let path = cmk_path(new.id);
+        let unchanged = [Precondition::At(path.clone(), old.revision)];
+        let mut writes = others;
+        writes.push(Write::Put(path, self.seal_cmk(new)?));
+        writes.extend(due::moves(&old.cmk, new));
+        let outcome = self.commit(&unchanged, &writes).await;
         // Forgotten whatever the outcome: an unsettled commit may have happened.
-        self.cmks.forget(&granted.id);
+        self.cmks.forget(&new.id);
         outcome.map(|_| ())
     }
 
-    /// A page of the CMKs, oldest first.
-    pub async fn list(&self, _grant: Grant, page: &PageRequest) -> Result<Page<KeyId>> {
-        let paths = self.list_paths(CMK_PREFIX, page).await?;
-        let entries =
-            paths.entries.iter().map(|(path, _)| key_id_at(path)).collect::<Result<_>>()?;
-        Ok(Page { entries, total_count: paths.total_count, next_page_token: paths.next_page_token })
+    /// Refuses where the CMK is not what it was: in the store, as another
+    /// keyring over it may have changed what is kept here.
+    async fn unless_stale(&self, old: &StoredCmk) -> Result<(), Refusal> {
+        match self.read_one(&cmk_path(old.cmk.id)).await? {
+            Some(current) if current.revision == old.revision => Ok(()),
+            _ => {
+                self.forget(old.cmk.id);
+                Err(Refusal::Stale)
+            }
+        }
     }
 
     /// A page of what lies under a prefix, in order of creation.
@@ -253,25 +307,6 @@ impl Keyring {
         Ok(after)
     }
 
-    async fn load_version(&self, id: KeyVersionId) -> Result<Option<Arc<LoadedVersion>>> {
-        if let Some(loaded) = self.versions.get(&id) {
-            return Ok(Some(loaded));
-        }
-        let reading = self.versions.begin_reading();
-        let path = version_path(id);
-        let Some(stored) = self.read_one(&path).await? else { return Ok(None) };
-        let (version, material): (v1::KeyVersion, _) =
-            self.intact(self.seals.open(RecordKind::KeyVersion, &path, &stored.value))?;
-        let not_intact = || Error::internal(format!("the stored record at {path} is not intact"));
-        let key_id = KeyId::parse(&version.key_id).map_err(|_| not_intact())?;
-        let spec = KeySpec::parse(&version.key_spec).ok_or_else(not_intact)?;
-        let material = KeyMaterial::from_stored(material).map_err(|_| not_intact())?;
-        let keys = BlobKeys::derive(&material, key_id, id, spec.as_str());
-        let loaded = Arc::new(LoadedVersion { key_id, id, keys });
-        self.versions.keep(reading, id, Arc::clone(&loaded));
-        Ok(Some(loaded))
-    }
-
     pub(super) async fn read_one(&self, path: &str) -> Result<Option<Versioned>> {
         Ok(self.store.read(&[path]).await?.values.into_iter().next().flatten())
     }
@@ -297,23 +332,29 @@ impl Keyring {
         })
     }
 
+    /// A record that is intact and yet is not what it should be.
+    pub(super) fn not_intact(&self, path: &str) -> Error {
+        self.damaged.store(true, Ordering::Relaxed);
+        Error::internal(format!("the stored record at {path} is not what it should be"))
+    }
+
     /// Makes the next look at this CMK go to the store.
     pub(super) fn forget(&self, id: KeyId) {
         self.cmks.forget(&id);
     }
 
-    fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<StoredCmk> {
+    pub(super) fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<StoredCmk> {
         let path = cmk_path(id);
         let (record, _): (v1::Cmk, _) =
             self.intact(self.seals.open(RecordKind::Cmk, &path, &stored.value))?;
-        let cmk = cmk_from_record(id, record).ok_or_else(|| {
+        let cmk = cmk_record::to_cmk(id, record).ok_or_else(|| {
             Error::internal(format!("the stored record at {path} has an unknown value"))
         })?;
         Ok(StoredCmk { cmk, revision: stored.revision })
     }
 
     fn seal_cmk(&self, cmk: &Cmk) -> Result<Vec<u8>> {
-        self.seals.seal(RecordKind::Cmk, &cmk_path(cmk.id), &record_from_cmk(cmk), &[])
+        self.seals.seal(RecordKind::Cmk, &cmk_path(cmk.id), &cmk_record::from_cmk(cmk), &[])
     }
 }
 
@@ -326,41 +367,6 @@ pub(super) fn cmk_path(id: KeyId) -> String {
     format!("{CMK_PREFIX}{id}")
 }
 
-fn version_path(id: KeyVersionId) -> String {
-    format!("version/{id}")
-}
-
-fn key_id_at(path: &str) -> Result<KeyId> {
-    path.strip_prefix(CMK_PREFIX)
-        .and_then(|id| KeyId::parse(id).ok())
-        .ok_or_else(|| Error::internal("a path in the store is malformed"))
-}
-
-fn record_from_cmk(cmk: &Cmk) -> v1::Cmk {
-    v1::Cmk {
-        key_spec: cmk.spec.as_str().to_owned(),
-        key_usage: cmk.usage.as_str().to_owned(),
-        key_state: cmk.state.as_str().to_owned(),
-        origin: cmk.origin.as_str().to_owned(),
-        description: cmk.description.clone(),
-        creator: cmk.creator.clone(),
-        created_at_seconds: cmk.created_at.as_second(),
-        primary_version_id: cmk.primary_version.to_string(),
-        rotated_at_seconds: cmk.rotated_at.as_second(),
-    }
-}
-
-fn cmk_from_record(id: KeyId, record: v1::Cmk) -> Option<Cmk> {
-    Some(Cmk {
-        id,
-        spec: KeySpec::parse(&record.key_spec)?,
-        usage: KeyUsage::parse(&record.key_usage)?,
-        state: KeyState::parse(&record.key_state)?,
-        origin: Origin::parse(&record.origin)?,
-        description: record.description,
-        creator: record.creator,
-        created_at: Timestamp::from_second(record.created_at_seconds).ok()?,
-        primary_version: KeyVersionId::parse(&record.primary_version_id).ok()?,
-        rotated_at: Timestamp::from_second(record.rotated_at_seconds).ok()?,
-    })
+pub(super) fn tombstone_path(id: KeyId) -> String {
+    format!("tombstone/{id}")
 }

@@ -84,6 +84,32 @@ impl RecordSeals {
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
+    /// The part that a page shows of a short list, in order of places, and the
+    /// token for the next.
+    pub(super) fn page_of<'a, T>(
+        &self,
+        path: &str,
+        all: &'a [T],
+        place: impl Fn(&T) -> &str,
+        page: &PageRequest,
+    ) -> Result<(&'a [T], String)> {
+        let size = page.size as usize;
+        let first = match &page.start {
+            PageStart::Number(number) => (number.saturating_sub(1) as usize).saturating_mul(size),
+            PageStart::Token(token) => {
+                let last = self.page_cursor(path, token)?;
+                all.partition_point(|entry| place(entry) <= last.as_str())
+            }
+        };
+        let rest = all.get(first..).unwrap_or_default();
+        let shown = rest.get(..size).unwrap_or(rest);
+        let next_page_token = match shown.last() {
+            Some(last) if shown.len() < rest.len() => self.page_token(path, place(last))?,
+            _ => String::new(),
+        };
+        Ok((shown, next_page_token))
+    }
+
     /// What a token of the list at `path` names.
     pub(super) fn page_cursor(&self, path: &str, token: &str) -> Result<String> {
         let refused = || Error::invalid("page_token", "it is not a token of this list");

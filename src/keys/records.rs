@@ -54,19 +54,28 @@ pub enum RecordKind {
     AliasOrder,
     /// The names of one CMK.
     KeyAliases,
+    /// A CMK that was deleted.
+    Tombstone,
+    /// An access key with its secret.
+    AccessKey,
+    /// The access keys of one service account.
+    ServiceAccount,
     /// Where a page of a list ended; handed to callers, not stored.
     PageCursor,
 }
 
 impl RecordKind {
     /// Every kind, in the order of their sealing keys.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Identity,
         Self::Cmk,
         Self::KeyVersion,
         Self::Alias,
         Self::AliasOrder,
         Self::KeyAliases,
+        Self::Tombstone,
+        Self::AccessKey,
+        Self::ServiceAccount,
         Self::PageCursor,
     ];
 
@@ -79,6 +88,9 @@ impl RecordKind {
             Self::Alias => "keyferry/record/alias",
             Self::AliasOrder => "keyferry/record/alias-order",
             Self::KeyAliases => "keyferry/record/key-aliases",
+            Self::Tombstone => "keyferry/record/tombstone",
+            Self::AccessKey => "keyferry/record/access-key",
+            Self::ServiceAccount => "keyferry/record/service-account",
             Self::PageCursor => "keyferry/record/page-cursor",
         }
     }
@@ -222,7 +234,18 @@ impl StoreKeySeals {
     }
 
     fn key(&self, kind: RecordKind) -> &SealingKey {
-        let [identity, cmk, version, alias, alias_order, key_aliases, page_cursor] = &self.by_kind;
+        let [
+            identity,
+            cmk,
+            version,
+            alias,
+            alias_order,
+            key_aliases,
+            tombstone,
+            access_key,
+            service_account,
+            page_cursor,
+        ] = &self.by_kind;
         match kind {
             RecordKind::Identity => identity,
             RecordKind::Cmk => cmk,
@@ -230,6 +253,9 @@ impl StoreKeySeals {
             RecordKind::Alias => alias,
             RecordKind::AliasOrder => alias_order,
             RecordKind::KeyAliases => key_aliases,
+            RecordKind::Tombstone => tombstone,
+            RecordKind::AccessKey => access_key,
+            RecordKind::ServiceAccount => service_account,
             RecordKind::PageCursor => page_cursor,
         }
     }

@@ -12,6 +12,7 @@ use crate::access::decisions::{
 use crate::error::Result;
 use crate::keys::alias_name::AliasName;
 use crate::keys::aliases::AliasEntry;
+use crate::keys::key_state::Operation;
 use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
@@ -30,7 +31,9 @@ impl Services {
             until_fresh!({
                 let ask = Ask::new(&task_caller, CREATE_ALIAS);
                 let granted = services.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+                granted.key.cmk.state.check(Operation::Name)?;
                 services.keyring.check_alias_free(&alias).await?;
+                services.keyring.check_room_for_alias(granted.key.cmk.id).await?;
                 unless_dry_run(request.dry_run)?;
                 services.keyring.create_alias(granted.grant, &alias).await?;
                 tracing::info!(%alias, key_id = %granted.key.cmk.id, "gave a CMK a name");
@@ -56,6 +59,10 @@ impl Services {
                 let ask = Ask::new(&task_caller, UPDATE_ALIAS);
                 let from = services.granted(ask, On::Key, KeyRef::Named(&named)).await?;
                 let to = services.granted(ask, On::Destination, KeyRef::Named(&key)).await?;
+                to.key.cmk.state.check(Operation::Rename)?;
+                if to.key.cmk.id != from.key.cmk.id {
+                    services.keyring.check_room_for_alias(to.key.cmk.id).await?;
+                }
                 unless_dry_run(request.dry_run)?;
                 let alias = known(&named)?;
                 services.keyring.update_alias(from.grant, to.grant, alias).await?;

@@ -1,6 +1,8 @@
-//! Who calls, under which request id, until when.
+//! Who calls, under which request id, until when; and the line they call by.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::principal::Principal;
 use crate::error::{Result, Rule};
@@ -22,4 +24,21 @@ impl Caller {
     pub fn check_deadline(&self) -> Result<()> {
         if Instant::now() < self.deadline { Ok(()) } else { Err(Rule::Deadline.into()) }
     }
+}
+
+/// The line that a call came by. A stream outlives what was judged when it
+/// began, and asks again for each of its items. The edge puts one, in an `Arc`,
+/// beside each [`Caller`].
+#[tonic::async_trait]
+pub trait Line: Send + Sync + 'static {
+    /// Who calls, by credentials that are judged anew.
+    fn principal(&self) -> Result<Principal>;
+    /// When work that begins now must be done.
+    fn deadline(&self) -> Instant;
+    /// A place among the requests in flight, waited for.
+    async fn place(&self) -> Result<OwnedSemaphorePermit>;
+    /// How long a peer may send nothing, or take nothing.
+    fn silence(&self) -> Duration;
+    /// Returns when the server stops.
+    async fn stopping(&self);
 }

@@ -1,18 +1,18 @@
-//! CMKs: made, described, listed, switched on and off.
+//! CMKs: made, described, listed.
 
 use jiff::Timestamp;
 
 use super::Services;
 use super::caller::Caller;
 use super::data_key::unless_dry_run;
-use super::spine::{Ask, KeyRef, until_fresh};
-use crate::access::decisions::{
-    CREATE_KEY, DESCRIBE_KEY, DISABLE_KEY, Decisions, ENABLE_KEY, LIST_KEYS, On,
-};
+use super::fields;
+use super::spine::{Ask, KeyRef};
+use crate::access::decisions::{CREATE_KEY, DESCRIBE_KEY, LIST_KEYS, On};
 use crate::error::{Error, Result, Rule};
 use crate::keys::cmk::{
     Cmk, KeySpec, KeyState, KeyUsage, NewCmk, Origin, ProtectionLevel, check_description,
 };
+use crate::keys::filters::Filters;
 use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
@@ -28,8 +28,12 @@ impl Services {
         let grant = self.granted_here(Ask::new(caller, CREATE_KEY))?;
         unless_dry_run(dry_run)?;
         caller.check_deadline()?;
-        let services = self.clone();
-        let stored = self.change(async move { services.keyring.create(grant, new).await }).await?;
+        let (services, task_caller) = (self.clone(), caller.clone());
+        let made = async move {
+            let material = services.private_keys.generate(&task_caller, new.spec).await?;
+            services.keyring.create(grant, new, &material).await
+        };
+        let stored = self.change(made).await?;
         tracing::info!(key_id = %stored.cmk.id, creator = stored.cmk.creator, "made a CMK");
         Ok(v1::CreateKeyResponse {
             key_metadata: Some(self.metadata(&stored.cmk)),
@@ -60,8 +64,10 @@ impl Services {
         request: v1::ListKeysRequest,
     ) -> Result<v1::ListKeysResponse> {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
+        let filters = request.filters.into_iter().map(|filter| (filter.key, filter.values));
+        let filters = Filters::parse(filters)?;
         let grant = self.granted_here(Ask::new(caller, LIST_KEYS))?;
-        let listed = self.keyring.list(grant, &page).await?;
+        let listed = self.keyring.list(grant, &filters, &page).await?;
         unless_dry_run(request.dry_run)?;
         let key = |id| v1::Key { key_id: format!("{id}"), key_arn: self.place.key_arn(id) };
         Ok(v1::ListKeysResponse {
@@ -74,52 +80,9 @@ impl Services {
         })
     }
 
-    /// Lets a CMK be used.
-    pub async fn enable_key(
-        &self,
-        caller: &Caller,
-        request: v1::EnableKeyRequest,
-    ) -> Result<v1::EnableKeyResponse> {
-        self.switch(caller, ENABLE_KEY, request.key_id, KeyState::Enabled, request.dry_run).await?;
-        Ok(v1::EnableKeyResponse { request_id: caller.request_id.clone() })
-    }
-
-    /// Stops all use of a CMK.
-    pub async fn disable_key(
-        &self,
-        caller: &Caller,
-        request: v1::DisableKeyRequest,
-    ) -> Result<v1::DisableKeyResponse> {
-        self.switch(caller, DISABLE_KEY, request.key_id, KeyState::Disabled, request.dry_run)
-            .await?;
-        Ok(v1::DisableKeyResponse { request_id: caller.request_id.clone() })
-    }
-
-    async fn switch(
-        &self,
-        caller: &Caller,
-        decisions: Decisions,
-        key_id: String,
-        state: KeyState,
-        dry_run: bool,
-    ) -> Result<()> {
-        let name = self.place.key_name("key_id", &key_id)?;
-        caller.check_deadline()?;
-        let (services, caller) = (self.clone(), caller.clone());
-        self.change(async move {
-            until_fresh!({
-                let ask = Ask::new(&caller, decisions);
-                let granted = services.granted(ask, On::Key, KeyRef::Named(&name)).await?;
-                unless_dry_run(dry_run)?;
-                services.keyring.set_state(granted.grant, state).await?;
-                tracing::info!(key_id = %granted.key.cmk.id, state = state.as_str(), "put a CMK into a state");
-                Ok(())
-            })
-        })
-        .await
-    }
-
     fn metadata(&self, cmk: &Cmk) -> v1::KeyMetadata {
+        let is_symmetric = cmk.spec.pair().is_none();
+        let primary = is_symmetric.then(|| cmk.newest_version.to_string());
         v1::KeyMetadata {
             key_id: cmk.id.to_string(),
             arn: self.place.key_arn(cmk.id),
@@ -131,25 +94,45 @@ impl Services {
             description: cmk.description.clone(),
             creator: cmk.creator.clone(),
             creation_date: date(cmk.created_at),
-            primary_key_version: cmk.primary_version.to_string(),
-            automatic_rotation: "Disabled".to_owned(),
+            delete_date: cmk.deletion_due_at.map(date).unwrap_or_default(),
+            primary_key_version: primary.unwrap_or_default(),
+            automatic_rotation: automatic_rotation(cmk).to_owned(),
             last_rotation_date: date(cmk.rotated_at),
-            ..v1::KeyMetadata::default()
+            next_rotation_date: next_rotation_date(cmk).unwrap_or_default(),
+            rotation_interval: cmk.rotation.map(|every| every.to_string()).unwrap_or_default(),
+            material_expire_time: String::new(),
+            dkms_instance_id: String::new(),
+            deletion_protection: on_or_off(cmk.protection.on).to_owned(),
+            deletion_protection_description: cmk.protection.description.clone(),
         }
     }
+}
+
+/// Whether it is rotated on a schedule; only an enabled CMK is.
+fn automatic_rotation(cmk: &Cmk) -> &'static str {
+    match (cmk.rotation, cmk.state) {
+        (Some(_), KeyState::Enabled) => "Enabled",
+        (Some(_), _) => "Suspended",
+        (None, _) => "Disabled",
+    }
+}
+
+fn next_rotation_date(cmk: &Cmk) -> Option<String> {
+    match cmk.state {
+        KeyState::Enabled => cmk.next_rotation_at().map(date),
+        _ => None,
+    }
+}
+
+const fn on_or_off(on: bool) -> &'static str {
+    if on { "Enabled" } else { "Disabled" }
 }
 
 /// What CreateKey asks for. An empty field means its default.
 fn parse_new(caller: &Caller, request: v1::CreateKeyRequest) -> Result<NewCmk> {
     check_description(&request.description)?;
-    let spec = match request.key_spec.as_str() {
-        "" => KeySpec::Aes256,
-        text => KeySpec::parse(text)
-            .ok_or_else(|| Error::invalid("key_spec", "the one spec offered is Aliyun_AES_256"))?,
-    };
-    if !request.key_usage.is_empty() && KeyUsage::parse(&request.key_usage).is_none() {
-        return Err(Error::invalid("key_usage", "an Aliyun_AES_256 key is for ENCRYPT/DECRYPT"));
-    }
+    let spec = parse_spec(&request.key_spec)?;
+    let usage = parse_usage(&request.key_usage, spec)?;
     if !request.origin.is_empty() && Origin::parse(&request.origin).is_none() {
         let error = Error::from(Rule::OriginSupported).blaming("origin");
         return Err(error.saying("The one origin offered is Aliyun_KMS."));
@@ -160,11 +143,45 @@ fn parse_new(caller: &Caller, request: v1::CreateKeyRequest) -> Result<NewCmk> {
         let error = Error::from(Rule::ProtectionLevelSupported).blaming("protection_level");
         return Err(error.saying("The one protection level offered is SOFTWARE."));
     }
-    Ok(NewCmk { description: request.description, spec, creator: caller.principal.to_string() })
+    let rotation = fields::rotation(request.enable_automatic_rotation, &request.rotation_interval)?;
+    if rotation.is_some() && spec.pair().is_some() {
+        let found = "an asymmetric key is not rotated on a schedule";
+        return Err(Error::invalid("enable_automatic_rotation", found));
+    }
+    Ok(NewCmk {
+        description: request.description,
+        spec,
+        usage,
+        rotation,
+        tags: fields::tags(request.tags)?,
+        creator: caller.principal.to_string(),
+    })
+}
+
+fn parse_spec(text: &str) -> Result<KeySpec> {
+    if text.is_empty() {
+        return Ok(KeySpec::Aes256);
+    }
+    KeySpec::parse(text).ok_or_else(|| {
+        let offered = KeySpec::ALL.map(KeySpec::as_str).join(", ");
+        Error::invalid("key_spec", format_args!("it is none of {offered}"))
+    })
+}
+
+fn parse_usage(text: &str, spec: KeySpec) -> Result<KeyUsage> {
+    if text.is_empty() {
+        return Ok(spec.default_usage());
+    }
+    let usage = KeyUsage::parse(text).filter(|usage| spec.serves(*usage));
+    usage.ok_or_else(|| {
+        let fit = KeyUsage::ALL.into_iter().filter(|usage| spec.serves(*usage));
+        let fit = fit.map(KeyUsage::as_str).collect::<Vec<_>>().join(" or ");
+        Error::invalid("key_usage", format_args!("a key of spec {} is for {fit}", spec.as_str()))
+    })
 }
 
 /// `YYYY-MM-DDThh:mm:ssZ`.
-fn date(at: Timestamp) -> String {
+pub(super) fn date(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

@@ -12,7 +12,7 @@ use super::fields::{self, Wrapping, WrappingFields};
 use super::naming::KeyName;
 use super::spine::{Ask, KeyRef, until_fresh};
 use crate::access::decisions::{
-    EXPORT_DATA_KEY, GENERATE_AND_EXPORT_DATA_KEY, GENERATE_DATA_KEY,
+    Decisions, EXPORT_DATA_KEY, GENERATE_AND_EXPORT_DATA_KEY, GENERATE_DATA_KEY,
     GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, On,
 };
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
@@ -126,6 +126,16 @@ impl Services {
         caller: &Caller,
         request: v1::ExportDataKeyRequest,
     ) -> Result<v1::ExportDataKeyResponse> {
+        self.export(caller, EXPORT_DATA_KEY, request).await
+    }
+
+    /// ExportDataKey, by itself or as an item of a stream.
+    pub(super) async fn export(
+        &self,
+        caller: &Caller,
+        decisions: Decisions,
+        request: v1::ExportDataKeyRequest,
+    ) -> Result<v1::ExportDataKeyResponse> {
         let blob = fields::blob(&request.ciphertext_blob)?;
         let wrapping = self.parse_wrapping(
             caller,
@@ -137,7 +147,7 @@ impl Services {
             },
         )?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let ask = Ask::new(caller, EXPORT_DATA_KEY);
+        let ask = Ask::new(caller, decisions);
         let opened = self.open(ask, On::Key, &blob, &context, Some(&wrapping)).await?;
         let exported = self.wrap(caller, opened.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;

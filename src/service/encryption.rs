@@ -1,11 +1,11 @@
-//! Bytes of the caller's, and blobs sealed anew.
+//! Bytes of the caller's, encrypted and decrypted under a symmetric CMK.
 
 use super::Services;
 use super::caller::Caller;
 use super::data_key::unless_dry_run;
 use super::fields;
 use super::spine::{Ask, KeyRef, until_fresh};
-use crate::access::decisions::{DECRYPT, ENCRYPT, On, RE_ENCRYPT};
+use crate::access::decisions::{DECRYPT, ENCRYPT, On};
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
 use crate::proto::v1;
@@ -56,43 +56,6 @@ impl Services {
             key_id: opened.key_id.to_string(),
             key_version_id: opened.version_id.to_string(),
             plaintext: opened.data_key.reveal(Reveal::ToCaller).to_vec(),
-            request_id: caller.request_id.clone(),
-        })
-    }
-
-    /// Opens a blob and seals its content anew, under another key, version or
-    /// context. Both decisions are made before any key is touched.
-    pub async fn re_encrypt(
-        &self,
-        caller: &Caller,
-        request: v1::ReEncryptRequest,
-    ) -> Result<v1::ReEncryptResponse> {
-        let blob = fields::blob(&request.ciphertext_blob)?;
-        let from = fields::context("source_encryption_context", request.source_encryption_context)?;
-        let destination = self.place.key_name("destination_key_id", &request.destination_key_id)?;
-        let to = fields::context(
-            "destination_encryption_context",
-            request.destination_encryption_context,
-        )?;
-        let ask = Ask::new(caller, RE_ENCRYPT);
-        let ask_from = Ask { context_sha256: Some(from.sha256()), ..ask };
-        let ask_to = Ask { context_sha256: Some(to.sha256()), ..ask };
-        let (opening, sealing) = until_fresh!({
-            let source =
-                self.granted(ask_from, On::Key, KeyRef::Version(blob.version_id())).await?;
-            let sink = self.granted(ask_to, On::Destination, KeyRef::Named(&destination)).await?;
-            let opening = self.keyring.take_version(source.grant, blob.version_id()).await?;
-            Ok((opening, self.keyring.take_primary(sink.grant).await?))
-        })?;
-        caller.check_deadline()?;
-        let (key_id, version_id) = (opening.key_id(), opening.id());
-        let data_key = opening.open(&blob, &from, None)?;
-        let resealed = sealing.reseal(blob.kind(), &data_key, &to)?;
-        unless_dry_run(request.dry_run)?;
-        Ok(v1::ReEncryptResponse {
-            key_id: key_id.to_string(),
-            key_version_id: version_id.to_string(),
-            ciphertext_blob: resealed.into_bytes(),
             request_id: caller.request_id.clone(),
         })
     }

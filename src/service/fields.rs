@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 
 use crate::crypto::ciphertext_blob::CiphertextBlob;
 use crate::crypto::encryption_context::EncryptionContext;
+use crate::crypto::key_pair::SigningAlgorithm;
 use crate::crypto::recipients::{Recipient, Recipients};
 use crate::crypto::wrapping::{
-    Sm2CiphertextEncoding, WrappingAlgorithm, WrappingKeySpec, WrappingMethod,
+    IllegalMethod, Sm2CiphertextEncoding, WrappingAlgorithm, WrappingKeySpec, WrappingMethod,
 };
 use crate::error::{Error, Result, Rule};
+use crate::ids::KeyVersionId;
+use crate::keys::rotation::RotationInterval;
+use crate::keys::tags::Tags;
 use crate::proto::v1;
 
 /// Longest data key, in bytes.
@@ -39,7 +43,7 @@ pub(super) fn data_key_len(spec: i32, number_of_bytes: Option<u32>) -> Result<us
             Ok(v1::DataKeySpec::Unspecified) => Ok(DEFAULT_DATA_KEY_BYTES),
             Ok(v1::DataKeySpec::Aes256) => Ok(32),
             Ok(v1::DataKeySpec::Aes128) => Ok(16),
-            Err(_) => Err(unknown_value("key_spec", spec)),
+            Err(_) => Err(unknown_value("key_spec")),
         },
     }
 }
@@ -73,11 +77,16 @@ impl WrappingFields<'_> {
         if self.public_key_blob.is_empty() {
             return Err(Error::missing("public_key_blob"));
         }
-        let algorithm = wrapping_algorithm(self.wrapping_algorithm)?;
+        let algorithm = wrapping_algorithm("wrapping_algorithm", self.wrapping_algorithm)?;
         let spec = wrapping_key_spec(self.wrapping_key_spec)?;
         let encoding = sm2_ciphertext_encoding(self.sm2_ciphertext_encoding)?;
-        let method = WrappingMethod::new(spec, algorithm, encoding)
-            .map_err(|found| Error::invalid("wrapping_algorithm", found))?;
+        let method = WrappingMethod::new(spec, algorithm, encoding).map_err(|found| {
+            let field = match found {
+                IllegalMethod::Algorithm { .. } => "wrapping_algorithm",
+                IllegalMethod::Encoding { .. } => "sm2_ciphertext_encoding",
+            };
+            Error::invalid(field, found)
+        })?;
         let recipient = recipients
             .find(principal, spec, self.public_key_blob)
             .map_err(|found| Error::invalid("public_key_blob", found))?;
@@ -102,14 +111,14 @@ impl Wrapping {
     }
 }
 
-fn wrapping_algorithm(value: i32) -> Result<WrappingAlgorithm> {
-    let field = "wrapping_algorithm";
+/// How something is encrypted under a public key.
+pub(super) fn wrapping_algorithm(field: &'static str, value: i32) -> Result<WrappingAlgorithm> {
     match v1::WrappingAlgorithm::try_from(value) {
         Ok(v1::WrappingAlgorithm::Unspecified) => Err(Error::missing(field)),
         Ok(v1::WrappingAlgorithm::RsaesOaepSha256) => Ok(WrappingAlgorithm::RsaesOaepSha256),
         Ok(v1::WrappingAlgorithm::RsaesOaepSha1) => Ok(WrappingAlgorithm::RsaesOaepSha1),
         Ok(v1::WrappingAlgorithm::Sm2pke) => Ok(WrappingAlgorithm::Sm2Pke),
-        Err(_) => Err(unknown_value(field, value)),
+        Err(_) => Err(unknown_value(field)),
     }
 }
 
@@ -121,21 +130,72 @@ fn wrapping_key_spec(value: i32) -> Result<WrappingKeySpec> {
         Ok(v1::WrappingKeySpec::Rsa3072) => Ok(WrappingKeySpec::Rsa3072),
         Ok(v1::WrappingKeySpec::Rsa4096) => Ok(WrappingKeySpec::Rsa4096),
         Ok(v1::WrappingKeySpec::EcSm2) => Ok(WrappingKeySpec::EcSm2),
-        Err(_) => Err(unknown_value(field, value)),
+        Err(_) => Err(unknown_value(field)),
     }
 }
 
-fn sm2_ciphertext_encoding(value: i32) -> Result<Option<Sm2CiphertextEncoding>> {
+/// How a digest is signed.
+pub(super) fn signing_algorithm(field: &'static str, value: i32) -> Result<SigningAlgorithm> {
+    match v1::SigningAlgorithm::try_from(value) {
+        Ok(v1::SigningAlgorithm::Unspecified) => Err(Error::missing(field)),
+        Ok(v1::SigningAlgorithm::RsaPssSha256) => Ok(SigningAlgorithm::RsaPssSha256),
+        Ok(v1::SigningAlgorithm::RsaPkcs1Sha256) => Ok(SigningAlgorithm::RsaPkcs1Sha256),
+        Ok(v1::SigningAlgorithm::EcdsaSha256) => Ok(SigningAlgorithm::EcdsaSha256),
+        Ok(v1::SigningAlgorithm::Sm2dsa) => Ok(SigningAlgorithm::Sm2Dsa),
+        Err(_) => Err(unknown_value(field)),
+    }
+}
+
+/// The encoding of SM2 ciphertexts.
+pub(super) fn sm2_ciphertext_encoding(value: i32) -> Result<Option<Sm2CiphertextEncoding>> {
     match v1::Sm2CiphertextEncoding::try_from(value) {
         Ok(v1::Sm2CiphertextEncoding::Unspecified) => Ok(None),
         Ok(v1::Sm2CiphertextEncoding::Asn1Der) => Ok(Some(Sm2CiphertextEncoding::Asn1Der)),
         Ok(v1::Sm2CiphertextEncoding::RawC1c3c2) => Ok(Some(Sm2CiphertextEncoding::RawC1C3C2)),
-        Err(_) => Err(unknown_value("sm2_ciphertext_encoding", value)),
+        Err(_) => Err(unknown_value("sm2_ciphertext_encoding")),
     }
 }
 
-fn unknown_value(field: &'static str, value: i32) -> Error {
-    Error::invalid(field, format_args!("there is no value {value}"))
+/// The digest that is signed: of SHA-256, or SM2's e.
+pub(super) fn digest(field: &'static str, bytes: &[u8]) -> Result<[u8; 32]> {
+    if bytes.is_empty() {
+        return Err(Error::missing(field));
+    }
+    bytes.try_into().map_err(|_| {
+        Error::invalid(field, format_args!("it has {} bytes, and a digest has 32", bytes.len()))
+    })
+}
+
+/// Bytes that must be there.
+pub(super) fn present(field: &'static str, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if bytes.is_empty() { Err(Error::missing(field)) } else { Ok(bytes) }
+}
+
+/// A key version's id. `None`: it is no id, and hence of no version.
+pub(super) fn version_id(field: &'static str, text: &str) -> Result<Option<KeyVersionId>> {
+    if text.is_empty() { Err(Error::missing(field)) } else { Ok(KeyVersionId::parse(text).ok()) }
+}
+
+/// How often a CMK is rotated, if it is at all.
+pub(super) fn rotation(on: bool, interval: &str) -> Result<Option<RotationInterval>> {
+    let field = "rotation_interval";
+    match (on, interval) {
+        (true, "") => Err(Error::missing(field)),
+        (true, text) => {
+            RotationInterval::parse(text).map(Some).map_err(|found| Error::invalid(field, found))
+        }
+        (false, "") => Ok(None),
+        (false, _) => Err(Error::invalid(field, "it is given, and rotation is off")),
+    }
+}
+
+/// The tags that a request names.
+pub(super) fn tags(tags: Vec<v1::Tag>) -> Result<Tags> {
+    Tags::parse(tags.into_iter().map(|tag| (tag.tag_key, tag.tag_value)))
+}
+
+fn unknown_value(field: &'static str) -> Error {
+    Error::invalid(field, "it is none of the values that there are")
 }
 
 #[cfg(test)]

@@ -4,23 +4,33 @@
 //! parse → authorise → act → reply. The contract's types stop here. Both faces
 //! of the server call these functions.
 
+pub mod access_key;
 pub mod alias;
+pub mod asymmetric;
 pub mod caller;
 pub mod cmk;
 pub mod data_key;
 pub mod encryption;
+pub mod export_stream;
 mod fields;
 pub mod grpc;
+pub mod life_cycle;
 pub mod naming;
+mod private_key_pool;
+pub mod re_encryption;
 mod spine;
+pub mod versions;
 
 use std::sync::Arc;
 
 use crate::access::policy::Policy;
 use crate::crypto::recipients::Recipients;
 use crate::error::{Error, Result};
+use crate::keys::clock::Clock;
 use crate::keys::keyring::Keyring;
+use crate::keys::used_nonces::SpentNonce;
 use naming::Place;
+use private_key_pool::PrivateKeyPool;
 
 /// Most memory for parsed recipients' keys and their tables, in bytes.
 const MAX_RECIPIENTS_BYTES: u64 = 64 << 20;
@@ -33,6 +43,7 @@ pub struct Services {
     keyring: Arc<Keyring>,
     policy: Policy,
     recipients: Arc<Recipients>,
+    private_keys: Arc<PrivateKeyPool>,
     place: Place,
 }
 
@@ -41,12 +52,34 @@ impl Services {
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, policy: Policy, place: Place) -> Self {
         let recipients = Recipients::new(MAX_RECIPIENTS_BYTES, MAX_RECIPIENTS_BYTES_PER_PRINCIPAL);
-        Self { keyring, policy, recipients: Arc::new(recipients), place }
+        Self {
+            keyring,
+            policy,
+            recipients: Arc::new(recipients),
+            private_keys: Arc::new(PrivateKeyPool::new()),
+            place,
+        }
     }
 
     /// Whether the store answers and was never found tampered with.
     pub async fn is_healthy(&self) -> bool {
         self.keyring.is_healthy().await
+    }
+
+    /// The clock that everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        self.keyring.clock()
+    }
+
+    /// Spends the nonce of a signed request that is to change something.
+    pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<()> {
+        self.keyring.spend_nonce(spent).await
+    }
+
+    /// Carries out what is due, for as long as it is polled.
+    pub async fn carry_out_for_ever(&self) {
+        self.keyring.clone().carry_out_for_ever().await;
     }
 
     /// Runs a change in a task of its own: a caller who vanishes cannot cancel

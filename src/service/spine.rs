@@ -7,7 +7,8 @@ use super::Services;
 use super::caller::Caller;
 use super::naming::KeyName;
 use crate::access::decisions::{Decisions, On};
-use crate::access::policy::{Grant, Question};
+use crate::access::policy::{Grant, KeyFacts, Question};
+use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
 use crate::keys::keyring::{Refusal, StoredCmk};
@@ -53,22 +54,39 @@ impl Services {
     /// not exist.
     pub(super) async fn granted(&self, ask: Ask<'_>, on: On, key: KeyRef<'_>) -> Result<Granted> {
         let found = self.find(key).await?;
-        let grant = self.authorise(ask, on, found.as_deref())?;
+        let grant = self.authorise(ask, on, found.as_deref().map(StoredCmk::facts), None)?;
         let key = found.ok_or_else(|| unknown(key))?;
         Ok(Granted { key, grant })
     }
 
     /// Asks whether the caller may do what concerns no key in particular.
     pub(super) fn granted_here(&self, ask: Ask<'_>) -> Result<Grant> {
-        self.authorise(ask, On::Instance, None)
+        self.authorise(ask, On::Instance, None, None)
     }
 
-    fn authorise(&self, ask: Ask<'_>, on: On, key: Option<&StoredCmk>) -> Result<Grant> {
+    /// Asks whether the caller may do something to the access keys of a service
+    /// account; `None` is that of an access key that does not exist.
+    pub(super) fn granted_account(
+        &self,
+        ask: Ask<'_>,
+        account: Option<&ServiceAccount>,
+    ) -> Result<Grant> {
+        self.authorise(ask, On::Account, None, account)
+    }
+
+    fn authorise(
+        &self,
+        ask: Ask<'_>,
+        on: On,
+        key: Option<KeyFacts>,
+        account: Option<&ServiceAccount>,
+    ) -> Result<Grant> {
         self.policy.authorise(&Question {
             principal: &ask.caller.principal,
             decisions: ask.decisions,
             on,
-            key: key.map(StoredCmk::facts),
+            key,
+            account,
             context_sha256: ask.context_sha256,
             recipient_sha256: ask.recipient_sha256,
         })

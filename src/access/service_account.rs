@@ -1,0 +1,76 @@
+//! Service accounts: whom access keys are for.
+//!
+//! An account is a name and nothing else: it exists while it has access keys.
+
+use super::principal::Principal;
+
+/// Longest name.
+pub const MAX_NAME_CHARS: usize = 128;
+
+/// A service account, and the principal that it is. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceAccount(Principal);
+
+/// A text that names no service account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a service account is 1 to 128 letters, digits and . _ @ -, and begins with a letter or digit"
+)]
+pub struct MalformedAccount;
+
+impl ServiceAccount {
+    /// Reads a name. It becomes part of a path in the store and of lines in
+    /// logs, neither of which it can break out of.
+    pub fn parse(name: &str) -> Result<Self, MalformedAccount> {
+        let may_follow =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'-');
+        let fits = name.len() <= MAX_NAME_CHARS
+            && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+            && name.bytes().all(may_follow);
+        if fits { Ok(Self(Principal::access_key(name))) } else { Err(MalformedAccount) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Who its access keys sign for: `access-key:<name>`.
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_plain() {
+        for name in ["a", "7", "billing", "Billing.eu-1_x@corp.example", &"a".repeat(128)] {
+            let account = ServiceAccount::parse(name).unwrap();
+            assert_eq!(account.name(), name);
+            assert_eq!(account.principal().to_string(), format!("access-key:{name}"));
+        }
+        for name in [
+            "",
+            "-a",
+            ".",
+            "..",
+            "@a",
+            "a b",
+            "a/b",
+            "a:b",
+            "access-key:a",
+            "a\nb",
+            "a\0",
+            "é",
+            &"a".repeat(129),
+        ] {
+            assert_eq!(ServiceAccount::parse(name), Err(MalformedAccount), "{name:?}");
+        }
+        assert_ne!(ServiceAccount::parse("a"), ServiceAccount::parse("A"));
+    }
+}

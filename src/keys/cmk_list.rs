@@ -1,0 +1,115 @@
+//! Lists of CMKs, oldest first.
+
+use std::collections::BTreeSet;
+
+use super::filters::Filters;
+use super::keyring::{CMK_PREFIX, Keyring};
+use super::pages::{Page, PageRequest, PageStart};
+use crate::access::policy::Grant;
+use crate::error::{Error, Result};
+use crate::ids::KeyId;
+
+/// CMKs that are read at a time on the way through all of them.
+const READ_AT_A_TIME: usize = 200;
+
+impl Keyring {
+    /// A page of the CMKs that fit. Filters read every CMK.
+    pub async fn list(
+        &self,
+        _grant: Grant,
+        filters: &Filters,
+        page: &PageRequest,
+    ) -> Result<Page<KeyId>> {
+        if !filters.is_empty() {
+            return self.list_filtered(filters, page).await;
+        }
+        let paths = self.list_paths(CMK_PREFIX, page).await?;
+        let entries =
+            paths.entries.iter().map(|(path, _)| key_id_at(path)).collect::<Result<_>>()?;
+        Ok(Page { entries, total_count: paths.total_count, next_page_token: paths.next_page_token })
+    }
+
+    async fn list_filtered(&self, filters: &Filters, page: &PageRequest) -> Result<Page<KeyId>> {
+        // A token goes with the filters that it came with.
+        let token_path = format!("{CMK_PREFIX}{}", filters.digest());
+        let named = self.named_by(filters).await?;
+        let mut shown = Shown::begin(page);
+        if let PageStart::Token(token) = &page.start {
+            shown.after = Some(self.seals.page_cursor(&token_path, token)?);
+        }
+        let mut read_to: Option<String> = None;
+        loop {
+            let listed = self.store.list(CMK_PREFIX, read_to.as_deref(), READ_AT_A_TIME).await?;
+            for (path, stored) in &listed.entries {
+                let id = key_id_at(path)?;
+                if filters.fit(&self.open_cmk(id, stored)?.cmk, &named) {
+                    shown.meet(path, id);
+                }
+            }
+            read_to = listed.entries.into_iter().next_back().map(|(path, _)| path);
+            if !listed.more || read_to.is_none() {
+                break;
+            }
+        }
+        let next_page_token = match shown.entries.last() {
+            Some((last, _)) if shown.more => self.seals.page_token(&token_path, last)?,
+            _ => String::new(),
+        };
+        let entries = shown.entries.into_iter().map(|(_, id)| id).collect();
+        Ok(Page { entries, total_count: shown.met, next_page_token })
+    }
+
+    /// The CMKs that the filters' alias names mean.
+    async fn named_by(&self, filters: &Filters) -> Result<BTreeSet<KeyId>> {
+        let mut named = BTreeSet::new();
+        for name in filters.alias_names().unwrap_or_default() {
+            named.extend(self.find_alias(&name).await?);
+        }
+        Ok(named)
+    }
+}
+
+/// The part of a filtered list that a page shows.
+struct Shown {
+    size: usize,
+    /// How many that fit come before the page, where it has a number.
+    skip: u64,
+    /// The last path before the page, where it has a token.
+    after: Option<String>,
+    entries: Vec<(String, KeyId)>,
+    /// How many fit in all.
+    met: u64,
+    /// Whether one that fits comes after the page.
+    more: bool,
+}
+
+impl Shown {
+    fn begin(page: &PageRequest) -> Self {
+        let skip = match page.start {
+            PageStart::Number(number) => u64::from(number.saturating_sub(1)) * u64::from(page.size),
+            PageStart::Token(_) => 0,
+        };
+        let entries = Vec::new();
+        Self { size: page.size as usize, skip, after: None, entries, met: 0, more: false }
+    }
+
+    /// One that fits, in order.
+    fn meet(&mut self, path: &str, id: KeyId) {
+        self.met += 1;
+        let before = self.after.as_deref().is_some_and(|after| path <= after);
+        if before || self.met <= self.skip {
+            return;
+        }
+        if self.entries.len() < self.size {
+            self.entries.push((path.to_owned(), id));
+        } else {
+            self.more = true;
+        }
+    }
+}
+
+fn key_id_at(path: &str) -> Result<KeyId> {
+    path.strip_prefix(CMK_PREFIX)
+        .and_then(|id| KeyId::parse(id).ok())
+        .ok_or_else(|| Error::internal("a path in the store is malformed"))
+}

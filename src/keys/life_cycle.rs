@@ -1,0 +1,138 @@
+//! What becomes of a CMK: each change is a function from the CMK to the one it
+//! turns into, or to the rule that forbids it. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cmk::{Cmk, DeletionProtection, KeyState};
+use super::key_state::Operation;
+use super::rotation::RotationInterval;
+use super::tags::Tags;
+use crate::error::{Error, Result, Rule};
+use crate::ids::KeyVersionId;
+
+/// How many days lie between ScheduleKeyDeletion and deletion.
+pub const PENDING_WINDOW_DAYS: std::ops::RangeInclusive<u32> = 7..=366;
+/// Most versions of a symmetric CMK.
+pub const MAX_SYMMETRIC_VERSIONS: u32 = 1000;
+/// Most versions of an asymmetric CMK.
+pub const MAX_PAIR_VERSIONS: u32 = 50;
+/// Between two versions of an asymmetric CMK.
+pub const MIN_TIME_BETWEEN_PAIRS: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// What is to be done with a CMK when a time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Its deletion.
+    Deletion(Timestamp),
+    /// Its rotation.
+    Rotation(Timestamp),
+}
+
+impl Cmk {
+    /// What is to be done with it, and when, if no change comes first.
+    #[must_use]
+    pub fn due(&self) -> Option<Due> {
+        match self.state {
+            KeyState::PendingDeletion => self.deletion_due_at.map(Due::Deletion),
+            KeyState::Enabled => self.next_rotation_at().map(Due::Rotation),
+            KeyState::Disabled | KeyState::PendingImport => None,
+        }
+    }
+
+    /// When its next version is due, if it is rotated on a schedule and may have
+    /// one more.
+    #[must_use]
+    pub fn next_rotation_at(&self) -> Option<Timestamp> {
+        let rotation = self.rotation.filter(|_| self.versions < MAX_SYMMETRIC_VERSIONS);
+        rotation.map(|interval| interval.next_after(self.rotated_at))
+    }
+
+    /// `EnableKey`. Idempotent.
+    pub fn enabled(&self) -> Result<Self> {
+        self.state.check(Operation::Switch)?;
+        Ok(Self { state: KeyState::Enabled, ..self.clone() })
+    }
+
+    /// `DisableKey`. Idempotent.
+    pub fn disabled(&self) -> Result<Self> {
+        self.state.check(Operation::Switch)?;
+        Ok(Self { state: KeyState::Disabled, ..self.clone() })
+    }
+
+    /// `UpdateKeyDescription`.
+    pub fn described(&self, description: String) -> Result<Self> {
+        self.state.check(Operation::Annotate)?;
+        Ok(Self { description, ..self.clone() })
+    }
+
+    /// `TagResource`.
+    pub fn tagged(&self, tags: &Tags) -> Result<Self> {
+        self.state.check(Operation::Annotate)?;
+        Ok(Self { tags: self.tags.with(tags)?, ..self.clone() })
+    }
+
+    /// `UntagResource`.
+    pub fn untagged(&self, keys: &[String]) -> Result<Self> {
+        self.state.check(Operation::Annotate)?;
+        Ok(Self { tags: self.tags.without(keys), ..self.clone() })
+    }
+
+    /// `SetDeletionProtection`.
+    pub fn protected(&self, protection: DeletionProtection) -> Result<Self> {
+        self.state.check(Operation::Protect)?;
+        Ok(Self { protection, ..self.clone() })
+    }
+
+    /// `ScheduleKeyDeletion`, due that many days from now.
+    pub fn awaiting_deletion(&self, now: Timestamp, window_days: u32) -> Result<Self> {
+        self.state.check(Operation::ScheduleDeletion)?;
+        if self.protection.on {
+            return Err(Rule::DeletionUnprotected.into());
+        }
+        let window = SignedDuration::from_hours(24 * i64::from(window_days));
+        let due_at = now.checked_add(window).map_err(|_| Error::internal("the clock is absurd"))?;
+        Ok(Self { state: KeyState::PendingDeletion, deletion_due_at: Some(due_at), ..self.clone() })
+    }
+
+    /// `CancelKeyDeletion`: it is enabled again, whatever it was before.
+    pub fn kept(&self) -> Result<Self> {
+        self.state.check(Operation::CancelDeletion)?;
+        Ok(Self { state: KeyState::Enabled, deletion_due_at: None, ..self.clone() })
+    }
+
+    /// `UpdateRotationPolicy`.
+    pub fn rotating(&self, rotation: Option<RotationInterval>) -> Result<Self> {
+        self.state.check(Operation::Rotate)?;
+        if self.spec.pair().is_some() {
+            return Err(Rule::PairServes.into());
+        }
+        Ok(Self { rotation, ..self.clone() })
+    }
+
+    /// `CreateKeyVersion`, and rotation on a schedule.
+    pub fn with_version(&self, version: KeyVersionId, now: Timestamp) -> Result<Self> {
+        self.check_version_permitted(now)?;
+        Ok(Self {
+            newest_version: version,
+            rotated_at: now,
+            versions: self.versions.saturating_add(1),
+            ..self.clone()
+        })
+    }
+
+    /// Whether another version may be made now.
+    pub fn check_version_permitted(&self, now: Timestamp) -> Result<()> {
+        self.state.check(Operation::Rotate)?;
+        let is_pair = self.spec.pair().is_some();
+        if is_pair && now.duration_since(self.rotated_at) < MIN_TIME_BETWEEN_PAIRS {
+            let text = "The newest version of the key is younger than 7 days: versions of an asymmetric key are made at least 7 days apart.";
+            return Err(Error::from(Rule::PairServes).saying(text));
+        }
+        let most = if is_pair { MAX_PAIR_VERSIONS } else { MAX_SYMMETRIC_VERSIONS };
+        if self.versions >= most {
+            let text = format!("The key has {most} versions, which is the most that one can have.");
+            return Err(Error::from(Rule::StoredLimit).saying(text));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Access keys: made, listed, disabled, deleted; and found, for whoever verifies
+//! a signature.
+
+use std::sync::Arc;
+
+use super::Services;
+use super::caller::Caller;
+use super::cmk::{date, total};
+use super::data_key::unless_dry_run;
+use super::spine::{Ask, until_fresh};
+use crate::access::decisions::{
+    CREATE_ACCESS_KEY, DELETE_ACCESS_KEY, DISABLE_ACCESS_KEY, LIST_ACCESS_KEYS,
+};
+use crate::access::policy::Grant;
+use crate::access::service_account::ServiceAccount;
+use crate::crypto::secret::Reveal;
+use crate::error::{Error, Result, Rule};
+use crate::ids::AccessKeyId;
+use crate::keys::access_key_list::AccessKeyEntry;
+use crate::keys::access_keys::AccessKey;
+use crate::keys::pages::PageRequest;
+use crate::proto::v1;
+
+impl Services {
+    /// The access key of that id, whatever its state, for whoever verifies a
+    /// signature. No decision is needed: what it tells is not told to callers.
+    pub async fn find_access_key(&self, id: &str) -> Result<Option<Arc<AccessKey>>> {
+        match AccessKeyId::parse(id) {
+            Ok(id) => self.keyring.find_access_key(&id).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Makes an access key.
+    pub async fn create_access_key(
+        &self,
+        caller: &Caller,
+        request: v1::CreateAccessKeyRequest,
+    ) -> Result<v1::CreateAccessKeyResponse> {
+        let account =
+            parse_account(&request.principal)?.ok_or_else(|| Error::missing(PRINCIPAL))?;
+        caller.check_deadline()?;
+        let (services, task_caller) = (self.clone(), caller.clone());
+        let made = self
+            .change(async move {
+                until_fresh!({
+                    let ask = Ask::new(&task_caller, CREATE_ACCESS_KEY);
+                    let grant = services.granted_account(ask, Some(&account))?;
+                    services.keyring.check_room_for_access_key(&account).await?;
+                    unless_dry_run(request.dry_run)?;
+                    services.keyring.create_access_key(grant).await
+                })
+            })
+            .await?;
+        // Until there are policies, whoever has it may do everything.
+        tracing::warn!(access_key_id = %made.id, account = made.account.name(), creator = %caller.principal, "made an access key, which may do everything: there is no policy yet");
+        Ok(v1::CreateAccessKeyResponse {
+            access_key_id: made.id.to_string(),
+            access_key_secret: secret_text(&made)?,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Lists access keys: all, or those of one service account.
+    pub async fn list_access_keys(
+        &self,
+        caller: &Caller,
+        request: v1::ListAccessKeysRequest,
+    ) -> Result<v1::ListAccessKeysResponse> {
+        let account = parse_account(&request.principal)?;
+        let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
+        let grant = self.granted_here(Ask::new(caller, LIST_ACCESS_KEYS))?;
+        let listed = match account {
+            Some(account) => self.keyring.list_access_keys_of(grant, &account, &page).await?,
+            None => self.keyring.list_access_keys(grant, &page).await?,
+        };
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::ListAccessKeysResponse {
+            access_keys: listed.entries.into_iter().map(access_key).collect(),
+            total_count: total(listed.total_count),
+            page_number: page.number(),
+            page_size: page.size,
+            next_page_token: listed.next_page_token,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Lets nobody in by an access key any more.
+    pub async fn disable_access_key(
+        &self,
+        caller: &Caller,
+        request: v1::DisableAccessKeyRequest,
+    ) -> Result<v1::DisableAccessKeyResponse> {
+        let id = parse_id(&request.access_key_id)?;
+        caller.check_deadline()?;
+        let (services, task_caller) = (self.clone(), caller.clone());
+        self.change(async move {
+            until_fresh!({
+                let ask = Ask::new(&task_caller, DISABLE_ACCESS_KEY);
+                let (id, grant) = services.granted_access_key(ask, id).await?;
+                unless_dry_run(request.dry_run)?;
+                services.keyring.disable_access_key(grant, id).await?;
+                tracing::info!(access_key_id = %id, "disabled an access key");
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(v1::DisableAccessKeyResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Takes an access key away.
+    pub async fn delete_access_key(
+        &self,
+        caller: &Caller,
+        request: v1::DeleteAccessKeyRequest,
+    ) -> Result<v1::DeleteAccessKeyResponse> {
+        let id = parse_id(&request.access_key_id)?;
+        caller.check_deadline()?;
+        let (services, task_caller) = (self.clone(), caller.clone());
+        self.change(async move {
+            until_fresh!({
+                let ask = Ask::new(&task_caller, DELETE_ACCESS_KEY);
+                let (id, grant) = services.granted_access_key(ask, id).await?;
+                unless_dry_run(request.dry_run)?;
+                services.keyring.delete_access_key(grant, id).await?;
+                tracing::info!(access_key_id = %id, "deleted an access key");
+                Ok(())
+            })
+        })
+        .await?;
+        Ok(v1::DeleteAccessKeyResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Finds an access key and asks whether the caller may. One that does not
+    /// exist is judged too, and only who would be allowed learns that.
+    async fn granted_access_key(
+        &self,
+        ask: Ask<'_>,
+        id: Option<AccessKeyId>,
+    ) -> Result<(AccessKeyId, Grant)> {
+        let found = match id {
+            Some(id) => self.keyring.find_access_key(&id).await?,
+            None => None,
+        };
+        let grant = self.granted_account(ask, found.as_deref().map(|key| &key.account))?;
+        let found = found.ok_or_else(|| Error::from(Rule::AccessKeyExists).blaming(ID))?;
+        Ok((found.id, grant))
+    }
+}
+
+const PRINCIPAL: &str = "principal";
+const ID: &str = "access_key_id";
+
+/// A service account, where one is named.
+fn parse_account(name: &str) -> Result<Option<ServiceAccount>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    ServiceAccount::parse(name).map(Some).map_err(|found| Error::invalid(PRINCIPAL, found))
+}
+
+/// An access key's id. `None`: it is no id, and hence of no access key.
+fn parse_id(text: &str) -> Result<Option<AccessKeyId>> {
+    if text.is_empty() { Err(Error::missing(ID)) } else { Ok(AccessKeyId::parse(text).ok()) }
+}
+
+/// The secret for the one answer that shows it.
+fn secret_text(key: &AccessKey) -> Result<String> {
+    let text = std::str::from_utf8(key.secret.reveal(Reveal::ToCaller));
+    text.map(str::to_owned).map_err(|_| Error::internal("an access key secret is not text"))
+}
+
+fn access_key(entry: AccessKeyEntry) -> v1::AccessKey {
+    let AccessKeyEntry { id, account, state, created_at } = entry;
+    v1::AccessKey {
+        access_key_id: id.to_string(),
+        principal: account.name().to_owned(),
+        state: state.as_str().to_owned(),
+        creation_date: date(created_at),
+    }
+}

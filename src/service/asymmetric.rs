@@ -1,0 +1,162 @@
+//! Asymmetric CMKs: public keys handed out, bytes encrypted and decrypted,
+//! digests signed, signatures verified.
+
+use super::Services;
+use super::caller::Caller;
+use super::data_key::unless_dry_run;
+use super::fields;
+use super::spine::{Ask, KeyRef, until_fresh};
+use crate::access::decisions::{
+    ASYMMETRIC_DECRYPT, ASYMMETRIC_ENCRYPT, ASYMMETRIC_SIGN, ASYMMETRIC_VERIFY, Decisions,
+    GET_PUBLIC_KEY, On,
+};
+use crate::crypto::secret::{Plaintext, Reveal};
+use crate::error::{Error, Result};
+use crate::ids::KeyVersionId;
+use crate::keys::cmk::KeyUsage;
+use crate::keys::pair_version::PairVersion;
+use crate::proto::v1;
+
+/// The key and version that a request names.
+struct PairName<'a> {
+    key_id: &'a str,
+    key_version_id: &'a str,
+}
+
+impl Services {
+    /// Hands out a public key.
+    pub async fn get_public_key(
+        &self,
+        caller: &Caller,
+        request: v1::GetPublicKeyRequest,
+    ) -> Result<v1::GetPublicKeyResponse> {
+        let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
+        let version = self.pair(caller, GET_PUBLIC_KEY, &name, None).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::GetPublicKeyResponse {
+            key_id: version.key_id().to_string(),
+            key_version_id: version.id().to_string(),
+            public_key: version.public_key_pem()?,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Encrypts a caller's bytes.
+    pub async fn asymmetric_encrypt(
+        &self,
+        caller: &Caller,
+        request: v1::AsymmetricEncryptRequest,
+    ) -> Result<v1::AsymmetricEncryptResponse> {
+        // Taken over first, so that it is wiped whatever follows.
+        let plaintext = Plaintext::new(request.plaintext);
+        if plaintext.is_empty() {
+            return Err(Error::missing("plaintext"));
+        }
+        let algorithm = fields::wrapping_algorithm("algorithm", request.algorithm)?;
+        let encoding = fields::sm2_ciphertext_encoding(request.sm2_ciphertext_encoding)?;
+        let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
+        let usage = Some(KeyUsage::EncryptDecrypt);
+        let version = self.pair(caller, ASYMMETRIC_ENCRYPT, &name, usage).await?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (version.key_id(), version.id());
+        let ciphertext = version.encrypt(&plaintext, algorithm, encoding)?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::AsymmetricEncryptResponse {
+            key_id: key_id.to_string(),
+            key_version_id: version_id.to_string(),
+            ciphertext_blob: ciphertext,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Decrypts what was encrypted under a public key.
+    pub async fn asymmetric_decrypt(
+        &self,
+        caller: &Caller,
+        request: v1::AsymmetricDecryptRequest,
+    ) -> Result<v1::AsymmetricDecryptResponse> {
+        let algorithm = fields::wrapping_algorithm("algorithm", request.algorithm)?;
+        let ciphertext = fields::present("ciphertext_blob", request.ciphertext_blob)?;
+        let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
+        let usage = Some(KeyUsage::EncryptDecrypt);
+        let version = self.pair(caller, ASYMMETRIC_DECRYPT, &name, usage).await?;
+        version.check_encrypts("algorithm", algorithm)?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (version.key_id(), version.id());
+        let work = move || version.decrypt("ciphertext_blob", algorithm, &ciphertext);
+        let plaintext = self.private_keys.run(work).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::AsymmetricDecryptResponse {
+            key_id: key_id.to_string(),
+            key_version_id: version_id.to_string(),
+            plaintext: plaintext.reveal(Reveal::ToCaller).to_vec(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Signs a digest.
+    pub async fn asymmetric_sign(
+        &self,
+        caller: &Caller,
+        request: v1::AsymmetricSignRequest,
+    ) -> Result<v1::AsymmetricSignResponse> {
+        let algorithm = fields::signing_algorithm("algorithm", request.algorithm)?;
+        let digest = fields::digest("digest", &request.digest)?;
+        let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
+        let usage = Some(KeyUsage::SignVerify);
+        let version = self.pair(caller, ASYMMETRIC_SIGN, &name, usage).await?;
+        version.check_signs("algorithm", algorithm)?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (version.key_id(), version.id());
+        let value = self.private_keys.run(move || version.sign(algorithm, &digest)).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::AsymmetricSignResponse {
+            key_id: key_id.to_string(),
+            key_version_id: version_id.to_string(),
+            value,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Verifies the signature of a digest.
+    pub async fn asymmetric_verify(
+        &self,
+        caller: &Caller,
+        request: v1::AsymmetricVerifyRequest,
+    ) -> Result<v1::AsymmetricVerifyResponse> {
+        let algorithm = fields::signing_algorithm("algorithm", request.algorithm)?;
+        let digest = fields::digest("digest", &request.digest)?;
+        let signature = fields::present("value", request.value)?;
+        let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
+        let usage = Some(KeyUsage::SignVerify);
+        let version = self.pair(caller, ASYMMETRIC_VERIFY, &name, usage).await?;
+        version.check_signs("algorithm", algorithm)?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (version.key_id(), version.id());
+        let value = version.verify(algorithm, &digest, &signature)?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::AsymmetricVerifyResponse {
+            key_id: key_id.to_string(),
+            key_version_id: version_id.to_string(),
+            value,
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    async fn pair(
+        &self,
+        caller: &Caller,
+        decisions: Decisions,
+        name: &PairName<'_>,
+        usage: Option<KeyUsage>,
+    ) -> Result<PairVersion> {
+        let key = self.place.key_name("key_id", name.key_id)?;
+        let version: Option<KeyVersionId> =
+            fields::version_id("key_version_id", name.key_version_id)?;
+        let ask = Ask::new(caller, decisions);
+        until_fresh!({
+            let granted = self.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+            self.keyring.take_pair(granted.grant, version, usage).await
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! What becomes of a CMK: switched, described, tagged, rotated on a schedule,
+//! protected, deleted.
+
+use jiff::Timestamp;
+
+use super::Services;
+use super::caller::Caller;
+use super::data_key::unless_dry_run;
+use super::fields;
+use super::naming::KeyName;
+use super::spine::{Ask, KeyRef, until_fresh};
+use crate::access::decisions::{
+    CANCEL_KEY_DELETION, DISABLE_KEY, Decisions, ENABLE_KEY, LIST_RESOURCE_TAGS, On,
+    SCHEDULE_KEY_DELETION, SET_DELETION_PROTECTION, TAG_RESOURCE, UNTAG_RESOURCE,
+    UPDATE_KEY_DESCRIPTION, UPDATE_ROTATION_POLICY,
+};
+use crate::error::{Error, Result};
+use crate::keys::cmk::{Cmk, DeletionProtection, check_description, check_protection_description};
+use crate::keys::life_cycle::PENDING_WINDOW_DAYS;
+use crate::keys::tags::Tags;
+use crate::proto::v1;
+
+/// Which CMK is to be changed, and for what RPC.
+struct Change {
+    decisions: Decisions,
+    key: KeyName,
+    dry_run: bool,
+}
+
+impl Services {
+    /// Lets a CMK be used.
+    pub async fn enable_key(
+        &self,
+        caller: &Caller,
+        request: v1::EnableKeyRequest,
+    ) -> Result<v1::EnableKeyResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let change = Change { decisions: ENABLE_KEY, key, dry_run: request.dry_run };
+        self.alter(caller, change, |cmk, _| cmk.enabled()).await?;
+        Ok(v1::EnableKeyResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Stops all use of a CMK.
+    pub async fn disable_key(
+        &self,
+        caller: &Caller,
+        request: v1::DisableKeyRequest,
+    ) -> Result<v1::DisableKeyResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let change = Change { decisions: DISABLE_KEY, key, dry_run: request.dry_run };
+        self.alter(caller, change, |cmk, _| cmk.disabled()).await?;
+        Ok(v1::DisableKeyResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Changes the description of a CMK.
+    pub async fn update_key_description(
+        &self,
+        caller: &Caller,
+        request: v1::UpdateKeyDescriptionRequest,
+    ) -> Result<v1::UpdateKeyDescriptionResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let description = request.description;
+        check_description(&description)?;
+        let change = Change { decisions: UPDATE_KEY_DESCRIPTION, key, dry_run: request.dry_run };
+        self.alter(caller, change, move |cmk, _| cmk.described(description.clone())).await?;
+        Ok(v1::UpdateKeyDescriptionResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Has a CMK deleted when a window has passed.
+    pub async fn schedule_key_deletion(
+        &self,
+        caller: &Caller,
+        request: v1::ScheduleKeyDeletionRequest,
+    ) -> Result<v1::ScheduleKeyDeletionResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let days = pending_window(request.pending_window_in_days)?;
+        let change = Change { decisions: SCHEDULE_KEY_DELETION, key, dry_run: request.dry_run };
+        let keyring = self.keyring.clone();
+        let turn = move |cmk: &Cmk, now| {
+            let turned = cmk.awaiting_deletion(now, days)?;
+            // A date of a clock that is wrong would shorten the window.
+            keyring.check_clock_steady()?;
+            Ok(turned)
+        };
+        self.alter(caller, change, turn).await?;
+        Ok(v1::ScheduleKeyDeletionResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Calls a deletion off.
+    pub async fn cancel_key_deletion(
+        &self,
+        caller: &Caller,
+        request: v1::CancelKeyDeletionRequest,
+    ) -> Result<v1::CancelKeyDeletionResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let change = Change { decisions: CANCEL_KEY_DELETION, key, dry_run: request.dry_run };
+        self.alter(caller, change, |cmk, _| cmk.kept()).await?;
+        Ok(v1::CancelKeyDeletionResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Protects a CMK from deletion, or no longer.
+    pub async fn set_deletion_protection(
+        &self,
+        caller: &Caller,
+        request: v1::SetDeletionProtectionRequest,
+    ) -> Result<v1::SetDeletionProtectionResponse> {
+        let key = self.place.key_id("protected_resource_arn", &request.protected_resource_arn)?;
+        let on = request.enable_deletion_protection;
+        let on = on.ok_or_else(|| Error::missing("enable_deletion_protection"))?;
+        let description = request.deletion_protection_description;
+        check_protection_description(&description)?;
+        let protection = DeletionProtection { on, description };
+        let change = Change { decisions: SET_DELETION_PROTECTION, key, dry_run: request.dry_run };
+        self.alter(caller, change, move |cmk, _| cmk.protected(protection.clone())).await?;
+        Ok(v1::SetDeletionProtectionResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Has a CMK rotated on a schedule, or no longer.
+    pub async fn update_rotation_policy(
+        &self,
+        caller: &Caller,
+        request: v1::UpdateRotationPolicyRequest,
+    ) -> Result<v1::UpdateRotationPolicyResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let on = request.enable_automatic_rotation;
+        let on = on.ok_or_else(|| Error::missing("enable_automatic_rotation"))?;
+        let rotation = fields::rotation(on, &request.rotation_interval)?;
+        let change = Change { decisions: UPDATE_ROTATION_POLICY, key, dry_run: request.dry_run };
+        self.alter(caller, change, move |cmk, _| cmk.rotating(rotation)).await?;
+        Ok(v1::UpdateRotationPolicyResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Gives a CMK tags.
+    pub async fn tag_resource(
+        &self,
+        caller: &Caller,
+        request: v1::TagResourceRequest,
+    ) -> Result<v1::TagResourceResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let tags = fields::tags(request.tags)?;
+        if tags.is_empty() {
+            return Err(Error::missing("tags"));
+        }
+        let change = Change { decisions: TAG_RESOURCE, key, dry_run: request.dry_run };
+        self.alter(caller, change, move |cmk, _| cmk.tagged(&tags)).await?;
+        Ok(v1::TagResourceResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Takes tags away.
+    pub async fn untag_resource(
+        &self,
+        caller: &Caller,
+        request: v1::UntagResourceRequest,
+    ) -> Result<v1::UntagResourceResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        let keys = Tags::parse_keys(request.tag_keys)?;
+        let change = Change { decisions: UNTAG_RESOURCE, key, dry_run: request.dry_run };
+        self.alter(caller, change, move |cmk, _| cmk.untagged(&keys)).await?;
+        Ok(v1::UntagResourceResponse { request_id: caller.request_id.clone() })
+    }
+
+    /// Lists the tags of a CMK.
+    pub async fn list_resource_tags(
+        &self,
+        caller: &Caller,
+        request: v1::ListResourceTagsRequest,
+    ) -> Result<v1::ListResourceTagsResponse> {
+        let name = self.place.key_name("key_id", &request.key_id)?;
+        let ask = Ask::new(caller, LIST_RESOURCE_TAGS);
+        let cmk = &self.granted(ask, On::Key, KeyRef::Named(&name)).await?.key.cmk;
+        unless_dry_run(request.dry_run)?;
+        let tag = |(key, value): (&str, &str)| v1::KeyTag {
+            key_id: cmk.id.to_string(),
+            tag_key: key.to_owned(),
+            tag_value: value.to_owned(),
+        };
+        Ok(v1::ListResourceTagsResponse {
+            tags: cmk.tags.iter().map(tag).collect(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Finds a CMK, asks whether the caller may, and puts what the CMK turns
+    /// into in its place.
+    async fn alter(
+        &self,
+        caller: &Caller,
+        change: Change,
+        turn: impl Fn(&Cmk, Timestamp) -> Result<Cmk> + Send + Sync + 'static,
+    ) -> Result<()> {
+        caller.check_deadline()?;
+        let (services, caller) = (self.clone(), caller.clone());
+        self.change(async move {
+            let Change { decisions, key, dry_run } = change;
+            until_fresh!({
+                let ask = Ask::new(&caller, decisions);
+                let granted = services.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+                let turned = turn(&granted.key.cmk, services.keyring.now())?;
+                unless_dry_run(dry_run)?;
+                services.keyring.replace(granted.grant, &granted.key, &turned).await?;
+                tracing::info!(key_id = %turned.id, rpc = decisions.rpc, state = turned.state.as_str(), "changed a CMK");
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+fn pending_window(days: Option<u32>) -> Result<u32> {
+    let field = "pending_window_in_days";
+    match days {
+        None => Err(Error::missing(field)),
+        Some(days) if PENDING_WINDOW_DAYS.contains(&days) => Ok(days),
+        Some(days) => {
+            let (shortest, longest) = PENDING_WINDOW_DAYS.into_inner();
+            let found = format_args!("it is {days}, and {shortest} to {longest} would do");
+            Err(Error::invalid(field, found))
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Worker threads for private-key operations: a signature takes a millisecond,
+//! a new RSA key up to a second, and meanwhile others are served.
+
+use std::sync::Arc;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use super::caller::Caller;
+use crate::error::{Error, Result, Rule};
+use crate::keys::cmk::KeySpec;
+use crate::keys::version_material::VersionMaterial;
+
+/// Most operations that wait for a thread; who comes later is told to come
+/// back.
+const MAX_WAITING: usize = 1024;
+
+/// A bounded number of threads, and a bounded number of operations that wait
+/// for one.
+pub(super) struct PrivateKeyPool {
+    places: Arc<Semaphore>,
+    threads: Arc<Semaphore>,
+    /// One RSA key is generated at a time, so that signatures never wait behind
+    /// several.
+    generation: Arc<Semaphore>,
+}
+
+impl PrivateKeyPool {
+    pub(super) fn new() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            places: Arc::new(Semaphore::new(threads + MAX_WAITING)),
+            threads: Arc::new(Semaphore::new(threads)),
+            generation: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Runs an operation with a private key.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let place = self.place()?;
+        self.work(place, None, work).await
+    }
+
+    /// Makes key material. Only RSA's is made on a thread: any other takes no
+    /// longer than the way there.
+    pub(super) async fn generate(&self, caller: &Caller, spec: KeySpec) -> Result<VersionMaterial> {
+        if !spec.is_rsa() {
+            return VersionMaterial::generate(spec);
+        }
+        let place = self.place()?;
+        let turn = self.generation.clone().acquire_owned().await.map_err(closed)?;
+        // Nothing is made for who gave up while others had their turn.
+        caller.check_deadline()?;
+        self.work(place, Some(turn), move || VersionMaterial::generate(spec)).await
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().map_err(|_| Rule::Throttle.into())
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        place: OwnedSemaphorePermit,
+        turn: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let thread = self.threads.clone().acquire_owned().await.map_err(closed)?;
+        // The permits go with the work: a caller who vanishes frees nothing
+        // that is still at work.
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (place, turn, thread);
+            work()
+        });
+        done.await.map_err(|failed| Error::internal(format!("a worker did not end: {failed}")))?
+    }
+}
+
+fn closed(_: AcquireError) -> Error {
+    Error::internal("the pool of private-key workers is closed")
+}

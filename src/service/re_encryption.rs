@@ -1,0 +1,175 @@
+//! Content sealed anew: of a blob, under another key, version or context; or of
+//! what another region encrypted under a public key of ours, so that its data
+//! key goes on here without being shown.
+
+use super::Services;
+use super::caller::Caller;
+use super::data_key::unless_dry_run;
+use super::fields;
+use super::naming::KeyName;
+use super::spine::{Ask, KeyRef, until_fresh};
+use crate::access::decisions::{On, RE_ENCRYPT};
+use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
+use crate::crypto::encryption_context::EncryptionContext;
+use crate::crypto::wrapping::WrappingAlgorithm;
+use crate::error::{Error, Result, Rule};
+use crate::ids::{KeyId, KeyVersionId};
+use crate::keys::cmk::KeyUsage;
+use crate::keys::keyring::Refusal;
+use crate::proto::v1;
+
+/// Where the content comes from.
+enum Source {
+    /// A blob of this store, which names its own key version.
+    Blob(CiphertextBlob, EncryptionContext),
+    /// Encrypted under an asymmetric CMK of this store.
+    Encrypted(Encrypted),
+}
+
+/// What was encrypted under an asymmetric CMK.
+struct Encrypted {
+    key: KeyName,
+    version: Option<KeyVersionId>,
+    algorithm: WrappingAlgorithm,
+    ciphertext: Vec<u8>,
+}
+
+/// What to seal under.
+struct Destination {
+    key: KeyName,
+    context: EncryptionContext,
+}
+
+/// A new blob, and what opened its source.
+struct Resealed {
+    key_id: KeyId,
+    version_id: KeyVersionId,
+    blob: CiphertextBlob,
+}
+
+impl Services {
+    /// Opens a source and seals its content anew. Both decisions are made before
+    /// any key is touched.
+    pub async fn re_encrypt(
+        &self,
+        caller: &Caller,
+        request: v1::ReEncryptRequest,
+    ) -> Result<v1::ReEncryptResponse> {
+        let dry_run = request.dry_run;
+        let (source, destination) = self.parse_re_encryption(request)?;
+        let resealed = match source {
+            Source::Blob(blob, context) => {
+                self.reseal(caller, &blob, &context, &destination).await?
+            }
+            Source::Encrypted(encrypted) => self.import(caller, encrypted, &destination).await?,
+        };
+        unless_dry_run(dry_run)?;
+        Ok(v1::ReEncryptResponse {
+            key_id: resealed.key_id.to_string(),
+            key_version_id: resealed.version_id.to_string(),
+            ciphertext_blob: resealed.blob.into_bytes(),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    fn parse_re_encryption(&self, request: v1::ReEncryptRequest) -> Result<(Source, Destination)> {
+        let context =
+            fields::context("source_encryption_context", request.source_encryption_context)?;
+        let names_a_pair = !request.source_key_id.is_empty()
+            || !request.source_key_version_id.is_empty()
+            || request.source_encryption_algorithm != 0;
+        let source = if names_a_pair {
+            if context != EncryptionContext::default() {
+                let found = "what was encrypted under an asymmetric key has no encryption context";
+                return Err(Error::invalid("source_encryption_context", found));
+            }
+            Source::Encrypted(Encrypted {
+                key: self.place.key_name("source_key_id", &request.source_key_id)?,
+                version: fields::version_id(
+                    "source_key_version_id",
+                    &request.source_key_version_id,
+                )?,
+                algorithm: fields::wrapping_algorithm(
+                    "source_encryption_algorithm",
+                    request.source_encryption_algorithm,
+                )?,
+                ciphertext: fields::present("ciphertext_blob", request.ciphertext_blob)?,
+            })
+        } else {
+            Source::Blob(fields::blob(&request.ciphertext_blob)?, context)
+        };
+        let destination = Destination {
+            key: self.place.key_name("destination_key_id", &request.destination_key_id)?,
+            context: fields::context(
+                "destination_encryption_context",
+                request.destination_encryption_context,
+            )?,
+        };
+        Ok((source, destination))
+    }
+
+    async fn reseal(
+        &self,
+        caller: &Caller,
+        blob: &CiphertextBlob,
+        context: &EncryptionContext,
+        destination: &Destination,
+    ) -> Result<Resealed> {
+        let ask = Ask::new(caller, RE_ENCRYPT);
+        let ask_from = Ask { context_sha256: Some(context.sha256()), ..ask };
+        let ask_to = Ask { context_sha256: Some(destination.context.sha256()), ..ask };
+        let (opening, sealing) = until_fresh!({
+            let from = KeyRef::Version(blob.version_id());
+            let source = self.granted(ask_from, On::Key, from).await?;
+            let to = KeyRef::Named(&destination.key);
+            let sink = self.granted(ask_to, On::Destination, to).await?;
+            let opening = self.keyring.take_version(source.grant, blob.version_id()).await?;
+            Ok((opening, self.keyring.take_primary(sink.grant).await?))
+        })?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (opening.key_id(), opening.id());
+        let data_key = opening.open(blob, context, None)?;
+        let blob = sealing.reseal(blob.kind(), &data_key, &destination.context)?;
+        Ok(Resealed { key_id, version_id, blob })
+    }
+
+    /// Unwraps what another region exported, and seals it: it is a data key of
+    /// this one from then on.
+    async fn import(
+        &self,
+        caller: &Caller,
+        source: Encrypted,
+        destination: &Destination,
+    ) -> Result<Resealed> {
+        let Encrypted { key, version, algorithm, ciphertext } = source;
+        let ask_from = Ask::new(caller, RE_ENCRYPT);
+        let ask_to = Ask { context_sha256: Some(destination.context.sha256()), ..ask_from };
+        let usage = Some(KeyUsage::EncryptDecrypt);
+        let (opening, sealing) = until_fresh!({
+            let source = self.granted(ask_from, On::Key, KeyRef::Named(&key)).await?;
+            let to = KeyRef::Named(&destination.key);
+            let sink = self.granted(ask_to, On::Destination, to).await?;
+            let opening = self.keyring.take_pair(source.grant, version, usage).await;
+            let opening = opening.map_err(of_another_kind)?;
+            Ok((opening, self.keyring.take_primary(sink.grant).await?))
+        })?;
+        opening.check_encrypts("source_encryption_algorithm", algorithm)?;
+        caller.check_deadline()?;
+        let (key_id, version_id) = (opening.key_id(), opening.id());
+        let unwrap = move || opening.import("ciphertext_blob", algorithm, &ciphertext);
+        let data_key = self.private_keys.run(unwrap).await?;
+        let blob = sealing.reseal(BlobKind::Imported, &data_key, &destination.context)?;
+        Ok(Resealed { key_id, version_id, blob })
+    }
+}
+
+/// ReEncrypt is no operation of asymmetric keys alone, and says so in its own
+/// way where a key is none.
+fn of_another_kind(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Broken(error) if error.rule() == Rule::PairServes => {
+            Error::from(Rule::KeyServes).blaming("source_key_id").into()
+        }
+        refusal => refusal,
+    }
+}

@@ -1,0 +1,95 @@
+//! The versions of CMKs: made, described, listed.
+
+use super::Services;
+use super::caller::Caller;
+use super::cmk::{date, total};
+use super::data_key::unless_dry_run;
+use super::fields;
+use super::spine::{Ask, KeyRef, until_fresh};
+use crate::access::decisions::{CREATE_KEY_VERSION, DESCRIBE_KEY_VERSION, LIST_KEY_VERSIONS, On};
+use crate::error::Result;
+use crate::keys::pages::PageRequest;
+use crate::keys::versions::VersionEntry;
+use crate::proto::v1;
+
+impl Services {
+    /// Makes a new version of a CMK.
+    pub async fn create_key_version(
+        &self,
+        caller: &Caller,
+        request: v1::CreateKeyVersionRequest,
+    ) -> Result<v1::CreateKeyVersionResponse> {
+        let key = self.place.key_name("key_id", &request.key_id)?;
+        caller.check_deadline()?;
+        let (services, task_caller) = (self.clone(), caller.clone());
+        let made = self
+            .change(async move {
+                until_fresh!({
+                    let ask = Ask::new(&task_caller, CREATE_KEY_VERSION);
+                    let granted = services.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+                    let old = &granted.key;
+                    old.cmk.check_version_permitted(services.keyring.now())?;
+                    unless_dry_run(request.dry_run)?;
+                    let pool = &services.private_keys;
+                    let material = pool.generate(&task_caller, old.cmk.spec).await?;
+                    let made =
+                        services.keyring.create_version(granted.grant, old, &material).await?;
+                    tracing::info!(key_id = %made.key_id, key_version_id = %made.id, "made a key version");
+                    Ok(made)
+                })
+            })
+            .await?;
+        Ok(v1::CreateKeyVersionResponse {
+            key_version: Some(key_version(made)),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Describes a version of a CMK.
+    pub async fn describe_key_version(
+        &self,
+        caller: &Caller,
+        request: v1::DescribeKeyVersionRequest,
+    ) -> Result<v1::DescribeKeyVersionResponse> {
+        let name = self.place.key_name("key_id", &request.key_id)?;
+        let version = fields::version_id("key_version_id", &request.key_version_id)?;
+        let ask = Ask::new(caller, DESCRIBE_KEY_VERSION);
+        let granted = self.granted(ask, On::Key, KeyRef::Named(&name)).await?;
+        let found = self.keyring.describe_version(granted.grant, version).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::DescribeKeyVersionResponse {
+            key_version: Some(key_version(found)),
+            request_id: caller.request_id.clone(),
+        })
+    }
+
+    /// Lists the versions of a CMK.
+    pub async fn list_key_versions(
+        &self,
+        caller: &Caller,
+        request: v1::ListKeyVersionsRequest,
+    ) -> Result<v1::ListKeyVersionsResponse> {
+        let name = self.place.key_name("key_id", &request.key_id)?;
+        let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
+        let ask = Ask::new(caller, LIST_KEY_VERSIONS);
+        let granted = self.granted(ask, On::Key, KeyRef::Named(&name)).await?;
+        let listed = self.keyring.list_versions(granted.grant, &page).await?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::ListKeyVersionsResponse {
+            key_versions: listed.entries.into_iter().map(key_version).collect(),
+            total_count: total(listed.total_count),
+            page_number: page.number(),
+            page_size: page.size,
+            next_page_token: listed.next_page_token,
+            request_id: caller.request_id.clone(),
+        })
+    }
+}
+
+fn key_version(entry: VersionEntry) -> v1::KeyVersion {
+    v1::KeyVersion {
+        key_id: entry.key_id.to_string(),
+        key_version_id: entry.id.to_string(),
+        creation_date: date(entry.created_at),
+    }
+}
