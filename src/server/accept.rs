@@ -1,17 +1,19 @@
-//! From a socket to a served connection: permit, handshake, preface.
+//! From a socket to a served connection: permit, handshake, what it speaks.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Connection, Identity, PREFACE, Peer, PeerAddress, SharedPeer, Transport};
+use super::connection::{
+    Connection, Identity, Peer, PeerAddress, Protocol, ReadAhead, SharedPeer, Transport,
+};
 use super::edge::Front;
 use super::listener::{Accepted, Admission, Listener};
 use super::tls::{ClientCertificate, Tls};
@@ -50,7 +52,12 @@ impl Gate {
             loop {
                 let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
                 match listener.accept().await {
-                    Ok(accepted) => self.admit(accepted, listener.admission().clone(), permit),
+                    Ok(accepted) => {
+                        let gateway = self.front.has_gateway() && listener.gateway();
+                        let entrance =
+                            Entrance { admission: listener.admission().clone(), gateway };
+                        self.admit(accepted, entrance, permit);
+                    }
                     Err(error) => pause_after(&error).await,
                 }
             }
@@ -62,15 +69,15 @@ impl Gate {
         }
     }
 
-    fn admit(&self, accepted: Accepted, admission: Admission, permit: OwnedSemaphorePermit) {
+    fn admit(&self, accepted: Accepted, entrance: Entrance, permit: OwnedSemaphorePermit) {
         let gate = self.clone();
         self.connections.spawn(async move {
             let established = tokio::select! {
-                done = tokio::time::timeout(gate.limits.handshake, establish(accepted, admission)) => done,
+                done = tokio::time::timeout(gate.limits.handshake, establish(accepted, entrance)) => done,
                 () = gate.phases.stop.cancelled() => return,
             };
             match established {
-                Ok(Ok((transport, peer))) => gate.serve(transport, peer).await,
+                Ok(Ok(established)) => gate.serve(established).await,
                 Ok(Err(refused)) => refused.log(),
                 Err(_) => tracing::debug!("connection dropped: no handshake within the limit"),
             }
@@ -78,10 +85,24 @@ impl Gate {
         });
     }
 
-    async fn serve(&self, transport: Transport, peer: SharedPeer) {
-        let io = TokioIo::new(Connection::new(transport));
-        let edge = self.front.edge(peer);
-        let mut serving = std::pin::pin!(self.http2().serve_connection(io, edge));
+    async fn serve(&self, established: Established) {
+        let Established { transport, peer, ahead, protocol, gateway } = established;
+        let connection = Connection::new(transport, ahead);
+        let edge = self.front.edge(peer, gateway);
+        match protocol {
+            Protocol::Http2 => {
+                let io = TokioIo::new(connection);
+                self.drive(self.http2(gateway).serve_connection(io, edge)).await;
+            }
+            Protocol::Http1 => {
+                let io = TokioIo::new(connection.with_patience(self.limits.idle));
+                self.drive(self.http1().serve_connection(io, edge)).await;
+            }
+        }
+    }
+
+    async fn drive(&self, serving: impl GracefulConnection<Error = hyper::Error>) {
+        let mut serving = std::pin::pin!(serving);
         let mut draining = false;
         let ended = loop {
             tokio::select! {
@@ -100,18 +121,36 @@ impl Gate {
 
     /// HTTP/2 with every limit that the layer has. Rapid resets
     /// (CVE-2023-44487) and streams that we must reset end in GOAWAY.
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
+    fn http2(&self, gateway: bool) -> http2::Builder<TokioExecutor> {
+        let target = if gateway { self.limits.target_bytes } else { 0 };
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams_per_connection)
-            .max_header_list_size(self.limits.header_list_bytes)
+            .max_header_list_size(self.limits.header_list_bytes.saturating_add(target))
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(256)
             .initial_stream_window_size(128 * 1024)
             .initial_connection_window_size(1024 * 1024)
+            .max_send_buf_size(64 * 1024)
             .keep_alive_interval(self.limits.keepalive_interval)
             .keep_alive_timeout(self.limits.keepalive_timeout);
+        builder
+    }
+
+    /// HTTP/1.1, for the front door alone. At most 100 headers; what is both
+    /// counted and chunked is read as chunked, and the connection closed after it
+    /// (RFC 9112, 6.1).
+    fn http1(&self) -> http1::Builder {
+        let most = self.limits.header_list_bytes.saturating_add(self.limits.target_bytes);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.idle)
+            .max_header_size(most)
+            // The least that the layer takes is 8 KiB.
+            .max_buf_size(most.max(8 * 1024));
         builder
     }
 }
@@ -140,35 +179,58 @@ impl Refused {
     }
 }
 
-async fn establish(
-    accepted: Accepted,
+/// What a listener lets in.
+struct Entrance {
     admission: Admission,
-) -> Result<(Transport, SharedPeer), Refused> {
-    let (mut transport, peer) = match (accepted, admission) {
+    gateway: bool,
+}
+
+/// A connection about to be served.
+struct Established {
+    transport: Transport,
+    peer: SharedPeer,
+    ahead: ReadAhead,
+    protocol: Protocol,
+    gateway: bool,
+}
+
+async fn establish(accepted: Accepted, entrance: Entrance) -> Result<Established, Refused> {
+    let (mut transport, peer) = known(accepted, entrance.admission).await?;
+    let spoken = match ReadAhead::read(&mut transport).await {
+        Ok((_, Protocol::Http1)) if !entrance.gateway => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "does not speak HTTP/2"))
+        }
+        spoken => spoken,
+    };
+    match spoken {
+        Ok((ahead, protocol)) => {
+            let (peer, gateway) = (Arc::new(peer), entrance.gateway);
+            Ok(Established { transport, peer, ahead, protocol, gateway })
+        }
+        Err(why) => Err(Refused { peer: peer.address, why }),
+    }
+}
+
+/// The transport, and who is at its other end.
+async fn known(accepted: Accepted, admission: Admission) -> Result<(Transport, Peer), Refused> {
+    match (accepted, admission) {
         (Accepted::Tcp(stream, peer), Admission::Mtls(tls)) => {
             let address = PeerAddress::Tcp(peer);
             match handshake(stream, tls).await {
-                Ok((transport, identity)) => (transport, Peer { address, identity }),
-                Err(why) => return Err(Refused { peer: address, why }),
+                Ok((transport, identity)) => Ok((transport, Peer { address, identity })),
+                Err(why) => Err(Refused { peer: address, why }),
             }
         }
         (Accepted::Tcp(stream, peer), _) => {
             // Only `--dev` makes a listener for plaintext TCP.
-            let peer = Peer {
-                address: PeerAddress::Tcp(peer),
-                identity: Identity::Known(Principal::dev()),
-            };
-            (Transport::Tcp(stream), peer)
+            let identity = Identity::Known(Principal::dev());
+            Ok((Transport::Tcp(stream), Peer { address: PeerAddress::Tcp(peer), identity }))
         }
         (Accepted::Unix(stream), admission) => {
             let peer = unix_peer(&stream, &admission)
                 .map_err(|why| Refused { peer: PeerAddress::Unix { pid: None }, why })?;
-            (Transport::Unix(stream), peer)
+            Ok((Transport::Unix(stream), peer))
         }
-    };
-    match preface(&mut transport).await {
-        Ok(()) => Ok((transport, Arc::new(peer))),
-        Err(why) => Err(Refused { peer: peer.address, why }),
     }
 }
 
@@ -179,6 +241,10 @@ async fn handshake(
     let generation = tls.generation();
     let stream = TlsAcceptor::from(generation.config()).accept(stream).await?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    if chain.is_empty() {
+        // Only where the HTTP front door is does the handshake get here without.
+        return Ok((Transport::Tls(Box::new(stream)), Identity::Unknown));
+    }
     let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
     let certificate = ClientCertificate::new(tls, &generation, chain);
     let principal = Principal::from_certificate(certificate.leaf());
@@ -194,15 +260,4 @@ fn unix_peer(stream: &tokio::net::UnixStream, admission: &Admission) -> io::Resu
     };
     let address = PeerAddress::Unix { pid: credentials.pid() };
     Ok(Peer { address, identity: Identity::Known(principal) })
-}
-
-/// Reads the preface before HTTP/2 does, under the handshake's limit: the
-/// layer itself would wait for it for ever.
-async fn preface(transport: &mut Transport) -> io::Result<()> {
-    let mut found = [0; PREFACE.len()];
-    transport.read_exact(&mut found).await?;
-    if found == PREFACE {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "does not speak HTTP/2"))
 }

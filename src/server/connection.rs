@@ -1,4 +1,4 @@
-//! One connection: its bytes, its peer, its permit.
+//! One connection: its bytes and its peer.
 
 use std::fmt;
 use std::io;
@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::tls::ClientCertificate;
@@ -25,19 +27,85 @@ pub(super) enum Transport {
     Unix(UnixStream),
 }
 
-/// A connection whose preface was read; it is played back to the HTTP/2 layer.
+/// What was read of a connection to see what it speaks.
+#[derive(Default)]
+pub(super) struct ReadAhead {
+    bytes: [u8; PREFACE.len()],
+    len_bytes: usize,
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl ReadAhead {
+    /// Reads until it is clear what the transport speaks: HTTP/2 alone begins
+    /// with its preface.
+    pub(super) async fn read(transport: &mut Transport) -> io::Result<(Self, Protocol)> {
+        let mut ahead = Self::default();
+        while let Some(room) = ahead.bytes.get_mut(ahead.len_bytes..).filter(|r| !r.is_empty()) {
+            match transport.read(room).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => ahead.len_bytes += count,
+            }
+            if !PREFACE.starts_with(ahead.found()) {
+                return Ok((ahead, Protocol::Http1));
+            }
+        }
+        Ok((ahead, Protocol::Http2))
+    }
+
+    fn found(&self) -> &[u8] {
+        self.bytes.get(..self.len_bytes).unwrap_or_default()
+    }
+}
+
+/// A connection; what was read of it before is played back to the HTTP layer.
 ///
 /// `is_write_vectored` keeps its default, `false`, on purpose: h2 then sends a
 /// response of up to 1,024 bytes in one write instead of two, half the cost of
 /// an empty RPC.
 pub(super) struct Connection {
     transport: Transport,
+    ahead: ReadAhead,
     played_back_bytes: usize,
+    patience: Option<Patience>,
+}
+
+/// With a peer that takes nothing. HTTP/2 has pings for that.
+struct Patience {
+    limit: Duration,
+    /// There while the peer takes nothing.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    pub(super) const fn new(transport: Transport) -> Self {
-        Self { transport, played_back_bytes: 0 }
+    pub(super) const fn new(transport: Transport, ahead: ReadAhead) -> Self {
+        Self { transport, ahead, played_back_bytes: 0, patience: None }
+    }
+
+    /// Breaks off where the peer takes nothing for so long.
+    pub(super) fn with_patience(self, limit: Duration) -> Self {
+        Self { patience: Some(Patience { limit, alarm: None }), ..self }
+    }
+
+    /// What writing came to, or the end of patience.
+    fn written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some(patience) = &mut self.patience else { return polled };
+        if polled.is_ready() {
+            patience.alarm = None;
+            return polled;
+        }
+        let limit = patience.limit;
+        let alarm = patience.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        alarm.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -47,7 +115,8 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(rest) = PREFACE.get(self.played_back_bytes..).filter(|rest| !rest.is_empty()) {
+        let found = self.ahead.found().get(self.played_back_bytes..);
+        if let Some(rest) = found.filter(|rest| !rest.is_empty()) {
             let part = rest.get(..buf.remaining()).unwrap_or(rest);
             buf.put_slice(part);
             self.played_back_bytes += part.len();
@@ -63,15 +132,18 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.written(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
+        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        self.written(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.transport).poll_shutdown(cx);
+        self.written(cx, polled)
     }
 }
 
@@ -146,6 +218,8 @@ impl fmt::Display for PeerAddress {
 pub(super) enum Identity {
     /// Known once and for all.
     Known(Principal),
+    /// No certificate was shown, where none has to be.
+    Unknown,
     /// By a certificate, which may expire or be revoked meanwhile.
     Certified(Result<Principal, NoPrincipal>, ClientCertificate),
 }
@@ -157,6 +231,10 @@ impl Peer {
         let refused = |why: String| Error::from(Rule::Authenticated).saying(why);
         match &self.identity {
             Identity::Known(principal) => Ok(principal),
+            Identity::Unknown => Err(refused(
+                "The caller is not authenticated: gRPC callers show a client certificate here."
+                    .to_owned(),
+            )),
             Identity::Certified(Err(nobody), _) => Err(refused(format!(
                 "The caller is not authenticated: {nobody}."
             ))),

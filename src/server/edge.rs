@@ -7,51 +7,117 @@
 //! `outcome.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::Limits;
 use super::connection::SharedPeer;
+use super::front_door::FrontDoor;
 use super::health::Health;
 use super::outcome::{Outcome, Record};
+use super::{Faces, Limits};
+use crate::access::principal::Principal;
 use crate::error::{Error, Rule};
-use crate::service::caller::Caller;
+use crate::service::caller::{Caller, Line};
 
 /// The services, and what all connections share.
 #[derive(Clone)]
 pub(super) struct Front {
     routes: Routes,
+    door: Option<FrontDoor>,
     in_flight: Arc<Semaphore>,
     deadline: Duration,
+    silence: Duration,
+    draining: CancellationToken,
 }
 
 impl Front {
-    pub(super) fn new(routes: Routes, limits: &Limits) -> Self {
+    pub(super) fn new(
+        faces: Faces,
+        health: &Health,
+        limits: &Limits,
+        draining: CancellationToken,
+    ) -> Self {
+        let in_flight = Arc::new(Semaphore::new(limits.in_flight));
+        let door = faces
+            .gateway
+            .map(|gateway| FrontDoor::new(gateway, health.clone(), limits, in_flight.clone()));
         Self {
-            routes: routes.prepare(),
-            in_flight: Arc::new(Semaphore::new(limits.in_flight)),
+            routes: faces.rpcs.prepare(),
+            door,
+            in_flight,
             deadline: limits.deadline,
+            silence: limits.silence,
+            draining,
         }
     }
 
+    /// Whether there is an HTTP front door.
+    pub(super) const fn has_gateway(&self) -> bool {
+        self.door.is_some()
+    }
+
     /// The edge of one connection.
-    pub(super) fn edge(&self, peer: SharedPeer) -> Edge {
-        Edge { front: self.clone(), peer }
+    pub(super) fn edge(&self, peer: SharedPeer, gateway: bool) -> Edge {
+        let line = EdgeLine {
+            peer: peer.clone(),
+            in_flight: self.in_flight.clone(),
+            deadline: self.deadline,
+            silence: self.silence,
+            draining: self.draining.clone(),
+        };
+        Edge { front: self.clone(), gateway, peer, line: Arc::new(line) }
     }
 }
 
 /// One connection's way to the services.
 pub(super) struct Edge {
     front: Front,
+    /// Whether the front door is on this connection's listener.
+    gateway: bool,
     peer: SharedPeer,
+    line: Arc<dyn Line>,
+}
+
+/// One connection, as a stream on it needs it.
+struct EdgeLine {
+    peer: SharedPeer,
+    in_flight: Arc<Semaphore>,
+    deadline: Duration,
+    silence: Duration,
+    draining: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Line for EdgeLine {
+    fn principal(&self) -> Result<Principal, Error> {
+        self.peer.principal().cloned()
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let place = self.in_flight.clone().acquire_owned().await;
+        place.map_err(|_| Error::internal("the places in flight are closed"))
+    }
+
+    fn silence(&self) -> Duration {
+        self.silence
+    }
+
+    async fn stopping(&self) {
+        self.draining.cancelled().await;
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Edge {
@@ -61,9 +127,13 @@ impl hyper::service::Service<Request<Incoming>> for Edge {
 
     fn call(&self, mut request: Request<Incoming>) -> Answer {
         if !speaks_grpc(request.headers()) {
+            return self.answer_http(request);
+        }
+        // gRPC is HTTP/2.
+        if request.version() != Version::HTTP_2 {
             return Answer { record: None, state: State::Foreign };
         }
-        let mut record = Record::begin(&mut request, self.peer.clone());
+        let mut record = Record::of_rpc(&mut request, self.peer.clone());
         let state = match self.admit(&mut record, request) {
             Ok(state) => state,
             Err(error) => State::Refused(Some(error)),
@@ -73,13 +143,24 @@ impl hyper::service::Service<Request<Incoming>> for Edge {
 }
 
 impl Edge {
+    /// Through the front door, where there is one.
+    fn answer_http(&self, request: Request<Incoming>) -> Answer {
+        let door = self.front.door.as_ref().filter(|_| self.gateway);
+        let Some(door) = door else { return Answer { record: None, state: State::Foreign } };
+        let record = Record::of_action(&request, self.peer.clone());
+        let answering = Box::pin(door.clone().answer(record, request));
+        Answer { record: None, state: State::Answering(answering) }
+    }
+
     fn admit(&self, record: &mut Record, mut request: Request<Incoming>) -> Result<State, Error> {
         let principal = self.peer.principal()?.clone();
         record.know(principal.clone());
         let deadline = self.deadline(request.headers(), record.started())?;
         let permit = self.permit(request.uri().path())?;
         let request_id = record.request_id().to_owned();
-        request.extensions_mut().insert(Caller { principal, request_id, deadline });
+        let extensions = request.extensions_mut();
+        extensions.insert(Caller { principal, request_id, deadline });
+        extensions.insert(Arc::clone(&self.line));
         let serving = tower::Service::call(&mut self.front.routes.clone(), request);
         Ok(State::Serving { serving, deadline, alarm: None, _permit: permit })
     }
@@ -149,6 +230,8 @@ pub(super) struct Answer {
 enum State {
     /// Not gRPC at all.
     Foreign,
+    /// Through the front door, which keeps its own record.
+    Answering(Pin<Box<dyn Future<Output = Response<Outcome>> + Send>>),
     Refused(Option<Error>),
     Serving {
         serving: Serving,
@@ -165,6 +248,7 @@ impl Future for Answer {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let found = match &mut self.state {
             State::Foreign => return Poll::Ready(Ok(foreign())),
+            State::Answering(answering) => return answering.as_mut().poll(cx).map(Ok),
             State::Refused(error) => Err(error.take().unwrap_or(Rule::Internal.into())),
             State::Serving { serving, deadline, alarm, .. } => {
                 std::task::ready!(served(serving, *deadline, alarm, cx))
@@ -188,15 +272,32 @@ fn served(
     alarm: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Response<tonic::body::Body>, Error>> {
-    // Unwind safety: after a panic the future is dropped and never polled.
-    match catch_unwind(AssertUnwindSafe(|| Pin::new(serving).poll(cx))) {
-        Ok(Poll::Ready(Ok(response))) => return Poll::Ready(Ok(response)),
-        Ok(Poll::Pending) => {}
-        // The hook has logged where; what it said stays unsaid.
-        Err(_) => return Poll::Ready(Err(Rule::Internal.into())),
+    if let Poll::Ready(served) = guarded(Pin::new(serving), cx) {
+        return Poll::Ready(served.and_then(|served| served.map_err(|never| match never {})));
     }
     let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
     alarm.as_mut().poll(cx).map(|()| Err(Rule::Deadline.into()))
+}
+
+/// Polls, and makes an error of a panic.
+fn guarded<F: Future>(work: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Result<F::Output, Error>> {
+    // Unwind safety: after a panic the future is dropped and never polled.
+    match catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        // The hook has logged where; what it said stays unsaid.
+        Err(_) => Poll::Ready(Err(Rule::Internal.into())),
+    }
+}
+
+/// Work that ends at its deadline, and with an error where it panics.
+pub(super) async fn bounded<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut work = pin!(work);
+    let guarded = std::future::poll_fn(|cx| guarded(work.as_mut(), cx));
+    let in_time = tokio::time::timeout_at(deadline.into(), guarded).await;
+    in_time.map_err(|_| Rule::Deadline)??
 }
 
 /// PROTOCOL-HTTP2: what is not gRPC is answered 415, so that gRPC clients

@@ -87,6 +87,11 @@ impl Health {
         }
     }
 
+    /// Whether the services could do their work now, and will go on.
+    pub(super) fn is_ready(&self) -> bool {
+        *self.state.borrow() == State::Ready
+    }
+
     /// From here on nothing is serving.
     pub(super) fn drain(&self) {
         self.state.send_replace(State::Draining);

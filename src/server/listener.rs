@@ -19,6 +19,7 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     admission: Admission,
+    gateway: bool,
 }
 
 /// How those who connect are known.
@@ -83,17 +84,18 @@ impl Listener {
             Callers::PeerUid => Admission::PeerUid,
             Callers::Mtls(files) => Admission::Mtls(Tls::load(files)?),
         };
+        let gateway = config.gateway();
         match config.address() {
             Address::Tcp(address) => {
                 let refused = |error: io::Error| bind_error(config.address(), &error);
                 let socket = TcpListener::bind(address).await.map_err(refused)?;
                 let address = Address::Tcp(socket.local_addr().map_err(refused)?);
-                Ok(Self { socket: Socket::Tcp(socket), address, admission })
+                Ok(Self { socket: Socket::Tcp(socket), address, admission, gateway })
             }
             Address::Unix(path) => {
                 let (socket, file) = bind_unix(path)?;
                 let address = config.address().clone();
-                Ok(Self { socket: Socket::Unix(socket, file), address, admission })
+                Ok(Self { socket: Socket::Unix(socket, file), address, admission, gateway })
             }
         }
     }
@@ -106,6 +108,11 @@ impl Listener {
 
     pub(super) const fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// Whether the HTTP front door is here too.
+    pub(super) const fn gateway(&self) -> bool {
+        self.gateway
     }
 
     pub(super) fn tls(&self) -> Option<Arc<Tls>> {

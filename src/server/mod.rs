@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! listener.rs   where to listen: TCP, or a Unix socket of mode 0600
-//! accept.rs     a socket → permit → TLS handshake → HTTP/2 preface → Connection
+//! accept.rs     a socket → permit → TLS handshake → HTTP/2 or HTTP/1.1 → Connection
 //! tls.rs        certificates, their reload, who may connect
 //! connection.rs the bytes of one connection, and its peer
 //! edge.rs       one request: authenticate → admit → the service → its outcome
+//! front_door.rs the same for a request over HTTP, which the gateway understands
 //! outcome.rs    every error in the contract's form; one log line per request
 //! health.rs     health v1 · reflection.rs  reflection v1 and v1alpha
 //! stop.rs       signals · hardening.rs  the process · logs.rs  the log
@@ -21,6 +22,7 @@
 mod accept;
 mod connection;
 mod edge;
+mod front_door;
 pub mod hardening;
 mod health;
 mod listener;
@@ -45,6 +47,7 @@ pub use reflection::ReflectionError;
 pub use stop::Stop;
 pub use tls::{Tls, TlsError};
 
+use crate::gateway::Gateway;
 use edge::Front;
 
 /// The longest message that a service may accept. Each service is told by its
@@ -61,13 +64,26 @@ pub struct Limits {
     /// Requests that services work on at once; further ones are told to come
     /// back. Health checks are not counted: a busy server is a healthy one.
     pub in_flight: usize,
+    /// Requests over HTTP that are read at once, before anybody knows whose they
+    /// are; further ones are told to come back.
+    pub unverified: usize,
     /// All header fields of a request together.
     pub header_list_bytes: u32,
+    /// The target of a request over HTTP, on top of that: the SDKs put everything
+    /// into the query.
+    pub target_bytes: u32,
     /// From accepting a connection to the end of its TLS handshake and
-    /// HTTP/2 preface.
+    /// HTTP/2 preface, or of the first bytes that are none.
     pub handshake: Duration,
+    /// Over HTTP/1.1, from one request to the end of the next one's head; and how
+    /// long a peer may take nothing of an answer.
+    pub idle: Duration,
+    /// From the end of the head of a request over HTTP to that of its body.
+    pub body: Duration,
     /// The cap on every request's deadline.
     pub deadline: Duration,
+    /// How long the peer of a stream of items may send nothing, or take nothing.
+    pub silence: Duration,
     /// From the signal to stop until what still runs is cut.
     pub drain: Duration,
     /// The pause before a silent connection is asked for a sign of life.
@@ -86,15 +102,35 @@ impl Default for Limits {
             connections: 4096,
             streams_per_connection: 256,
             in_flight: 1024,
+            unverified: 1024,
             header_list_bytes: 16 * 1024,
+            target_bytes: 64 * 1024,
             handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            body: Duration::from_secs(10),
             deadline: Duration::from_secs(30),
+            silence: Duration::from_mins(1),
             drain: Duration::from_secs(30),
             keepalive_interval: Duration::from_mins(1),
             keepalive_timeout: Duration::from_secs(20),
             reload_interval: Duration::from_secs(2),
             probe_interval: Duration::from_secs(5),
         }
+    }
+}
+
+/// What is served: gRPC, and the HTTP front door beside it on the listeners that
+/// say so.
+pub struct Faces {
+    /// The services over gRPC.
+    pub rpcs: Routes,
+    /// The HTTP front door.
+    pub gateway: Option<Gateway>,
+}
+
+impl From<Routes> for Faces {
+    fn from(rpcs: Routes) -> Self {
+        Self { rpcs, gateway: None }
     }
 }
 
@@ -126,24 +162,25 @@ pub fn announce(listeners: &[Listener], out: &mut impl Write) -> std::io::Result
     out.flush()
 }
 
-/// Serves `services`, with health and reflection beside them, until `shutdown`
+/// Serves `faces`, with health and reflection beside them, until `shutdown`
 /// resolves; then tells health watchers, stops accepting, sends GOAWAY and lets
 /// what runs finish within the drain's limit.
 ///
 /// Dropping this future cuts everything at once.
 pub async fn run(
     listeners: Vec<Listener>,
-    services: Routes,
+    faces: impl Into<Faces>,
     health: Health,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Drained, ReflectionError> {
-    let services = reflection::beside(health.beside(services))?;
+    let Faces { rpcs, gateway } = faces.into();
+    let rpcs = reflection::beside(health.beside(rpcs))?;
     let limits = Arc::new(limits);
     let phases = Phases::default();
     let _cut_when_dropped = phases.cut.clone().drop_guard();
     let connections = TaskTracker::new();
-    let front = Front::new(services, &limits);
+    let front = Front::new(Faces { rpcs, gateway }, &health, &limits, phases.drain.clone());
 
     health.probe_once(limits.probe_interval).await;
     let mut beside = JoinSet::new();

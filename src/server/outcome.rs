@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body::{Frame, SizeHint};
+use http_body_util::Full;
+use prost::bytes::Bytes;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -30,22 +32,36 @@ type Data = <Body as http_body::Body>::Data;
 /// its end is known, it logs that the caller left.
 pub(super) struct Record {
     request_id: RequestId,
-    uri: Uri,
+    asked: Asked,
     peer: SharedPeer,
     principal: Option<Principal>,
     started: Instant,
     logged: bool,
 }
 
+/// What is asked for.
+enum Asked {
+    /// The RPC of this path.
+    Rpc(Uri),
+    /// The action, once it is known to be one: a target may hold anything.
+    Action(Option<&'static str>),
+}
+
+impl Asked {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Rpc(uri) => Some(uri.path().get(..128).unwrap_or(uri.path())),
+            Self::Action(action) => *action,
+        }
+    }
+}
+
 /// A correlation id, as a header: 1 to 64 characters of `[A-Za-z0-9._-]`.
 struct RequestId(HeaderValue);
 
 impl RequestId {
-    fn of(headers: &mut HeaderMap) -> Self {
-        match headers.remove(REQUEST_ID) {
-            Some(given) if Self::fits(given.as_bytes()) => Self(given),
-            _ => Self::new(),
-        }
+    fn given(headers: &mut HeaderMap) -> Option<Self> {
+        headers.remove(REQUEST_ID).filter(|given| Self::fits(given.as_bytes())).map(Self)
     }
 
     fn fits(given: &[u8]) -> bool {
@@ -59,25 +75,44 @@ impl RequestId {
         Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none")))
     }
 
+    /// As the API writes its own.
+    fn new_upper_case() -> Self {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::new_v4().as_hyphenated().encode_upper(&mut text);
+        Self(HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none")))
+    }
+
     fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 }
 
 impl Record {
-    pub(super) fn begin<B>(request: &mut Request<B>, peer: SharedPeer) -> Self {
-        Self {
-            request_id: RequestId::of(request.headers_mut()),
-            uri: request.uri().clone(),
-            peer,
-            principal: None,
-            started: Instant::now(),
-            logged: false,
-        }
+    /// Of a request over gRPC.
+    pub(super) fn of_rpc<B>(request: &mut Request<B>, peer: SharedPeer) -> Self {
+        let id = RequestId::given(request.headers_mut()).unwrap_or_else(RequestId::new);
+        Self::begin(id, Asked::Rpc(request.uri().clone()), peer)
+    }
+
+    /// Of a request through the HTTP front door. The header stays: it may be
+    /// signed.
+    pub(super) fn of_action<B>(request: &Request<B>, peer: SharedPeer) -> Self {
+        let id = RequestId::given(&mut request.headers().clone());
+        Self::begin(id.unwrap_or_else(RequestId::new_upper_case), Asked::Action(None), peer)
+    }
+
+    fn begin(request_id: RequestId, asked: Asked, peer: SharedPeer) -> Self {
+        let started = Instant::now();
+        Self { request_id, asked, peer, principal: None, started, logged: false }
     }
 
     pub(super) fn know(&mut self, principal: Principal) {
         self.principal = Some(principal);
+    }
+
+    /// The action that is asked for.
+    pub(super) fn know_action(&mut self, action: Option<&'static str>) {
+        self.asked = Asked::Action(action);
     }
 
     pub(super) fn request_id(&self) -> &str {
@@ -109,6 +144,23 @@ impl Record {
         response.map(|body| Outcome { body, record: Some(self) })
     }
 
+    /// The answer that the HTTP front door gave: with a rule, for it was broken.
+    pub(super) fn replied(
+        mut self,
+        response: Response<Bytes>,
+        broken: Option<Rule>,
+    ) -> Response<Outcome> {
+        let (code, reason) = broken.map_or((Code::Ok, None), |r| (r.code(), Some(r.reason())));
+        self.log_with(code, reason, Some(response.status().as_u16()));
+        response.map(Outcome::whole)
+    }
+
+    /// An answer that is not worth a line.
+    pub(super) fn untold(mut self, response: Response<Bytes>) -> Response<Outcome> {
+        self.logged = true;
+        response.map(Outcome::whole)
+    }
+
     fn only_trailers(mut self, status: Status) -> Response<Outcome> {
         self.log(status.code(), reason(&status).as_deref());
         let mut response = status.into_http::<Body>();
@@ -117,24 +169,28 @@ impl Record {
     }
 
     fn log(&mut self, code: Code, reason: Option<&str>) {
+        self.log_with(code, reason, None);
+    }
+
+    fn log_with(&mut self, code: Code, reason: Option<&str>, status: Option<u16>) {
         self.logged = true;
         let us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let principal = self.principal.as_ref().map(tracing::field::display);
         let peer = &self.peer.address;
-        let method = self.uri.path().get(..128).unwrap_or(self.uri.path());
+        let method = self.asked.name();
         let request_id = self.request_id();
         let (answer, code) = (code, code_name(code));
         match answer {
             Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable => {
-                tracing::error!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+                tracing::error!(target: "keyferry::rpc", request_id, principal, method, code, reason, status, us, %peer);
             }
             // A line for each success would cost more than most successes do.
             // Changes of keys log lines of their own.
             Code::Ok => {
-                tracing::debug!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+                tracing::debug!(target: "keyferry::rpc", request_id, principal, method, code, reason, status, us, %peer);
             }
             _ => {
-                tracing::info!(target: "keyferry::rpc", request_id, principal, method, code, reason, us, %peer);
+                tracing::info!(target: "keyferry::rpc", request_id, principal, method, code, reason, status, us, %peer);
             }
         }
     }
@@ -158,6 +214,10 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn empty() -> Self {
         Self { body: Body::empty(), record: None }
+    }
+
+    fn whole(bytes: Bytes) -> Self {
+        Self { body: Body::new(Full::new(bytes)), record: None }
     }
 
     fn end(&mut self, trailers: &mut HeaderMap) {
@@ -328,7 +388,7 @@ mod tests {
     fn outcome(of: fn() -> Frame<Data>) -> Outcome {
         let identity = Identity::Known(Principal::dev());
         let peer = Arc::new(Peer { address: PeerAddress::Unix { pid: None }, identity });
-        let record = Record::begin(&mut Request::new(()), peer);
+        let record = Record::of_rpc(&mut Request::new(()), peer);
         Outcome { body: Body::new(Fails(of)), record: Some(record) }
     }
 

@@ -6,7 +6,8 @@
 //! link two directories up, as Kubernetes does it. What does not load, say a
 //! new certificate whose key is not there yet, leaves the old one in place.
 //!
-//! Clients authenticate by certificate, always. Sessions are never resumed: a
+//! Clients authenticate by certificate, but for those of the HTTP front door, who
+//! sign each request instead. Sessions are never resumed: a
 //! resumed session would carry over a verdict on a certificate that has since
 //! expired or been revoked. For the same reason each request asks whether its
 //! connection's certificate is still good.
@@ -62,7 +63,8 @@ pub struct Tls {
 pub(super) struct Generation {
     number: u64,
     config: Arc<ServerConfig>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    /// None where no client certificate is accepted.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl Generation {
@@ -153,7 +155,7 @@ async fn look_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Optio
 struct Contents {
     cert: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
-    client_ca: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
     crl: Option<Vec<u8>>,
 }
 
@@ -162,7 +164,7 @@ impl Contents {
         Ok(Self {
             cert: read(&files.cert)?,
             key: Zeroizing::new(read(&files.key)?),
-            client_ca: read(&files.client_ca)?,
+            client_ca: files.client_ca.as_deref().map(read).transpose()?,
             crl: files.crl.as_deref().map(read).transpose()?,
         })
     }
@@ -171,8 +173,9 @@ impl Contents {
     /// unnoticed.
     fn digest(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let crl = self.crl.as_deref().unwrap_or_default();
-        for file in [&self.cert, &*self.key, &self.client_ca, crl] {
+        let [client_ca, crl] =
+            [&self.client_ca, &self.crl].map(|file| file.as_deref().unwrap_or_default());
+        for file in [&self.cert, &*self.key, client_ca, crl] {
             hash.update((file.len() as u64).to_be_bytes());
             hash.update(file);
         }
@@ -193,16 +196,22 @@ impl Contents {
                 "holds no unencrypted private key in PEM (PKCS#8, PKCS#1 or SEC1)",
             )
         })?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|error| TlsError::new(&files.cert, error))?
-            .with_client_cert_verifier(verifier.clone())
-            .with_single_cert(chain, key)
-            .map_err(|error| {
-                let cert = files.cert.display();
-                TlsError::new(&files.key, format!("does not fit the certificate {cert}: {error}"))
-            })?;
+            .map_err(|error| TlsError::new(&files.cert, error))?;
+        let config = match verifier.clone() {
+            Some(verifier) => config.with_client_cert_verifier(verifier),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_single_cert(chain, key).map_err(|error| {
+            let cert = files.cert.display();
+            TlsError::new(&files.key, format!("does not fit the certificate {cert}: {error}"))
+        })?;
         config.alpn_protocols = vec![b"h2".to_vec()];
+        if files.certificate_optional {
+            // Where the HTTP front door is.
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Generation { number, config: Arc::new(config), verifier })
@@ -212,10 +221,13 @@ impl Contents {
         &self,
         files: &TlsFiles,
         provider: Arc<rustls::crypto::CryptoProvider>,
-    ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+        let (Some(file), Some(client_ca)) = (&files.client_ca, &self.client_ca) else {
+            return Ok(None);
+        };
         let mut roots = RootCertStore::empty();
-        for authority in certificates(&files.client_ca, &self.client_ca)? {
-            roots.add(authority).map_err(|error| TlsError::new(&files.client_ca, error))?;
+        for authority in certificates(file, client_ca)? {
+            roots.add(authority).map_err(|error| TlsError::new(file, error))?;
         }
         let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         if let (Some(file), Some(crl)) = (&files.crl, &self.crl) {
@@ -224,8 +236,12 @@ impl Contents {
             builder =
                 builder.with_crls(revocation_lists(file, crl)?).enforce_revocation_expiration();
         }
-        let blamed = files.crl.as_ref().unwrap_or(&files.client_ca);
-        builder.build().map_err(|error| TlsError::new(blamed, error))
+        if files.certificate_optional {
+            builder = builder.allow_unauthenticated();
+        }
+        let blamed = files.crl.as_ref().unwrap_or(file);
+        let verifier = builder.build().map_err(|error| TlsError::new(blamed, error))?;
+        Ok(Some(verifier))
     }
 }
 
@@ -313,6 +329,7 @@ impl ClientCertificate {
 
     fn judge(&self, generation: &Generation) -> bool {
         let Some((leaf, others)) = self.chain.split_first() else { return false };
-        generation.verifier.verify_client_cert(leaf, others, UnixTime::now()).is_ok()
+        let Some(verifier) = &generation.verifier else { return false };
+        verifier.verify_client_cert(leaf, others, UnixTime::now()).is_ok()
     }
 }

@@ -1,0 +1,57 @@
+//! A request's body, within bounds of size and time.
+
+use std::pin::pin;
+use std::time::Instant;
+
+use http_body::Body;
+use http_body_util::BodyExt;
+use prost::bytes::Buf;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result, Rule};
+use crate::service::grpc::MAX_REQUEST_BYTES;
+
+/// Reads it whole. What says that it is too large is not read at all, what turns
+/// out to be is read no further.
+pub(super) async fn read<B: Body>(body: B, by: Instant) -> Result<Zeroizing<Vec<u8>>> {
+    let most = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX);
+    let hint = body.size_hint();
+    if hint.lower() > most {
+        return Err(Rule::RequestSize.into());
+    }
+    // Room from the start: a buffer that grows leaves copies behind.
+    let room = usize::try_from(hint.upper().unwrap_or(most).min(most)).unwrap_or(MAX_REQUEST_BYTES);
+    let mut read = Zeroizing::new(Vec::with_capacity(room));
+    let mut body = pin!(body);
+    loop {
+        let frame = tokio::time::timeout_at(by.into(), body.frame()).await;
+        let frame = match frame.map_err(|_| too_slow())? {
+            None => return Ok(read),
+            Some(frame) => frame.map_err(|_| broken_off())?,
+        };
+        if let Ok(mut data) = frame.into_data() {
+            take(&mut data, &mut read)?;
+        }
+    }
+}
+
+fn take(data: &mut impl Buf, read: &mut Vec<u8>) -> Result<()> {
+    if data.remaining() > MAX_REQUEST_BYTES.saturating_sub(read.len()) {
+        return Err(Rule::RequestSize.into());
+    }
+    while data.has_remaining() {
+        let chunk = data.chunk();
+        read.extend_from_slice(chunk);
+        let taken = chunk.len();
+        data.advance(taken);
+    }
+    Ok(())
+}
+
+fn too_slow() -> Error {
+    Error::from(Rule::Deadline).saying("The body of the request did not come in time.")
+}
+
+fn broken_off() -> Error {
+    Error::from(Rule::ParametersReadable).saying("The body of the request broke off.")
+}

@@ -1,0 +1,54 @@
+//! What a refusal looks like: `{Code, Message, RequestId, HostId, Recommend}`.
+
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode};
+use prost::bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::Seen;
+use super::names;
+use super::reply::Shown;
+use crate::error::{Error, Rule};
+
+/// The header that the SDKs take a delay from, in milliseconds.
+const ACS_RETRY_AFTER: HeaderName = HeaderName::from_static("x-acs-retry-after");
+
+/// The root of a refusal in XML.
+const ROOT: &str = "Error";
+
+/// The answer to a request that was refused.
+pub(super) fn response(error: &Error, seen: &Seen) -> Response<Bytes> {
+    let rule = error.rule();
+    let message = message(error);
+    let shown = Shown::texts(&[
+        ("Code", rule.reason()),
+        ("Message", &message),
+        ("RequestId", &seen.request_id),
+        ("HostId", &seen.host),
+        ("Recommend", ""),
+    ]);
+    let status =
+        StatusCode::from_u16(rule.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // Five texts can be written; an answer without a body is the way out of a
+    // case that does not happen.
+    let body = seen.format.write(ROOT, &shown).unwrap_or_default();
+    let mut response = super::response(status, seen, body);
+    tell_when_to_retry(rule, response.headers_mut());
+    response
+}
+
+/// The text, with the field that is to blame called by the API's name for it.
+fn message(error: &Error) -> Zeroizing<String> {
+    let text = error.text();
+    Zeroizing::new(match error.field() {
+        None => text.to_owned(),
+        Some(field) => text.replace(&format!("\"{field}\""), &format!("\"{}\"", names::of(field))),
+    })
+}
+
+fn tell_when_to_retry(rule: Rule, headers: &mut HeaderMap) {
+    let Some(delay) = rule.retry_after() else { return };
+    let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(ACS_RETRY_AFTER, HeaderValue::from(milliseconds));
+    headers.insert(RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
+}

@@ -1,0 +1,292 @@
+//! The HTTP front door: the RPC style of the Alibaba Cloud KMS API (2016-01-20)
+//! over the same service functions as gRPC.
+//!
+//! ```text
+//! mod.rs         one request: read → verify → act → answer
+//! body.rs        its body, within bounds
+//! parameters.rs  what it asks for · given.rs  the same, lists and maps flattened
+//! signature/     who asks for it · nonces.rs  and that it is not a repetition
+//! actions.rs     the table from action to service function
+//! request.rs     parameters → message · reply.rs  message → JSON or XML
+//! failure.rs     what a refusal looks like
+//! openapi.rs     all of it, described for programs
+//! descriptors.rs, names.rs  the contract's descriptors, and the API's names
+//! ```
+//!
+//! Nothing here knows an operation: the contract's descriptors say what each
+//! takes and answers, and the services what is allowed. `body.rs` alone does IO.
+//!
+//! Parameters that nobody asked for are passed over, as the API does: the SDKs
+//! send some of their own (`RegionId`), and newer ones more.
+
+pub mod actions;
+mod body;
+mod descriptors;
+mod failure;
+mod given;
+mod names;
+pub mod nonces;
+mod openapi;
+pub mod parameters;
+mod reply;
+mod request;
+pub mod signature;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use prost::bytes::Bytes;
+
+use crate::access::principal::Principal;
+use crate::config::GatewayConfig;
+use crate::crypto::secret::{AccessKeySecret, Reveal};
+use crate::error::{Error, Result, Rule};
+use crate::keys::access_keys::AccessKey;
+use crate::keys::used_nonces::SpentNonce;
+use crate::service::Services;
+use crate::service::caller::Caller;
+use actions::Action;
+use given::Given;
+use nonces::Nonces;
+use parameters::Parameters;
+pub use reply::Format;
+use signature::{Claim, Signed, Verified};
+
+/// The version of the API.
+pub const VERSION: &str = "2016-01-20";
+
+/// Where the description for programs is.
+pub const DESCRIPTION: &str = "/openapi.json";
+
+/// The root of an answer in XML.
+const ROOT: &str = "KMS";
+
+/// The HTTP front door. Clones share it.
+#[derive(Clone)]
+pub struct Gateway {
+    services: Services,
+    config: GatewayConfig,
+    nonces: Arc<Nonces>,
+    nobody: Arc<AccessKeySecret>,
+}
+
+/// What a request has shown of itself so far; its answer needs it, whatever that
+/// will be.
+pub struct Seen {
+    request_id: String,
+    host: String,
+    format: Format,
+    action: Option<&'static Action>,
+}
+
+/// A request whose signature was verified.
+pub struct Call {
+    key: Arc<AccessKey>,
+    verified: Verified,
+    parameters: Parameters,
+    /// The action that the path names, where it names one.
+    in_path: Option<&'static Action>,
+}
+
+impl Gateway {
+    /// The front door to these services.
+    pub fn new(services: Services, config: GatewayConfig) -> Result<Self> {
+        let nobody = AccessKeySecret::generate()
+            .map_err(|unavailable| Error::internal(unavailable.to_string()))?;
+        Ok(Self { services, config, nonces: Arc::default(), nobody: Arc::new(nobody) })
+    }
+
+    /// Reads a request, whole by `read_by`, and verifies its signature.
+    pub async fn authenticate<B>(
+        &self,
+        request: Request<B>,
+        read_by: Instant,
+        seen: &mut Seen,
+    ) -> Result<Call>
+    where
+        B: http_body::Body,
+    {
+        let (mut head, body) = request.into_parts();
+        let in_path = action_in_path(&head)?;
+        let body = body::read(body, read_by).await?;
+        let parameters = Parameters::read(head.uri.query(), form(&head.headers, &body))?;
+        seen.format = parameters.get("Format").and_then(Format::parse).unwrap_or_default();
+        put_host(&mut head);
+        let signed = Signed {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            headers: &head.headers,
+            body: &body,
+            parameters: &parameters,
+        };
+        let (key, verified) = self.verify(&signed).await?;
+        seen.action = Action::named(verified.action());
+        Ok(Call { key, verified, parameters, in_path })
+    }
+
+    async fn verify(&self, signed: &Signed<'_>) -> Result<(Arc<AccessKey>, Verified)> {
+        let claim = Claim::read(signed)?;
+        claim.check_scheme(self.config.signature_v1)?;
+        claim.check_time(self.services.clock().now())?;
+        let found = self.services.find_access_key(claim.access_key_id()).await?;
+        // For nobody's signature as much is computed as for anybody's.
+        let secret = found.as_ref().map_or(&*self.nobody, |key| &key.secret);
+        let verified = claim.verify(signed, secret.reveal(Reveal::ToVerify));
+        let key = found.ok_or_else(no_such_access_key)?;
+        if !key.is_enabled() {
+            return Err(Rule::AccessKeyActive.into());
+        }
+        let verified = verified?;
+        let elapsed = self.services.clock().elapsed();
+        self.nonces.use_once(verified.access_key_id(), verified.nonce(), elapsed)?;
+        Ok((key, verified))
+    }
+
+    /// Does what a request asks for.
+    pub async fn act(&self, call: Call, caller: &Caller, seen: &Seen) -> Result<Response<Bytes>> {
+        let action = call.action(seen)?;
+        if action.changes() {
+            self.services.spend_nonce(&call.spent_nonce()).await?;
+        }
+        let given = Given::of(call.parameters.iter());
+        let acting = (action.act)(&self.services, caller, &given);
+        drop(given);
+        drop(call);
+        let shown = acting.await?;
+        Ok(response(StatusCode::OK, seen, seen.format.write(ROOT, &shown)?))
+    }
+
+    /// The answer to a request that was refused.
+    #[must_use]
+    pub fn refusal(&self, error: &Error, seen: &Seen) -> Response<Bytes> {
+        failure::response(error, seen)
+    }
+
+    /// The description for programs, which anybody may have.
+    #[must_use]
+    pub fn description(&self) -> Response<Bytes> {
+        let mut response = Response::new(openapi::document());
+        let content_type = HeaderValue::from_static(Format::Json.content_type());
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+    }
+}
+
+impl Seen {
+    /// What the head of a request shows.
+    pub fn of<B>(request: &Request<B>, request_id: &str) -> Self {
+        Self {
+            request_id: request_id.to_owned(),
+            host: host(request).unwrap_or_default().to_owned(),
+            format: Format::default(),
+            action: None,
+        }
+    }
+
+    /// The action that is asked for, if it is known and who asks is too.
+    #[must_use]
+    pub fn action(&self) -> Option<&'static str> {
+        self.action.map(|action| action.name)
+    }
+}
+
+impl Call {
+    /// Whose request it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        self.key.principal()
+    }
+
+    fn spent_nonce(&self) -> SpentNonce<'_> {
+        SpentNonce {
+            access_key_id: &self.key.id,
+            nonce: self.verified.nonce(),
+            past_at: self.verified.past_at(),
+        }
+    }
+
+    /// The action that it asks for, in a way that can be answered.
+    fn action(&self, seen: &Seen) -> Result<&'static Action> {
+        match self.verified.version() {
+            Some(VERSION) => {}
+            Some(_) => return Err(Rule::KnownVersion.into()),
+            None => return Err(Error::missing("Version")),
+        }
+        let action = seen.action.ok_or(Rule::KnownOperation)?;
+        // Whoever reads a log of paths must not be led astray.
+        if self.in_path.is_some_and(|in_path| in_path.name != action.name) {
+            return Err(Error::invalid("Action", "the path names another one"));
+        }
+        match self.parameters.get("Format") {
+            Some(text) if !text.is_empty() && Format::parse(text).is_none() => {
+                Err(Error::invalid("Format", "it takes JSON or XML"))
+            }
+            _ => Ok(action),
+        }
+    }
+}
+
+/// Requests go to `/`. As descriptions of an API tell operations apart by their
+/// paths, `/Encrypt` does for that action too.
+fn action_in_path(head: &Parts) -> Result<Option<&'static Action>> {
+    let in_path = match head.uri.path() {
+        "/" => None,
+        path => {
+            let named = path.strip_prefix('/').and_then(Action::named);
+            Some(named.ok_or_else(|| Error::from(Rule::KnownOperation))?)
+        }
+    };
+    if head.method != Method::GET && head.method != Method::POST {
+        return Err(Rule::KnownMethod.into());
+    }
+    Ok(in_path)
+}
+
+/// The body, where it is a form.
+fn form<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a [u8]> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded").then_some(body)
+}
+
+/// HTTP/2 has `:authority` in its place; signatures know `host`.
+fn put_host(head: &mut Parts) {
+    let authority = head.uri.authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
+    if let Some(authority) = authority {
+        head.headers.entry(header::HOST).or_insert(authority);
+    }
+}
+
+/// The host that a request was sent to, where it is the name of one.
+fn host<B>(request: &Request<B>) -> Option<&str> {
+    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = header.or_else(|| request.uri().authority().map(http::uri::Authority::as_str))?;
+    let fits =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (host.len() <= 255 && host.bytes().all(fits)).then_some(host)
+}
+
+fn no_such_access_key() -> Error {
+    Error::from(Rule::Authenticated).saying("The specified access key is not found.")
+}
+
+/// The headers of a request's id: ours, and the one that the SDKs read.
+const REQUEST_IDS: [HeaderName; 2] =
+    [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-acs-request-id")];
+
+/// An answer with its headers.
+fn response(status: StatusCode, seen: &Seen, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(seen.format.content_type());
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&seen.request_id) {
+        headers.extend(REQUEST_IDS.map(|name| (name, id.clone())));
+    }
+    response
+}

@@ -1,0 +1,91 @@
+//! The names of the API, from the contract's: `key_id` is `KeyId`.
+//!
+//! Every rule has its exceptions in one list, here.
+
+use std::borrow::Cow;
+
+/// Names that are not the PascalCase of the contract's.
+const EXCEPTIONS: [(&str, &str); 1] = [("dkms_instance_id", "DKMSInstanceId")];
+
+/// Plurals that do not end in a mere `s`.
+const SINGULARS: [(&str, &str); 1] = [("Aliases", "Alias")];
+
+/// The contract's fields that the API does not have: its pages are numbered.
+const NOT_OFFERED: [&str; 2] = ["page_token", "next_page_token"];
+
+/// Older names of parameters: the old one, the present one, and the unit that
+/// the old one's bare number is counted in.
+const OLDER: [(&str, &str, &str); 2] = [
+    ("EnableAutoRotation", "EnableAutomaticRotation", ""),
+    ("RotationIntervalInDays", "RotationInterval", "d"),
+];
+
+/// Whether the API has this field of the contract.
+pub(super) fn is_offered(field: &str) -> bool {
+    !NOT_OFFERED.contains(&field)
+}
+
+/// The API's name of a field of the contract.
+pub(super) fn of(field: &str) -> String {
+    let exception = EXCEPTIONS.iter().find(|(ours, _)| *ours == field);
+    exception.map_or_else(|| pascal_case(field), |(_, theirs)| (*theirs).to_owned())
+}
+
+fn pascal_case(field: &str) -> String {
+    field
+        .split('_')
+        .filter_map(|word| word.split_at_checked(1))
+        .fold(String::new(), |name, (first, rest)| name + &first.to_ascii_uppercase() + rest)
+}
+
+/// What one of several is called: `Keys` are each a `Key`.
+pub(super) fn singular(plural: &str) -> &str {
+    let exception = SINGULARS.iter().find(|(many, _)| *many == plural);
+    exception.map_or_else(|| plural.strip_suffix('s').unwrap_or(plural), |(_, one)| one)
+}
+
+/// The present name and value of what was given by an older name.
+pub(super) fn present<'a>(name: &str, value: &'a str) -> Option<(&'static str, Cow<'a, str>)> {
+    let (_, present, unit) = OLDER.iter().find(|(old, ..)| *old == name)?;
+    let bare = !unit.is_empty() && !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    Some((present, if bare { format!("{value}{unit}").into() } else { value.into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_api_s() {
+        for (ours, theirs) in [
+            ("key_id", "KeyId"),
+            ("dkms_instance_id", "DKMSInstanceId"),
+            ("pending_window_in_days", "PendingWindowInDays"),
+            ("sm2_ciphertext_encoding", "Sm2CiphertextEncoding"),
+            ("dry_run", "DryRun"),
+        ] {
+            assert_eq!(of(ours), theirs);
+        }
+    }
+
+    #[test]
+    fn one_of_several_is_called_so() {
+        for (many, one) in
+            [("Keys", "Key"), ("Aliases", "Alias"), ("KeyVersions", "KeyVersion"), ("Tags", "Tag")]
+        {
+            assert_eq!(singular(many), one);
+        }
+    }
+
+    #[test]
+    fn older_names_still_do() {
+        assert_eq!(
+            present("EnableAutoRotation", "True"),
+            Some(("EnableAutomaticRotation", "True".into()))
+        );
+        let days = |text| present("RotationIntervalInDays", text);
+        assert_eq!(days("30"), Some(("RotationInterval", "30d".into())));
+        assert_eq!(days("30d"), Some(("RotationInterval", "30d".into())));
+        assert_eq!(present("RotationInterval", "30"), None);
+    }
+}

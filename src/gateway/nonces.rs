@@ -1,0 +1,222 @@
+//! Nonces of verified signatures: each is good for once.
+//!
+//! A nonce is remembered for as long as its signature would be taken, and never
+//! forgotten earlier: when there is no room the request is refused. Only who
+//! holds an access key can fill the room of that key.
+//!
+//! This memory is the process's own. A restart forgets it, and so a request that
+//! only reads can be repeated after one, by whoever got hold of it, until its
+//! time stamp has passed. A request that changes something is guarded by a
+//! commit before its change (`keys/used_nonces.rs`), not by this room. The same holds where the wall clock
+//! is set back by more than [`SLACK`].
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::signature::MAX_SKEW;
+use crate::error::{Result, Rule};
+
+/// How far the wall clock may be set back before a signature outlives the
+/// memory of its nonce.
+pub const SLACK: Duration = Duration::from_secs(60);
+/// How long a nonce is remembered: a signature of 15 minutes ahead is taken for
+/// 30 minutes.
+pub const KEPT: Duration = Duration::from_secs(2 * MAX_SKEW.as_secs() + SLACK.as_secs());
+/// Nonces are forgotten by the batch; a batch is of this long.
+const BATCH: Duration = Duration::from_secs(60);
+/// The most nonces of one access key: 1,000 requests a second, for ever.
+pub const MAX_PER_ACCESS_KEY: usize = 2_000_000;
+/// The most nonces in all, at 40 to 60 bytes each.
+pub const MAX_IN_ALL: usize = 4_000_000;
+
+/// The nonces that were used.
+pub struct Nonces {
+    most: Most,
+    used: Mutex<Used>,
+}
+
+struct Most {
+    per_access_key: usize,
+    in_all: usize,
+}
+
+#[derive(Default)]
+struct Used {
+    by_access_key: HashMap<String, Own>,
+    in_all: usize,
+    swept: Duration,
+}
+
+/// Those of one access key: digests, and the batches by which they go.
+#[derive(Default)]
+struct Own {
+    seen: HashSet<u128>,
+    batches: VecDeque<Batch>,
+}
+
+struct Batch {
+    began: Duration,
+    digests: Vec<u128>,
+}
+
+impl Default for Nonces {
+    fn default() -> Self {
+        Self::bounded(MAX_PER_ACCESS_KEY, MAX_IN_ALL)
+    }
+}
+
+impl Nonces {
+    fn bounded(per_access_key: usize, in_all: usize) -> Self {
+        Self { most: Most { per_access_key, in_all }, used: Mutex::default() }
+    }
+
+    /// Uses a nonce, whose signature must have been verified. `elapsed` is the
+    /// reading of [`Clock::elapsed`](crate::keys::clock::Clock::elapsed): a clock
+    /// that nobody can set forward to have nonces forgotten.
+    pub fn use_once(&self, access_key_id: &str, nonce: &str, elapsed: Duration) -> Result<()> {
+        let mut used = self.used();
+        used.sweep(elapsed);
+        let digest = digest(nonce);
+        let own = used.by_access_key.get(access_key_id);
+        if own.is_some_and(|own| own.seen.contains(&digest)) {
+            return Err(Rule::NonceUnused.into());
+        }
+        let count = own.map_or(0, |own| own.seen.len());
+        if count >= self.most.per_access_key || used.in_all >= self.most.in_all {
+            return Err(Rule::Throttle.into());
+        }
+        used.keep(access_key_id, digest, elapsed);
+        Ok(())
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Used {
+    fn keep(&mut self, access_key_id: &str, digest: u128, elapsed: Duration) {
+        self.in_all += 1;
+        if let Some(own) = self.by_access_key.get_mut(access_key_id) {
+            return own.keep(digest, elapsed);
+        }
+        self.by_access_key.entry(access_key_id.to_owned()).or_default().keep(digest, elapsed);
+    }
+
+    /// Forgets what is past, at most once in a batch's time.
+    fn sweep(&mut self, elapsed: Duration) {
+        if elapsed < self.swept + BATCH {
+            return;
+        }
+        self.swept = elapsed;
+        self.by_access_key.retain(|_, own| {
+            self.in_all -= own.forget(elapsed);
+            !own.seen.is_empty()
+        });
+    }
+}
+
+impl Own {
+    fn keep(&mut self, digest: u128, elapsed: Duration) {
+        self.seen.insert(digest);
+        match self.batches.back_mut() {
+            Some(last) if elapsed < last.began + BATCH => last.digests.push(digest),
+            _ => self.batches.push_back(Batch { began: elapsed, digests: vec![digest] }),
+        }
+    }
+
+    /// How many it forgot: batches whose last nonce is past.
+    fn forget(&mut self, elapsed: Duration) -> usize {
+        let before = self.seen.len();
+        while let Some(batch) =
+            self.batches.pop_front_if(|batch| elapsed > batch.began + BATCH + KEPT)
+        {
+            for digest in batch.digests {
+                self.seen.remove(&digest);
+            }
+        }
+        self.seen.shrink_to(2 * self.seen.len());
+        before - self.seen.len()
+    }
+}
+
+/// 128 bits of it tell nonces apart: who finds two alike has refused a request
+/// of their own.
+fn digest(nonce: &str) -> u128 {
+    let digest: [u8; 32] = Sha256::digest(nonce).into();
+    digest.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1_000);
+
+    fn at(seconds: u64) -> Duration {
+        START + Duration::from_secs(seconds)
+    }
+
+    fn refusal(outcome: Result<()>) -> Option<Rule> {
+        outcome.err().map(|error| error.rule())
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_once_and_for_its_own_access_key() {
+        let nonces = Nonces::default();
+        assert_eq!(refusal(nonces.use_once("a", "1", at(0))), None);
+        assert_eq!(refusal(nonces.use_once("a", "1", at(0))), Some(Rule::NonceUnused));
+        assert_eq!(refusal(nonces.use_once("a", "2", at(0))), None);
+        assert_eq!(refusal(nonces.use_once("b", "1", at(0))), None);
+        assert_eq!(refusal(nonces.use_once("b", "1", at(1))), Some(Rule::NonceUnused));
+    }
+
+    #[test]
+    fn a_nonce_is_remembered_for_the_whole_window_and_then_forgotten() {
+        let nonces = Nonces::default();
+        for second in 0..=KEPT.as_secs() {
+            // Others come and go meanwhile.
+            let other = format!("other {second}");
+            assert_eq!(refusal(nonces.use_once("a", &other, at(second))), None);
+            let outcome = nonces.use_once("a", "other 0", at(second));
+            assert_eq!(refusal(outcome), Some(Rule::NonceUnused), "{second}");
+        }
+        assert_eq!(nonces.used().in_all, usize::try_from(KEPT.as_secs()).unwrap() + 1);
+        assert_eq!(refusal(nonces.use_once("b", "1", at(3 * KEPT.as_secs()))), None);
+        assert_eq!(nonces.used().in_all, 1);
+        assert_eq!(nonces.used().by_access_key.len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_goes_back_forgets_nothing() {
+        let nonces = Nonces::default();
+        nonces.use_once("a", "1", at(5)).expect("unused");
+        nonces.use_once("a", "2", at(0)).expect("unused");
+        for nonce in ["1", "2"] {
+            let outcome = nonces.use_once("a", nonce, Duration::ZERO);
+            assert_eq!(refusal(outcome), Some(Rule::NonceUnused));
+        }
+    }
+
+    #[test]
+    fn without_room_requests_are_refused_and_nothing_is_forgotten() {
+        let nonces = Nonces::bounded(2, 3);
+        for (key, nonce, refused) in [
+            ("a", "1", None),
+            ("a", "2", None),
+            ("a", "3", Some(Rule::Throttle)),
+            ("b", "1", None),
+            ("b", "2", Some(Rule::Throttle)),
+            ("c", "1", Some(Rule::Throttle)),
+            ("a", "1", Some(Rule::NonceUnused)),
+            ("b", "1", Some(Rule::NonceUnused)),
+        ] {
+            assert_eq!(refusal(nonces.use_once(key, nonce, at(0))), refused, "{key} {nonce}");
+        }
+        let later = at(KEPT.as_secs() + 2 * BATCH.as_secs());
+        assert_eq!(refusal(nonces.use_once("c", "1", later)), None);
+    }
+}

@@ -1,0 +1,250 @@
+//! The parameters of one request: those of the query and those of the form.
+//!
+//! What any signature scheme leaves open is closed here: a name has one value,
+//! and what does not decode cleanly is refused, never guessed at. Two readers
+//! that guess differently are how one request gets signed and another is
+//! carried out.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::{Error, Result, Rule};
+
+/// The most parameters of a request.
+pub const MAX_PARAMETERS: usize = 512;
+/// The longest name, in bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+/// The longest query and form, in bytes, together and as they were sent.
+pub const MAX_BYTES: usize = 64 << 10;
+
+/// Names and values, in bytewise order of names, each name once. Values may be
+/// secrets (`Plaintext=`): they are wiped when dropped, and not printed.
+pub struct Parameters(Vec<(String, Zeroizing<String>)>);
+
+impl Parameters {
+    /// Those of a query and of a body of `application/x-www-form-urlencoded`,
+    /// as they were sent. In both a `+` is a space. The same name again is
+    /// allowed where it has the same value.
+    pub fn read(query: Option<&str>, form: Option<&[u8]>) -> Result<Self> {
+        let query = query.unwrap_or_default();
+        let form = form.unwrap_or_default();
+        if query.len() + form.len() > MAX_BYTES {
+            return Err(Rule::RequestSize.into());
+        }
+        let form = std::str::from_utf8(form).map_err(|_| unreadable("the form is not UTF-8"))?;
+        // Counted before anything is allocated.
+        let count = pieces(query).count() + pieces(form).count();
+        if count > MAX_PARAMETERS {
+            return Err(unreadable(format_args!("there are over {MAX_PARAMETERS}")));
+        }
+        let mut read = Vec::with_capacity(count);
+        for piece in pieces(query).chain(pieces(form)) {
+            read.push(pair(piece)?);
+        }
+        each_once(read)
+    }
+
+    /// The value of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.place(name).ok()?;
+        self.0.get(at).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of that name, which is no longer here afterwards.
+    pub fn take(&mut self, name: &str) -> Option<Zeroizing<String>> {
+        self.place(name).ok().map(|at| self.0.remove(at).1)
+    }
+
+    /// Names and values in bytewise order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name))
+    }
+}
+
+impl fmt::Debug for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parameters({})", self.0.len())
+    }
+}
+
+/// `name=value` pieces. Between two `&` there may be nothing.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    text.split('&').filter(|piece| !piece.is_empty())
+}
+
+/// A name without `=` has the empty value.
+fn pair(piece: &str) -> Result<(String, Zeroizing<String>)> {
+    let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+    let mut name = decoded(name)?;
+    match name.len() {
+        0 => Err(unreadable("one has no name")),
+        1..=MAX_NAME_BYTES => Ok((std::mem::take(&mut *name), decoded(value)?)),
+        _ => Err(unreadable(format_args!("a name is longer than {MAX_NAME_BYTES} bytes"))),
+    }
+}
+
+/// Decodes into a buffer that never grows, so that no copy is left behind.
+fn decoded(sent: &str) -> Result<Zeroizing<String>> {
+    if !escapes_are_whole(sent.as_bytes()) {
+        return Err(unreadable("a % is not followed by two hexadecimal digits"));
+    }
+    let mut bytes = Vec::with_capacity(sent.len());
+    // A `+` that was sent as %2B is no space: runs between raw ones decode apart.
+    for (n, run) in sent.split('+').enumerate() {
+        if n > 0 {
+            bytes.push(b' ');
+        }
+        bytes.extend(percent_decode_str(run));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            error.into_bytes().zeroize();
+            Err(unreadable("one is not UTF-8"))
+        }
+    }
+}
+
+fn escapes_are_whole(mut sent: &[u8]) -> bool {
+    while let Some((&byte, rest)) = sent.split_first() {
+        sent = match (byte, rest) {
+            (b'%', [high, low, rest @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                rest
+            }
+            (b'%', _) => return false,
+            _ => rest,
+        };
+    }
+    true
+}
+
+fn each_once(mut read: Vec<(String, Zeroizing<String>)>) -> Result<Parameters> {
+    read.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut torn = None;
+    read.dedup_by(|(name, value), (kept_name, kept)| {
+        let same = name == kept_name;
+        if same && *value != *kept {
+            torn.get_or_insert_with(|| name.clone());
+        }
+        same
+    });
+    torn.map_or(Ok(Parameters(read)), |name| Err(given_twice(&name)))
+}
+
+fn given_twice(name: &str) -> Error {
+    let text = format!("The parameter \"{name}\" is given twice, with two values.");
+    unreadable("one is given twice, with two values").telling_the_caller(Zeroizing::new(text))
+}
+
+fn unreadable(found: impl fmt::Display) -> Error {
+    let text = format!("The request's parameters cannot be read: {found}.");
+    Error::from(Rule::ParametersReadable).saying(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(query: &str, form: &str) -> Vec<(String, String)> {
+        let read = Parameters::read(Some(query), Some(form.as_bytes())).expect(query);
+        read.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn refusal(query: &str, form: &[u8]) -> Rule {
+        Parameters::read(Some(query), Some(form)).expect_err(query).rule()
+    }
+
+    fn owned(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn query_and_form_are_one_list_in_bytewise_order() {
+        let expected = [("A", "4"), ("Tag.1.Key", "2"), ("Tag.10.Key", "1"), ("a", "3")];
+        assert_eq!(pairs("Tag.10.Key=1&Tag.1.Key=2", "a=3&A=4"), owned(&expected));
+        assert_eq!(pairs("", ""), []);
+        assert!(Parameters::read(None, None).expect("none").is_empty());
+    }
+
+    #[test]
+    fn escapes_are_decoded_and_a_plus_is_a_space() {
+        let expected = [("k v", "+ %&=~*/"), ("键", "值😀")];
+        let sent = "k+v=%2B+%25%26%3d~*/&%E9%94%AE=%E5%80%BC%F0%9F%98%80";
+        assert_eq!(pairs(sent, ""), owned(&expected));
+        assert_eq!(pairs("", sent), owned(&expected));
+    }
+
+    #[test]
+    fn values_may_be_empty_and_hold_equals_signs_and_names_may_not_be_empty() {
+        assert_eq!(pairs("a=&b&c=d=e&&", ""), owned(&[("a", ""), ("b", ""), ("c", "d=e")]));
+        assert_eq!(refusal("=a", b""), Rule::ParametersReadable);
+    }
+
+    #[test]
+    fn a_name_has_one_value() {
+        assert_eq!(pairs("a=1&a=1", "a=%31"), owned(&[("a", "1")]));
+        for (query, form) in [("a=1&a=2", ""), ("a=1", "a=2"), ("a=1&a=1&a=", ""), ("a", "%61=+")] {
+            assert_eq!(refusal(query, form.as_bytes()), Rule::ParametersReadable, "{query} {form}");
+        }
+        let refused = Parameters::read(Some("PLANTED=1&PLANTED=2"), None).expect_err("twice");
+        assert!(refused.text().contains("PLANTED") && !refused.to_string().contains("PLANTED"));
+    }
+
+    #[test]
+    fn what_does_not_decode_is_refused() {
+        for sent in ["a=%", "a=%4", "a=%zz", "%=a", "a=%+1", "a=%80", "a=%ED%A0%80", "a=%C0%AF"] {
+            assert_eq!(refusal(sent, b""), Rule::ParametersReadable, "{sent}");
+            assert_eq!(refusal("", sent.as_bytes()), Rule::ParametersReadable, "{sent}");
+        }
+        assert_eq!(refusal("", b"a=\xff"), Rule::ParametersReadable);
+    }
+
+    #[test]
+    fn the_limits_hold() {
+        let many = |n: usize| (0..n).map(|i| format!("{i}=")).collect::<Vec<_>>().join("&");
+        assert_eq!(pairs(&many(MAX_PARAMETERS), "").len(), MAX_PARAMETERS);
+        assert_eq!(refusal(&many(MAX_PARAMETERS), b"more"), Rule::ParametersReadable);
+        assert_eq!(refusal(&many(10_000), b""), Rule::ParametersReadable);
+        assert_eq!(pairs(&"n".repeat(MAX_NAME_BYTES), "").len(), 1);
+        assert_eq!(refusal(&"n".repeat(MAX_NAME_BYTES + 1), b""), Rule::ParametersReadable);
+        let half = format!("{}=", "v".repeat(200));
+        let value = "v".repeat(MAX_BYTES - 203);
+        assert_eq!(pairs(&half, &format!("a={value}")).len(), 2);
+        assert_eq!(refusal(&half, format!("ab={value}v").as_bytes()), Rule::RequestSize);
+    }
+
+    #[test]
+    fn a_parameter_can_be_got_and_taken() {
+        let mut read = Parameters::read(Some("a=1&b=2"), None).expect("two");
+        assert_eq!((read.get("b"), read.get("c"), read.len()), (Some("2"), None, 2));
+        assert_eq!(read.take("b").as_deref().map(String::as_str), Some("2"));
+        assert!(read.take("b").is_none() && read.get("b").is_none() && !read.is_empty());
+    }
+
+    #[test]
+    fn values_are_not_printed() {
+        let read = Parameters::read(Some("Plaintext=PLANTED"), None).expect("one");
+        assert_eq!(format!("{read:?} {read:#?}"), "Parameters(1) Parameters(1)");
+    }
+}

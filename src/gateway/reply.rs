@@ -1,0 +1,189 @@
+//! From a message of the contract to the API's JSON or XML, by its descriptor.
+//!
+//! Lists are doubly nested, unset strings are `""`, bytes are Base64. In between
+//! stands a tree that both formats are written from.
+
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use prost::bytes::Bytes;
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage as _, Value,
+};
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesText, Event};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use zeroize::Zeroizing;
+
+use super::descriptors::{UnderWay, value_prefix};
+use super::names;
+use crate::error::{Error, Result};
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The default.
+    #[default]
+    Json,
+    /// For clients of old.
+    Xml,
+}
+
+impl Format {
+    /// The format of that name, in any case.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [("JSON", Self::Json), ("XML", Self::Xml)]
+            .into_iter()
+            .find_map(|(name, format)| name.eq_ignore_ascii_case(text.trim()).then_some(format))
+    }
+
+    /// The content type, to the letter: clients compare it.
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json; charset=utf-8",
+            Self::Xml => "text/xml;charset=utf-8",
+        }
+    }
+
+    /// Writes an answer.
+    pub(super) fn write(self, root: &str, shown: &Shown) -> Result<Bytes> {
+        // Room from the start: a buffer that grows leaves copies behind.
+        let mut written = Zeroizing::new(Vec::with_capacity(512 + 2 * shown.size_bytes()));
+        let wrote = match self {
+            Self::Json => serde_json::to_writer(&mut *written, shown).map_err(io::Error::from),
+            Self::Xml => to_xml(&mut written, root, shown),
+        };
+        wrote.map_err(|_| Error::internal("an answer could not be written"))?;
+        Ok(Bytes::from_owner(written))
+    }
+}
+
+/// An answer, as both formats show it.
+pub(super) enum Shown {
+    /// Text, which may be a secret's.
+    Text(Zeroizing<String>),
+    Number(u64),
+    Truth(bool),
+    Members(Vec<(String, Shown)>),
+    List(Vec<Shown>),
+}
+
+impl Shown {
+    /// A message of the contract.
+    pub(super) fn of<M: Message>(descriptor: MessageDescriptor, message: &M) -> Result<Self> {
+        let encoded = Zeroizing::new(message.encode_to_vec());
+        let decoded = DynamicMessage::decode(descriptor, encoded.as_slice());
+        let message =
+            decoded.map_err(|_| Error::internal("a message was not what its descriptor says"))?;
+        members(&UnderWay(message).0)
+    }
+
+    /// Members that are texts.
+    pub(super) fn texts(texts: &[(&str, &str)]) -> Self {
+        let text = |text: &str| Self::Text(Zeroizing::new(text.to_owned()));
+        Self::Members(texts.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect())
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len() + 8,
+            Self::Number(_) | Self::Truth(_) => 20,
+            Self::Members(members) => {
+                members.iter().map(|(name, shown)| 2 * name.len() + 8 + shown.size_bytes()).sum()
+            }
+            Self::List(items) => items.iter().map(|item| 32 + item.size_bytes()).sum(),
+        }
+    }
+}
+
+fn members(message: &DynamicMessage) -> Result<Shown> {
+    let fields = message.descriptor();
+    let fields = fields.fields().filter(|field| names::is_offered(field.name()));
+    let member = |field: FieldDescriptor| {
+        let shown = shown(&field, &message.get_field(&field))?;
+        Ok((names::of(field.name()), shown))
+    };
+    fields.map(member).collect::<Result<_>>().map(Shown::Members)
+}
+
+fn shown(field: &FieldDescriptor, value: &Value) -> Result<Shown> {
+    Ok(match value {
+        Value::String(text) => Shown::Text(Zeroizing::new(text.clone())),
+        Value::Bytes(bytes) => Shown::Text(Zeroizing::new(STANDARD.encode(bytes))),
+        Value::Bool(value) => Shown::Truth(*value),
+        Value::U32(number) => Shown::Number((*number).into()),
+        Value::U64(number) => Shown::Number(*number),
+        Value::EnumNumber(number) => Shown::Text(Zeroizing::new(value_name(field, *number))),
+        Value::Message(message) => members(message)?,
+        Value::List(items) => {
+            let items = items.iter().map(|item| shown(field, item)).collect::<Result<_>>()?;
+            let plural = names::of(field.name());
+            Shown::Members(vec![(names::singular(&plural).to_owned(), Shown::List(items))])
+        }
+        _ => return Err(Error::internal("a field of a kind that no answer has")),
+    })
+}
+
+fn value_name(field: &FieldDescriptor, number: i32) -> String {
+    let kind = field.kind();
+    let Some(named) = kind.as_enum() else { return String::new() };
+    let prefix = value_prefix(named);
+    let value = named.get_value(number).filter(|value| value.number() != 0);
+    value
+        .and_then(|value| value.name().strip_prefix(&prefix).map(str::to_owned))
+        .unwrap_or_default()
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Truth(value) => serializer.serialize_bool(*value),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Members(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (name, shown) in members {
+                    map.serialize_entry(name, shown)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+fn to_xml(out: &mut Vec<u8>, root: &str, shown: &Shown) -> io::Result<()> {
+    let mut writer = Writer::new(out);
+    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    element(&mut writer, root, shown)
+}
+
+fn element(writer: &mut Writer<&mut Vec<u8>>, name: &str, shown: &Shown) -> io::Result<()> {
+    match shown {
+        Shown::List(items) => items.iter().try_for_each(|item| element(writer, name, item)),
+        Shown::Members(members) => {
+            let inside = |writer: &mut Writer<&mut Vec<u8>>| {
+                members.iter().try_for_each(|(name, shown)| element(writer, name, shown))
+            };
+            writer.create_element(name).write_inner_content(inside).map(|_| ())
+        }
+        Shown::Text(text) => leaf(writer, name, &printable(text)),
+        Shown::Number(number) => leaf(writer, name, &number.to_string()),
+        Shown::Truth(value) => leaf(writer, name, &value.to_string()),
+    }
+}
+
+fn leaf(writer: &mut Writer<&mut Vec<u8>>, name: &str, text: &str) -> io::Result<()> {
+    writer.create_element(name).write_text_content(BytesText::new(text)).map(|_| ())
+}
+
+/// XML 1.0, 2.2: most control characters cannot stand in a document at all.
+fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+    let fits = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    if text.chars().all(fits) {
+        return text.into();
+    }
+    text.chars().map(|c| if fits(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}

@@ -1,0 +1,175 @@
+//! From parameters to a message of the contract, by its descriptor.
+//!
+//! Only the form of a value is judged here; what it may be is the services' to
+//! say. So a name that an enum does not have becomes a number that it does not
+//! have, and the service refuses it, or does not, as it would any other.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use prost::Message;
+use prost::bytes::Bytes;
+use prost_reflect::{
+    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value,
+};
+use zeroize::Zeroizing;
+
+use super::descriptors::{UnderWay, value_prefix};
+use super::given::{Form, Given};
+use super::names;
+use crate::error::{Error, Result};
+
+/// A number that no enum of the contract has.
+const NO_SUCH_VALUE: i32 = -1;
+
+/// The one parameter that also takes PEM.
+const PUBLIC_KEY: &str = "public_key_blob";
+
+/// The message that the parameters make.
+pub(super) fn read<M: Message + Default>(
+    descriptor: &MessageDescriptor,
+    given: &Given<'_>,
+) -> Result<M> {
+    let filled = UnderWay(filled(descriptor, given)?);
+    let encoded = Zeroizing::new(filled.0.encode_to_vec());
+    M::decode(encoded.as_slice())
+        .map_err(|_| Error::internal("a message was not what its descriptor says"))
+}
+
+fn filled(descriptor: &MessageDescriptor, given: &Given<'_>) -> Result<DynamicMessage> {
+    let mut message = DynamicMessage::new(descriptor.clone());
+    for field in descriptor.fields().filter(|field| names::is_offered(field.name())) {
+        if let Some(value) = value(&field, given)? {
+            message.set_field(&field, value);
+        }
+    }
+    Ok(message)
+}
+
+fn value(field: &FieldDescriptor, given: &Given<'_>) -> Result<Option<Value>> {
+    let name = names::of(field.name());
+    if field.is_map() {
+        return pairs(field, &name, given);
+    }
+    if field.is_list() {
+        return items(field, &name, given);
+    }
+    let text = given.get(&name).or_else(|| given.get(short(field, &name)));
+    text.map_or(Ok(None), |text| scalar(field, text))
+}
+
+/// Inside of a list, `TagKey` is also called `Key`.
+fn short<'n>(field: &FieldDescriptor, name: &'n str) -> &'n str {
+    match name.strip_prefix(field.parent_message().name()) {
+        None | Some("") => name,
+        Some(short) => short,
+    }
+}
+
+/// One value; `None` where the text is empty and no string is wanted.
+fn scalar(field: &FieldDescriptor, text: &str) -> Result<Option<Value>> {
+    let kind = field.kind();
+    let trimmed = text.trim();
+    if trimmed.is_empty() && kind != Kind::String {
+        return Ok(None);
+    }
+    let value = match kind {
+        Kind::String => Some(Value::String(text.to_owned())),
+        Kind::Bool => truth(trimmed).map(Value::Bool),
+        Kind::Uint32 => whole(trimmed).map(Value::U32),
+        Kind::Uint64 => whole(trimmed).map(Value::U64),
+        Kind::Int64 => whole(trimmed).map(Value::I64),
+        Kind::Enum(named) => Some(Value::EnumNumber(number(&named, trimmed))),
+        Kind::Bytes if field.name() == PUBLIC_KEY => public_key(text).map(Value::Bytes),
+        Kind::Bytes => from_base64(text).map(Value::Bytes),
+        _ => return Err(Error::internal("a field of a kind that no parameter has")),
+    };
+    let wanted = || Error::invalid(field.name().to_owned(), wanted(&field.kind()));
+    value.map(Some).ok_or_else(wanted)
+}
+
+/// What a text should have been. What it was is not repeated: it may be secret.
+fn wanted(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Bool => "it takes true or false",
+        Kind::Bytes => "it takes Base64 of the standard alphabet, padded",
+        _ => "it takes a whole number in decimal digits",
+    }
+}
+
+fn truth(text: &str) -> Option<bool> {
+    [("true", true), ("false", false)]
+        .into_iter()
+        .find_map(|(name, value)| name.eq_ignore_ascii_case(text).then_some(value))
+}
+
+fn whole<N: std::str::FromStr>(text: &str) -> Option<N> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn number(named: &EnumDescriptor, text: &str) -> i32 {
+    let value = named.get_value_by_name(&(value_prefix(named) + text));
+    let value = value.map(|value| value.number()).filter(|number| *number != 0);
+    value.unwrap_or(NO_SUCH_VALUE)
+}
+
+fn from_base64(text: &str) -> Option<Bytes> {
+    let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+    let length = STANDARD.decode_slice(text, &mut decoded).ok()?;
+    decoded.get(..length).map(Bytes::copy_from_slice)
+}
+
+/// Base64 of DER or of PEM; or PEM itself, whose Base64 is that of the DER.
+fn public_key(text: &str) -> Option<Bytes> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
+    let bare: String = lines.flat_map(str::chars).filter(|c| !c.is_ascii_whitespace()).collect();
+    from_base64(&bare)
+}
+
+fn pairs(field: &FieldDescriptor, name: &str, given: &Given<'_>) -> Result<Option<Value>> {
+    let text = given.get(name).filter(|text| !text.trim().is_empty());
+    let takes = "it takes one JSON object whose members are strings, each name once";
+    let from_text = text.map(|text| {
+        let read = Given::from_json(text, Form::Pairs);
+        read.ok_or_else(|| Error::invalid(field.name().to_owned(), takes))
+    });
+    let pairs = one_of(field, [from_text.transpose()?.unwrap_or_default(), given.under(name)])?;
+    let entry = |(key, value)| (MapKey::String(key), Value::String(value));
+    Ok((!pairs.is_empty()).then(|| Value::Map(pairs.into_pairs().map(entry).collect())))
+}
+
+fn items(field: &FieldDescriptor, name: &str, given: &Given<'_>) -> Result<Option<Value>> {
+    let text = given.get(name).filter(|text| !text.trim().is_empty());
+    let invalid = |found| Error::invalid(field.name().to_owned(), found);
+    let from_text = match text {
+        None => Given::default(),
+        Some(text) if field.kind() == Kind::String && !text.trim_start().starts_with('[') => {
+            Given::by_commas(text)
+        }
+        Some(text) => Given::from_json(text, Form::Items)
+            .ok_or_else(|| invalid("it takes a JSON array, each name in an object once"))?,
+    };
+    let (many, one) = (given.under(name), given.under(names::singular(name)));
+    let listed = one_of(field, [from_text, many, one])?;
+    let items = listed.items().ok_or_else(|| invalid("its members are numbered from 1"))?;
+    let items: Vec<Value> =
+        items.values().map(|item| list_item(field, item)).collect::<Result<_>>()?;
+    Ok((!items.is_empty()).then_some(Value::List(items)))
+}
+
+fn list_item(field: &FieldDescriptor, item: &Given<'_>) -> Result<Value> {
+    match (field.kind(), item.get("")) {
+        (Kind::Message(member), _) => Ok(Value::Message(filled(&member, item)?)),
+        (Kind::String, Some(text)) => Ok(Value::String(text.to_owned())),
+        _ => Err(Error::invalid(field.name().to_owned(), "its members are strings")),
+    }
+}
+
+/// The one form that a list or map was given in.
+fn one_of<'a, const N: usize>(field: &FieldDescriptor, forms: [Given<'a>; N]) -> Result<Given<'a>> {
+    let mut found = forms.into_iter().filter(|form| !form.is_empty());
+    let one = found.next().unwrap_or_default();
+    if found.next().is_some() {
+        return Err(Error::invalid(field.name().to_owned(), "it is given in two forms"));
+    }
+    Ok(one)
+}

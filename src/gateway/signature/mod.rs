@@ -1,0 +1,261 @@
+//! Signatures of requests: Alibaba Cloud's two schemes.
+//!
+//! A [`Claim`] is what a request says of itself: whose it is, from when, and its
+//! signature. It becomes [`Verified`] by the access key's secret, and in no
+//! other way. What is verified is exactly what was signed:
+//!
+//! | | V3, `ACS3-HMAC-SHA256` | V1, `HMAC-SHA1` |
+//! | --- | --- | --- |
+//! | parameters | the query's in the canonical request, the form's by the body's digest | all of them |
+//! | headers | those in `SignedHeaders`, which must be all that are acted on | none: no header is acted on |
+//! | the action and its version | `x-acs-action`, `x-acs-version` | parameters |
+//!
+//! Which is why [`Verified`] says what the action is, and not the headers.
+
+mod encoding;
+mod time;
+pub mod v1;
+pub mod v3;
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::parameters::Parameters;
+use crate::error::{Error, Result, Rule};
+
+/// How far from now the time of a signature may be.
+pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
+/// The longest access key id and the longest nonce, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// A request, as it was sent.
+#[derive(Clone, Copy)]
+pub struct Signed<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path, without the query.
+    pub path: &'a str,
+    /// Its query, without the question mark.
+    pub query: Option<&'a str>,
+    /// Its headers. HTTP/2 has `:authority` in the place of `host`: whoever reads
+    /// the request puts it there.
+    pub headers: &'a HeaderMap,
+    /// Its body.
+    pub body: &'a [u8],
+    /// What [`Parameters::read`] made of the query, and of the body if it is a
+    /// form.
+    pub parameters: &'a Parameters,
+}
+
+/// The two schemes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Version 1.0, `HMAC-SHA1`. The SDKs of today call it v2.
+    V1,
+    /// `ACS3-HMAC-SHA256`.
+    V3,
+}
+
+/// What a request says of itself; nothing of it is proved.
+#[derive(PartialEq, Eq)]
+pub struct Claim {
+    access_key_id: String,
+    nonce: String,
+    time: String,
+    signature: String,
+    scheme: Proof,
+}
+
+/// What a scheme needs besides.
+#[derive(PartialEq, Eq)]
+enum Proof {
+    V1,
+    V3(v3::SignedHeaders),
+}
+
+/// A request whose signature is that of the named access key.
+pub struct Verified {
+    scheme: Scheme,
+    access_key_id: String,
+    nonce: String,
+    past_at: Timestamp,
+    action: String,
+    version: Option<String>,
+}
+
+impl Claim {
+    /// What a request says of itself: by an `Authorization` of `ACS3-…` it is
+    /// V3, by a parameter `Signature` V1. Both, neither, or a part missing is
+    /// refused.
+    pub fn read(signed: &Signed<'_>) -> Result<Self> {
+        let authorization = v3::authorization(signed.headers)?;
+        match (authorization, signed.parameters.get("Signature")) {
+            (Some(_), Some(_)) => Err(incomplete("it is signed in two ways")),
+            (Some(authorization), None) => v3::claim(signed, authorization),
+            (None, Some(signature)) => v1::claim(signed, signature),
+            (None, None) => Err(incomplete("it has no signature")),
+        }
+    }
+
+    fn new(parts: Parts<'_>, scheme: Proof) -> Result<Self> {
+        let Parts { access_key_id, nonce, time, signature } = parts;
+        bounded("access key id", access_key_id)?;
+        bounded("signature nonce", nonce)?;
+        bounded("time stamp", time)?;
+        Ok(Self {
+            access_key_id: access_key_id.to_owned(),
+            nonce: nonce.to_owned(),
+            time: time.to_owned(),
+            signature: signature.to_owned(),
+            scheme,
+        })
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        match self.scheme {
+            Proof::V1 => Scheme::V1,
+            Proof::V3(_) => Scheme::V3,
+        }
+    }
+
+    /// Whose secret would prove it.
+    #[must_use]
+    pub fn access_key_id(&self) -> &str {
+        &self.access_key_id
+    }
+
+    /// The nonce, to be used once and only after [`Claim::verify`].
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// Refuses V1 where it is turned off.
+    pub fn check_scheme(&self, v1_is_on: bool) -> Result<()> {
+        if v1_is_on || self.scheme() == Scheme::V3 {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "SignatureMethod",
+            "HMAC-SHA1 is turned off here; ACS3-HMAC-SHA256 would do",
+        ))
+    }
+
+    /// Refuses a time that is more than 15 minutes from now, on either side.
+    pub fn check_time(&self, now: Timestamp) -> Result<()> {
+        time::check(&self.time, now)
+    }
+
+    /// Proves it by the access key's secret. The request must be the one that
+    /// the claim was read from.
+    pub fn verify(self, signed: &Signed<'_>, secret: &[u8]) -> Result<Verified> {
+        if Self::read(signed)? != self {
+            return Err(Error::internal("a claim was verified of another request than its own"));
+        }
+        match &self.scheme {
+            Proof::V1 => v1::verify(&self.signature, signed, secret)?,
+            Proof::V3(headers) => v3::verify(&self.signature, headers, signed, secret)?,
+        }
+        let (action, version) = match self.scheme() {
+            Scheme::V1 => v1::action(signed),
+            Scheme::V3 => v3::action(signed),
+        }?;
+        let scheme = self.scheme();
+        Ok(Verified {
+            scheme,
+            access_key_id: self.access_key_id,
+            past_at: time::past_at(&self.time).ok_or(Rule::TimestampReadable)?,
+            nonce: self.nonce,
+            action,
+            version,
+        })
+    }
+}
+
+/// The parts that both schemes have.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    access_key_id: &'a str,
+    nonce: &'a str,
+    time: &'a str,
+    signature: &'a str,
+}
+
+impl Verified {
+    /// By which scheme.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The access key whose secret it was signed with.
+    #[must_use]
+    pub fn access_key_id(&self) -> &str {
+        &self.access_key_id
+    }
+
+    /// The nonce, to be used once.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// When the signature will be taken no longer.
+    #[must_use]
+    pub const fn past_at(&self) -> Timestamp {
+        self.past_at
+    }
+
+    /// What is to be done, as it was signed.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// The version of the API, as it was signed.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Claim({:?} of {})", self.scheme(), self.access_key_id)
+    }
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verified({:?} of {})", self.scheme, self.access_key_id)
+    }
+}
+
+fn bounded(what: &str, value: &str) -> Result<()> {
+    match value.len() {
+        0 => Err(incomplete(format_args!("it has no {what}"))),
+        1..=MAX_NAME_BYTES => Ok(()),
+        _ => Err(incomplete(format_args!("its {what} is longer than {MAX_NAME_BYTES} bytes"))),
+    }
+}
+
+fn incomplete(found: impl fmt::Display) -> Error {
+    let text = format!("The request signature does not conform to the standards: {found}.");
+    Error::from(Rule::SignatureComplete).saying(text)
+}
+
+/// The refusal that the SDKs read. What they signed may hold a secret of the
+/// caller's, so it is for the caller alone.
+fn mismatch(string_to_sign: &str) -> Error {
+    let error = Error::from(Rule::SignatureMatches);
+    let mut text = Zeroizing::new(String::with_capacity(error.text().len() + string_to_sign.len()));
+    text.push_str(error.text());
+    text.push_str(string_to_sign);
+    error.telling_the_caller(text)
+}
