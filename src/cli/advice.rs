@@ -24,16 +24,26 @@ fn on_reason(reason: &str) -> &'static str {
             "`keyferry key list` shows the CMKs of this server. A blob can only be opened where it was made."
         }
         "Forbidden.KeyVersionNotFound" => {
-            "`keyferry key describe --key KEY` shows the primary version."
+            "`keyferry key versions --key KEY` lists the versions of a CMK."
         }
         "Forbidden.AliasNotFound" => "`keyferry alias list` shows the names that there are.",
+        "EntityNotExist.User.AccessKey" => {
+            "`keyferry access-key list` shows the access keys that there are."
+        }
         "Rejected.Disabled" => "`keyferry key enable --key KEY` lets it be used again.",
+        "Rejected.PendingDeletion" => {
+            "`keyferry key cancel-deletion --key KEY` keeps it and lets it be used again."
+        }
+        "Rejected.StateModifiedFailed" => "`keyferry key describe --key KEY` shows its state.",
+        "Rejected.DeletionProtection" => {
+            "`keyferry key unprotect --key KEY` lets it be deleted, if that is what is wanted."
+        }
         "AliasAlreadyExists" => {
             "`keyferry alias update ALIAS --key KEY` makes it name another CMK."
         }
         "Unsupported.Alias" => "Choose another name after alias/.",
         "Rejected.LimitExceeded" => {
-            "Delete what is no longer needed; `keyferry alias list --key KEY` shows a CMK's names."
+            "Take away what is no longer needed; `keyferry alias list --key KEY` shows a CMK's names, `keyferry key tags` its tags, `keyferry access-key list --principal PRINCIPAL` a service account's access keys."
         }
         "Forbidden.NoPermission" => "Ask whoever keeps this server's policy to permit it.",
         "InvalidAccessKeyId.NotFound" => {
@@ -47,7 +57,10 @@ fn on_reason(reason: &str) -> &'static str {
         }
         "InternalFailure" => "Give the request id to whoever runs the server: its log says more.",
         "DryRunOperationError" => "Leave out --dry-run to do it.",
-        "UnsupportedOperation" | "Unsupported.Origin" | "Unsupported.ProtectionLevel" => {
+        "UnsupportedOperation"
+        | "Rejected.UnsupportedOperation"
+        | "Unsupported.Origin"
+        | "Unsupported.ProtectionLevel" => {
             "`keyferry key create --help` says what CMKs there are; `keyferry key describe --key KEY` shows what this one is."
         }
         _ => "The server's reason is in its manual; --help lists the options of this command.",
@@ -59,17 +72,37 @@ fn on_field(field: &str) -> &'static str {
         "public_key_blob" => {
             "`keyferry recipient show FILE` says what the key is and what would do."
         }
+        "key_spec" | "key_usage" | "origin" | "protection_level" => {
+            "`keyferry key create --help` says what CMKs there are."
+        }
+        "rotation_interval" | "enable_automatic_rotation" => {
+            "Give 7d to 730d for a CMK of spec Aliyun_AES_256; key pairs are rotated by hand."
+        }
+        "filters" => "`keyferry key list --help` says what there is to filter by.",
+        "tags" | "tag_keys" => {
+            "Give at most 20, each key once, of up to 128 characters and not beginning with aliyun or acs:."
+        }
+        "protected_resource_arn" => {
+            "Give a key id or its ARN: `keyferry key describe --key alias/NAME` shows both."
+        }
+        "algorithm" | "source_encryption_algorithm" => {
+            "Leave --algorithm out to have the one that fits; `keyferry key describe --key KEY` shows what the CMK is."
+        }
+        "plaintext" => "`--help` says how long it may be; encrypt what is longer under a data key.",
         "wrapping_algorithm" | "wrapping_key_spec" | "sm2_ciphertext_encoding" => {
             "`keyferry recipient show FILE` lists the algorithms that fit the recipient's key."
         }
-        "encryption_context" => {
+        "encryption_context" | "source_encryption_context" | "destination_encryption_context" => {
             "Give at most 128 --context pairs with at most 8192 characters in all."
         }
         "page_size" => "Give --page-size from 1 to 100.",
-        "key_id" => "Give a key id, alias/NAME or an ARN.",
+        "key_id" | "source_key_id" | "destination_key_id" => "Give a key id, alias/NAME or an ARN.",
         "alias_name" => "Give alias/NAME.",
+        "principal" => {
+            "Give the name of a service account, such as billing or billing@corp.example."
+        }
         "ciphertext_blob" | "" => {
-            "Give the file as it was written, with the same --context pairs as when it was made."
+            "Give the file as it was written, with the same --context pairs, or the same key version and --algorithm, as when it was made."
         }
         _ => "--help says what the option takes.",
     }

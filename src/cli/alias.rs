@@ -69,45 +69,49 @@ impl AliasCommand {
     /// Does it.
     pub fn run(&self) -> Result<(), Stop> {
         match self {
-            Self::Create(args) => args.call.talk(async |session| create(args, session).await),
-            Self::Update(args) => args.call.talk(async |session| update(args, session).await),
-            Self::Delete(args) => args.call.talk(async |session| delete(args, session).await),
+            Self::Create(args) => create(args),
+            Self::Update(args) => update(args),
+            Self::Delete(args) => delete(args),
             Self::List(args) => args.call.talk(async |session| list(args, session).await),
         }
     }
 }
 
-async fn create(args: &Named, session: Session) -> Result<(), Stop> {
-    let request = session.request(v1::CreateAliasRequest {
+fn create(args: &Named) -> Result<(), Stop> {
+    let request = v1::CreateAliasRequest {
         alias_name: args.alias.clone(),
         key_id: args.key.clone(),
         dry_run: args.call.dry_run(),
-    });
-    let answer = session.answer(session.key_management().create_alias(request).await)?;
-    args.call.output().answer(&answer, || names(args))
+    };
+    args.call.ask(
+        async |server| server.key_management().create_alias(server.request(request)).await,
+        |_| names(args),
+    )
 }
 
-async fn update(args: &Named, session: Session) -> Result<(), Stop> {
-    let request = session.request(v1::UpdateAliasRequest {
+fn update(args: &Named) -> Result<(), Stop> {
+    let request = v1::UpdateAliasRequest {
         alias_name: args.alias.clone(),
         key_id: args.key.clone(),
         dry_run: args.call.dry_run(),
-    });
-    let answer = session.answer(session.key_management().update_alias(request).await)?;
-    args.call.output().answer(&answer, || names(args))
+    };
+    args.call.ask(
+        async |server| server.key_management().update_alias(server.request(request)).await,
+        |_| names(args),
+    )
 }
 
 fn names(args: &Named) -> Text {
     Text::line(format!("{} names {}.", args.alias, args.key))
 }
 
-async fn delete(args: &Delete, session: Session) -> Result<(), Stop> {
-    let request = session.request(v1::DeleteAliasRequest {
-        alias_name: args.alias.clone(),
-        dry_run: args.call.dry_run(),
-    });
-    let answer = session.answer(session.key_management().delete_alias(request).await)?;
-    args.call.output().answer(&answer, || Text::line(format!("{} is free.", args.alias)))
+fn delete(args: &Delete) -> Result<(), Stop> {
+    let request =
+        v1::DeleteAliasRequest { alias_name: args.alias.clone(), dry_run: args.call.dry_run() };
+    args.call.ask(
+        async |server| server.key_management().delete_alias(server.request(request)).await,
+        |_| Text::line(format!("{} is free.", args.alias)),
+    )
 }
 
 async fn list(args: &List, session: Session) -> Result<(), Stop> {

@@ -25,9 +25,11 @@ use tower::service_fn;
 use super::endpoint::{Authority, Endpoint};
 use super::failure::{Failure, Stop, broken, chain};
 use super::files::Input;
-use super::output::{Output, OutputArgs};
+use super::output::{Answer, Output, OutputArgs};
+use super::text::Text;
 use super::watched::{Cause, Watched};
 use crate::error::Rule;
+use crate::proto::v1::access_management_client::AccessManagementClient;
 use crate::proto::v1::key_management_client::KeyManagementClient;
 use crate::proto::v1::kms_client::KmsClient;
 
@@ -101,21 +103,43 @@ impl CallArgs {
         self.dry_run
     }
 
+    /// Asks the server one thing, and tells what it answered.
+    pub fn ask<A, Q>(&self, ask: Q, tell: impl FnOnce(&A) -> Text) -> Result<(), Stop>
+    where
+        A: Answer,
+        Q: AsyncFnOnce(&Session) -> Result<Response<A>, Status>,
+    {
+        self.talk(async |session| {
+            let outcome = ask(&session).await;
+            let answer = session.answer(outcome)?;
+            self.output().answer(&answer, || tell(&answer))
+        })
+    }
+
     /// Connects, and talks to the server as `conversation` does.
     pub fn talk<C>(&self, conversation: C) -> Result<(), Stop>
     where
         C: AsyncFnOnce(Session) -> Result<(), Stop>,
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
-            |error| {
-                Failure::unreachable(
-                    format!("The network cannot be used: {error}."),
-                    "See that the limit on open files (ulimit -n) leaves room.",
-                )
-            },
-        )?;
-        runtime.block_on(async { conversation(self.connection.session(self.dry_run).await?).await })
+        block_on(async { conversation(self.session().await?).await })
     }
+
+    /// Connects; for a conversation that outlives a connection.
+    pub async fn session(&self) -> Result<Session, Failure> {
+        self.connection.session(self.dry_run).await
+    }
+}
+
+/// Runs a conversation that connects by itself.
+pub fn block_on(conversation: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::unreachable(
+            format!("The network cannot be used: {error}."),
+            "See that the limit on open files (ulimit -n) leaves room.",
+        )
+    })?;
+    runtime.block_on(conversation)
 }
 
 impl ConnectionArgs {
@@ -171,6 +195,12 @@ impl Session {
         KeyManagementClient::new(self.channel.clone())
     }
 
+    /// The service that keeps access keys.
+    #[must_use]
+    pub fn access_management(&self) -> AccessManagementClient<Channel> {
+        AccessManagementClient::new(self.channel.clone())
+    }
+
     /// A message on its way, with its deadline.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
@@ -196,7 +226,20 @@ impl Session {
         }
     }
 
-    fn failed(&self, status: &Status) -> Failure {
+    /// What came back to a question on the way to another: dry runs ask it too.
+    pub fn learnt<T>(&self, outcome: Result<Response<T>, Status>) -> Result<T, Failure> {
+        outcome.map(Response::into_inner).map_err(|status| self.failed(&status))
+    }
+
+    /// How long an answer may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Why a call failed.
+    #[must_use]
+    pub fn failed(&self, status: &Status) -> Failure {
         Failure::of_call(status, &self.endpoint, self.cause.told().as_ref())
     }
 

@@ -103,8 +103,10 @@ impl Failure {
         }
     }
 
-    fn advising(self, advice: String) -> Self {
-        Self { advice, ..self }
+    /// The same with other advice.
+    #[must_use]
+    pub fn advising(self, advice: impl Into<String>) -> Self {
+        Self { advice: advice.into(), ..self }
     }
 
     /// The exit code.
@@ -249,8 +251,8 @@ mod tests {
     #[test]
     fn not_permitted_and_not_known_exit_with_77_and_other_refusals_with_1() {
         for rule in Rule::ALL {
-            let expected = match rule {
-                Rule::Permitted | Rule::Authenticated => Exit::NotPermitted,
+            let expected = match rule.code() {
+                Code::PermissionDenied | Code::Unauthenticated => Exit::NotPermitted,
                 _ => Exit::Refused,
             };
             assert_eq!(failure(rule).exit(), expected, "{rule:?}");

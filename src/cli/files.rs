@@ -18,6 +18,9 @@ use super::exit::Exit;
 use super::failure::{Failure, Stop};
 use super::output::stop_writing;
 
+/// A request is at most this long; no blob, ciphertext or signature is longer.
+pub const MAX_BLOB_BYTES: usize = 64 * 1024;
+
 /// Where bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -51,6 +54,27 @@ impl std::fmt::Display for Input {
 }
 
 impl Input {
+    /// Opens it for a reader that takes it piece by piece, and says how long it
+    /// is if it is a file; `what` is what it should be.
+    pub fn open(&self, what: &str) -> Result<(File, Option<u64>), Failure> {
+        let opened = match self {
+            Self::Stdin => unbuffered(io::stdin()),
+            Self::File(path) => File::open(path),
+        };
+        let measured = opened.and_then(|file| {
+            let metadata = file.metadata()?;
+            Ok((file, metadata.is_file().then_some(metadata.len())))
+        });
+        measured.map_err(|error| self.unreadable(what, &error))
+    }
+
+    fn unreadable(&self, what: &str, error: &io::Error) -> Failure {
+        Failure::input(
+            format!("The {what} cannot be read from {self}: {error}."),
+            "See that the file is there and that you may read it.",
+        )
+    }
+
     /// All of it; `what` is what it should be. More than `max_bytes`, or
     /// nothing at all, is refused. The bytes are wiped after use, since they
     /// may be a private key.
@@ -66,12 +90,7 @@ impl Input {
                 File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
             }
         };
-        read.map_err(|error| {
-            Failure::input(
-                format!("The {what} cannot be read from {self}: {error}."),
-                "See that the file is there and that you may read it.",
-            )
-        })?;
+        read.map_err(|error| self.unreadable(what, &error))?;
         if bytes.is_empty() {
             return Err(Failure::input(
                 format!("The {what} in {self} is empty."),
@@ -134,6 +153,8 @@ impl std::fmt::Display for Destination {
 /// How carefully bytes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Care {
+    /// For everyone to read, on a terminal too: an existing file is replaced.
+    Public,
     /// Encrypted: an existing file is replaced.
     Encrypted,
     /// A key in the clear: for its owner alone, and no existing file is
@@ -148,7 +169,7 @@ impl Destination {
     /// server or opened.
     pub fn check(&self, care: Care) -> Result<(), Failure> {
         match self {
-            Self::Stdout => refuse_terminal(&io::stdout(), self),
+            Self::Stdout => refuse_terminal(&io::stdout(), self, care),
             Self::File(path) if is_special(path) => Ok(()),
             Self::File(path) if care == Care::Secret && fs::symlink_metadata(path).is_ok() => {
                 Err(exists(path))
@@ -162,7 +183,7 @@ impl Destination {
         let place = self.to_string();
         match self {
             Self::Stdout => {
-                refuse_terminal(&io::stdout(), self)?;
+                refuse_terminal(&io::stdout(), self, care)?;
                 unbuffered(io::stdout())
                     .and_then(|mut stdout| stdout.write_all(bytes))
                     .map_err(|error| stop_writing(&error, &place))
@@ -172,7 +193,7 @@ impl Destination {
                     .write(true)
                     .open(path)
                     .map_err(|error| stop_writing(&error, &place))?;
-                refuse_terminal(&file, self)?;
+                refuse_terminal(&file, self, care)?;
                 file.write_all(bytes).map_err(|error| stop_writing(&error, &place))
             }
             Self::File(path) => {
@@ -186,12 +207,16 @@ impl Destination {
 }
 
 /// A pipe, a terminal, /dev/null: it is written into, never replaced.
-fn is_special(path: &Path) -> bool {
+pub fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-fn refuse_terminal(stream: &impl IsTerminal, place: &Destination) -> Result<(), Failure> {
-    if !stream.is_terminal() {
+fn refuse_terminal(
+    stream: &impl IsTerminal,
+    place: &Destination,
+    care: Care,
+) -> Result<(), Failure> {
+    if care == Care::Public || !stream.is_terminal() {
         return Ok(());
     }
     Err(Failure::usage(
@@ -227,13 +252,16 @@ fn write_whole(path: &Path, bytes: &[u8], care: Care) -> io::Result<()> {
         _ => Path::new("."),
     };
     let temporary = Temporary(dir.join(format!(".keyferry-{}", Uuid::new_v4())));
-    let mode = if care == Care::Encrypted { 0o666 } else { 0o600 };
+    let mode = match care {
+        Care::Public | Care::Encrypted => 0o666,
+        Care::Secret | Care::SecretReplacing => 0o600,
+    };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary.0)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     match care {
         Care::Secret => fs::hard_link(&temporary.0, path)?,
-        Care::Encrypted | Care::SecretReplacing => fs::rename(&temporary.0, path)?,
+        Care::Public | Care::Encrypted | Care::SecretReplacing => fs::rename(&temporary.0, path)?,
     }
     File::open(dir)?.sync_all()
 }

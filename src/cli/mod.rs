@@ -8,23 +8,38 @@
 //!             (raw bytes) (text, JSON)   (what happened, what to do)
 //! ```
 
+mod access_key;
 mod advice;
+mod algorithms;
 mod alias;
+mod asymmetric;
+mod batch;
 mod connection;
 mod context;
 mod data_key;
+mod data_key_export;
+mod data_key_generate;
+mod data_key_import;
+mod data_key_unwrap;
 mod endpoint;
 mod exit;
 mod failure;
 mod files;
 mod init;
 mod key;
+mod key_life;
+mod key_tags;
+mod key_versions;
+mod out;
 mod output;
 mod pages;
+mod pair;
 mod quickstart;
 mod recipient;
+mod recipient_args;
 mod scratch;
 mod serve;
+mod symmetric;
 mod text;
 mod watched;
 
@@ -60,7 +75,13 @@ enum Command {
     #[command(subcommand)]
     DataKey(data_key::DataKeyCommand),
     #[command(subcommand)]
+    Symmetric(symmetric::SymmetricCommand),
+    #[command(subcommand)]
+    Asymmetric(asymmetric::AsymmetricCommand),
+    #[command(subcommand)]
     Recipient(recipient::RecipientCommand),
+    #[command(subcommand)]
+    AccessKey(access_key::AccessKeyCommand),
 }
 
 impl Cli {
@@ -80,7 +101,10 @@ impl Command {
             Self::Key(command) => command.run(),
             Self::Alias(command) => command.run(),
             Self::DataKey(command) => command.run(),
+            Self::Symmetric(command) => command.run(),
+            Self::Asymmetric(command) => command.run(),
             Self::Recipient(command) => command.run(),
+            Self::AccessKey(command) => command.run(),
         }
     }
 
@@ -91,7 +115,10 @@ impl Command {
             Self::Key(command) => command.json(),
             Self::Alias(command) => command.json(),
             Self::DataKey(command) => command.json(),
+            Self::Symmetric(command) => command.json(),
+            Self::Asymmetric(command) => command.json(),
             Self::Recipient(command) => command.json(),
+            Self::AccessKey(command) => command.json(),
         }
     }
 }

@@ -2,9 +2,11 @@
 //! proto-JSON for programs.
 
 use std::io::{self, Write};
+use std::sync::LazyLock;
 
 use clap::Args;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde::Serializer;
 use serde_json::Value;
 
 use super::exit::Exit;
@@ -21,7 +23,7 @@ pub struct OutputArgs {
     json: bool,
 }
 
-/// A response of the contract.
+/// A message of the contract that JSON is made of.
 pub trait Answer: prost::Message {
     /// Its name in the proto.
     const NAME: &'static str;
@@ -35,18 +37,45 @@ macro_rules! answers {
     )*};
 }
 answers!(
+    AsymmetricDecryptResponse,
+    AsymmetricEncryptResponse,
+    AsymmetricSignResponse,
+    AsymmetricVerifyResponse,
+    CancelKeyDeletionResponse,
+    CreateAccessKeyResponse,
     CreateAliasResponse,
     CreateKeyResponse,
+    CreateKeyVersionResponse,
+    DecryptResponse,
+    DeleteAccessKeyResponse,
     DeleteAliasResponse,
     DescribeKeyResponse,
+    DescribeKeyVersionResponse,
+    DisableAccessKeyResponse,
     DisableKeyResponse,
     EnableKeyResponse,
+    EncryptResponse,
     ExportDataKeyResponse,
+    ExportDataKeysRequest,
+    ExportDataKeysResponse,
+    GenerateAndExportDataKeyResponse,
+    GenerateDataKeyResponse,
     GenerateDataKeyWithoutPlaintextResponse,
+    GetPublicKeyResponse,
+    ListAccessKeysResponse,
     ListAliasesByKeyIdResponse,
     ListAliasesResponse,
+    ListKeyVersionsResponse,
     ListKeysResponse,
+    ListResourceTagsResponse,
+    ReEncryptResponse,
+    ScheduleKeyDeletionResponse,
+    SetDeletionProtectionResponse,
+    TagResourceResponse,
+    UntagResourceResponse,
     UpdateAliasResponse,
+    UpdateKeyDescriptionResponse,
+    UpdateRotationPolicyResponse,
 );
 
 /// Where a command speaks and in which tongue.
@@ -162,20 +191,37 @@ fn line(value: &Value) -> String {
     format!("{value}\n")
 }
 
+/// What the proto says of a message of its own.
+pub fn descriptor(name: &str) -> Option<MessageDescriptor> {
+    static POOL: LazyLock<Option<DescriptorPool>> =
+        LazyLock::new(|| DescriptorPool::decode(CONTRACT).ok());
+    POOL.as_ref()?.get_message_by_name(name)
+}
+
 /// Proto-JSON with the proto's own field names, every field present, so that a
 /// program finds each name in each answer.
-fn proto_json<A: Answer>(answer: &A) -> Result<Value, Failure> {
-    let encode = || -> Option<Value> {
-        let pool = DescriptorPool::decode(CONTRACT).ok()?;
-        let mut message = DynamicMessage::new(pool.get_message_by_name(A::NAME)?);
+fn encode<A: Answer, S: Serializer>(answer: &A, serializer: S) -> Result<S::Ok, Failure> {
+    let encode = || {
+        let mut message = DynamicMessage::new(descriptor(A::NAME)?);
         message.transcode_from(answer).ok()?;
         let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
-        message.serialize_with_options(serde_json::value::Serializer, &options).ok()
+        message.serialize_with_options(serializer, &options).ok()
     };
     encode().ok_or_else(|| {
         let happened = format!("The answer cannot be shown as {} in JSON.", A::NAME);
         Failure::new(Exit::Refused, happened, "Try again without --json, and report this.")
     })
+}
+
+fn proto_json<A: Answer>(answer: &A) -> Result<Value, Failure> {
+    encode(answer, serde_json::value::Serializer)
+}
+
+/// The same as text, members in the order of the proto.
+pub fn json_text<A: Answer>(answer: &A) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    encode(answer, &mut serde_json::Serializer::new(&mut text))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]

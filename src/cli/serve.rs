@@ -11,10 +11,13 @@ use super::failure::{Failure, Stop};
 use super::output::Output;
 use super::scratch::Scratch;
 use super::text::Text;
-use crate::config::{Address, Callers, Config, ConfigError, Mode, RootKeyConfig};
+use crate::config::{Address, Callers, Config, ConfigError, GatewayConfig, Mode, RootKeyConfig};
+use crate::gateway::Gateway;
 use crate::instance::{self, OpenError};
 use crate::keys::root_key::FileRootKey;
-use crate::server::{self, BindError, Drained, Health, Limits, Listener, Tls, hardening, logs};
+use crate::server::{
+    self, BindError, Drained, Faces, Health, Limits, Listener, Tls, hardening, logs,
+};
 use crate::service::Services;
 
 /// How long work that blocks may take once everything else has ended.
@@ -111,7 +114,9 @@ fn serve(config: &Config) -> Result<(), Stop> {
     // Before any key is in memory. What could not be had is in the log.
     let _ = hardening::harden();
     if config.mode == Mode::Config {
-        tracing::warn!("there is no policy yet: every verified caller may do everything");
+        tracing::warn!(
+            "there is no policy yet: every verified caller may do everything, and so may every access key"
+        );
     }
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
@@ -149,6 +154,7 @@ fn no_runtime(error: &std::io::Error) -> Failure {
 /// A server with its store open and its sockets bound, about to serve.
 pub struct Prepared {
     services: Services,
+    gateway: GatewayConfig,
     listeners: Vec<Listener>,
 }
 
@@ -161,7 +167,7 @@ impl Prepared {
             listeners
                 .push(Listener::bind(listener).await.map_err(|error| refused_to_bind(&error))?);
         }
-        Ok(Self { services, listeners })
+        Ok(Self { services, gateway: config.gateway, listeners })
     }
 
     /// Where it listens first of all.
@@ -179,14 +185,18 @@ impl Prepared {
 
     /// Serves until `shutdown`, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-        let Self { services, listeners } = self;
+        let Self { services, gateway, listeners } = self;
         let probed = services.clone();
         let health = Health::new(&Services::NAMES, move || {
             let services = probed.clone();
             async move { services.is_healthy().await }
         });
-        let routes = services.routes();
-        let drained = server::run(listeners, routes, health, Limits::default(), shutdown).await;
+        let gateway = Gateway::new(services.clone(), gateway).map_err(|_| no_randomness())?;
+        let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
+        let drained = tokio::select! {
+            drained = server::run(listeners, faces, health, Limits::default(), shutdown) => drained,
+            () = services.carry_out_for_ever() => Ok(Drained::Clean),
+        };
         match drained {
             // What was cut is in the log.
             Ok(Drained::Clean | Drained::Cut(_)) => Ok(()),
@@ -195,6 +205,10 @@ impl Prepared {
             }
         }
     }
+}
+
+fn no_randomness() -> Failure {
+    Failure::new(Exit::Configuration, "The kernel gives no random bytes.", "Report this.")
 }
 
 /// The text says what to do.

@@ -1,0 +1,151 @@
+//! What has come of a batch so far, for whoever watches.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::finished::Finished;
+use crate::error::Rule;
+use crate::proto::v1::export_data_keys_response::Outcome;
+
+/// How often the bar is drawn, at most.
+const HERTZ: u8 = 10;
+
+/// Items counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    exported: u64,
+    refused: u64,
+    before: Finished,
+    dry_run: bool,
+}
+
+impl Tally {
+    /// Nothing yet, beside what was done before.
+    pub fn new(before: Finished, dry_run: bool) -> Self {
+        Self { before, dry_run, ..Self::default() }
+    }
+
+    /// Counts an answer. Says whether it is told: of a dry run, refusals are.
+    pub fn count(&mut self, outcome: &Outcome) -> bool {
+        let works = match outcome {
+            Outcome::Exported(_) => true,
+            Outcome::Error(error) => self.dry_run && error.reason == Rule::DryRun.reason(),
+        };
+        *(if works { &mut self.exported } else { &mut self.refused }) += 1;
+        !(self.dry_run && works)
+    }
+
+    /// How many have been answered in this run.
+    pub fn answered(&self) -> u64 {
+        self.exported + self.refused
+    }
+
+    /// How many of the whole batch were refused, in this run and before.
+    pub fn refused(&self) -> u64 {
+        self.refused + self.before.refused
+    }
+
+    /// How many there are in all.
+    pub fn all(&self) -> u64 {
+        self.answered() + self.before.lines
+    }
+
+    /// Whether items are only checked.
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// For people.
+    pub fn sentence(&self) -> String {
+        let Self { exported, refused, before, dry_run } = self;
+        if *dry_run {
+            return format!("Dry run: {exported} would be exported, {refused} refused.");
+        }
+        let earlier = match (before.lines, before.refused) {
+            (0, _) => String::new(),
+            (_, 0) => ": done before".to_owned(),
+            (_, refused) => format!(": done before, {refused} of them refused"),
+        };
+        format!("{exported} exported, {refused} refused, {} skipped{earlier}.", before.lines)
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "dry_run": self.dry_run,
+            "exported": self.exported,
+            "refused": self.refused,
+            "skipped": self.before.lines,
+            "skipped_refused": self.before.refused,
+        })
+    }
+}
+
+/// A bar on the terminal, if somebody watches.
+#[derive(Debug)]
+pub struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// A bar over a batch of that many bytes, or of a length that is not known.
+    pub fn new(bytes: Option<u64>, watched: bool) -> Self {
+        if !watched {
+            return Self(None);
+        }
+        let target = ProgressDrawTarget::stderr_with_hz(HERTZ);
+        let bar = ProgressBar::with_draw_target(bytes, target);
+        let template = match bytes {
+            Some(_) => "{bar:32} {percent:>3} %  {msg}  {eta} left",
+            None => "{spinner} {msg}  {elapsed}",
+        };
+        // A template that indicatif did not take would leave its own bar.
+        let style = ProgressStyle::with_template(template);
+        Self(Some(match style {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }))
+    }
+
+    /// Shows how far it is.
+    pub fn show(&self, bytes: u64, tally: &Tally) {
+        let Some(bar) = &self.0 else { return };
+        bar.set_position(bytes);
+        bar.set_message(format!("{} exported, {} refused", tally.exported, tally.refused));
+    }
+
+    /// Leaves the terminal as it was.
+    pub fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::v1;
+
+    fn refusal(rule: Rule) -> Outcome {
+        Outcome::Error(v1::ItemError { reason: rule.reason().to_owned(), ..Default::default() })
+    }
+
+    #[test]
+    fn everything_is_told_and_counted() {
+        let before = Finished { lines: 5, refused: 2, end: 0 };
+        let mut tally = Tally::new(before, false);
+        assert!(tally.count(&Outcome::Exported(v1::ExportDataKeyResponse::default())));
+        assert!(tally.count(&refusal(Rule::BlobOpens)));
+        assert!(tally.count(&refusal(Rule::DryRun)), "a line that asked for it by itself");
+        assert_eq!((tally.answered(), tally.refused(), tally.all()), (3, 4, 8));
+        let sentence = "1 exported, 2 refused, 5 skipped: done before, 2 of them refused.";
+        assert_eq!(tally.sentence(), sentence);
+    }
+
+    #[test]
+    fn of_a_dry_run_refusals_are_told() {
+        let mut tally = Tally::new(Finished::default(), true);
+        assert!(!tally.count(&refusal(Rule::DryRun)));
+        assert!(tally.count(&refusal(Rule::BlobOpens)));
+        assert_eq!(tally.sentence(), "Dry run: 1 would be exported, 1 refused.");
+    }
+}
