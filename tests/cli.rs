@@ -166,6 +166,32 @@ fn key_bytes_do_not_go_to_a_terminal() {
     }
 }
 
+/// In JSON neither, and the server is not asked.
+#[test]
+fn what_was_secret_does_not_go_to_a_terminal() {
+    let (_leader, name) = terminal();
+    let blob = files().join("sm2.der.bin");
+    for line in [
+        "symmetric decrypt --json",
+        "symmetric decrypt --out -",
+        "asymmetric decrypt --key k --key-version v --json",
+        "asymmetric decrypt --key k --key-version v --out -",
+    ] {
+        let follower = fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_keyferry"))
+            .args(line.split(' '))
+            .arg("--in")
+            .arg(&blob)
+            .args(["--endpoint", "http://127.0.0.1:1"])
+            .stdout(follower)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(64), "{line}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("Key bytes are not written to a terminal"), "{said}");
+    }
+}
+
 #[test]
 fn an_existing_file_is_replaced_only_when_forced() {
     let dir = tempfile::tempdir().unwrap();

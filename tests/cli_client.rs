@@ -62,6 +62,68 @@ fn a_data_key_goes_the_whole_way_in_files() {
 }
 
 #[test]
+fn a_data_key_is_made_for_a_recipient_at_once_or_to_be_seen() {
+    let server = Server::dev();
+    let key = server.create_key();
+    let generate = format!("data-key generate --key {key} --context a=1 --out blob");
+    let public_key = file("sm2.public.pem");
+    let told = server
+        .client(&format!("{generate} --bytes 24 --public-key {public_key} --exported-out exported"))
+        .done()
+        .text();
+    assert!(told.contains("134 bytes in blob") && told.contains("bytes in exported"), "{told}");
+    let private_key = file("sm2.private.pem");
+    server
+        .client(&format!("data-key unwrap --in exported --private-key {private_key} --out key"))
+        .done();
+    let decrypt = "symmetric decrypt --in blob --context a=1 --out opened --force";
+    server.client(decrypt).done();
+    assert_eq!(server.read("key"), server.read("opened"));
+    let json = server.client(&format!("{generate} --public-key {public_key} --json")).done().json();
+    assert!(!json["exported_data_key"].as_str().unwrap().is_empty());
+
+    let seen = format!("{generate} --plaintext-out seen");
+    let told = server.client(&seen).done().text();
+    assert!(told.contains("32 bytes in seen"), "{told}");
+    let mode = fs::metadata(server.path("seen")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    server.client(decrypt).done();
+    assert_eq!(server.read("seen"), server.read("opened"));
+    server.client(&seen).failed(73, &["already there and may hold another key"]);
+    let json = server.client(&format!("{seen} --force --json")).done().json();
+    assert_eq!(json["plaintext"], "", "it is in one place only");
+    let piped = server.client(&format!("{generate} --plaintext-out -")).done();
+    assert_eq!(piped.stdout.len(), 32);
+    for line in [format!("{seen} --force"), format!("{generate} --public-key {public_key}")] {
+        let told = server.client(&format!("{line} --dry-run")).done().text();
+        assert!(told.contains("would have worked"), "{line}: {told}");
+    }
+}
+
+#[test]
+fn small_pieces_of_data_are_encrypted_and_decrypted() {
+    let server = Server::dev();
+    let key = server.create_key();
+    fs::write(server.path("plain"), "the secret").unwrap();
+    let encrypt = format!("symmetric encrypt --key {key} --context a=1 --in plain --out blob");
+    let told = server.client(&encrypt).done().text();
+    assert!(told.contains(&key) && told.contains("120 bytes in blob"), "{told}");
+    let decrypt = "symmetric decrypt --in blob --context a=1";
+    let told = server.client(&format!("{decrypt} --out opened")).done().text();
+    assert!(told.contains("10 bytes in opened"), "{told}");
+    assert_eq!(server.read("opened"), b"the secret");
+    let json = server.client(&format!("{decrypt} --json")).done().json();
+    assert_eq!(json["plaintext"], STANDARD.encode("the secret"));
+    assert_eq!(server.client(&format!("{decrypt} --out -")).done().stdout, b"the secret");
+    server
+        .client("symmetric decrypt --in blob --out other")
+        .failed(1, &["does not open", "--context"]);
+    fs::write(server.path("plain"), [7; 6145]).unwrap();
+    server.client(&encrypt).failed(1, &["6144", "help: "]);
+    server.client(&format!("{decrypt} --out opened --dry-run --force")).done();
+}
+
+#[test]
 fn raw_bytes_go_through_pipes_and_base64_into_json() {
     let server = Server::dev();
     let key = server.create_key();

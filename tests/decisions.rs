@@ -47,8 +47,17 @@ fn messages_with_secrets_are_shown_by_name_only() {
         format!("{:?}", v1::DecryptResponse { plaintext: planted.clone(), ..Default::default() }),
         format!("{:?}", v1::EncryptRequest { plaintext: planted.clone(), ..Default::default() }),
         format!("{:?}", v1::GenerateDataKeyResponse { plaintext: planted, ..Default::default() }),
+        format!(
+            "{:?}",
+            v1::CreateAccessKeyResponse {
+                access_key_secret: "planted-secret".into(),
+                ..Default::default()
+            }
+        ),
     ];
-    assert_eq!(shown, ["DecryptResponse", "EncryptRequest", "GenerateDataKeyResponse"]);
+    let names =
+        ["DecryptResponse", "EncryptRequest", "GenerateDataKeyResponse", "CreateAccessKeyResponse"];
+    assert_eq!(shown, names);
 }
 
 /// What was decided, from the events that the policy tells.
@@ -92,7 +101,10 @@ async fn every_rpc_asks_what_its_row_says() {
     tracing::subscriber::set_global_default(telling).unwrap();
     let server = TestServer::start().await;
     use_keys(&server).await;
+    use_pairs(&server).await;
     manage_keys(&server).await;
+    manage_lives(&server).await;
+    manage_access_keys(&server).await;
     let decided = decided.0.lock().unwrap().clone();
     let table: BTreeMap<String, BTreeSet<String>> = TABLE
         .iter()
@@ -130,6 +142,118 @@ async fn use_keys(server: &TestServer) {
         ..Default::default()
     };
     kms.re_encrypt(re_encrypt).await.unwrap();
+}
+
+async fn use_pairs(server: &TestServer) {
+    let mut kms = server.kms.clone();
+    let (key_id, key_version_id) = server.create_pair("EC_SM2", "ENCRYPT/DECRYPT").await;
+    let name = (key_id.clone(), key_version_id.clone());
+    let public = v1::GetPublicKeyRequest { key_id, key_version_id, ..Default::default() };
+    kms.get_public_key(public).await.unwrap();
+    let algorithm = v1::WrappingAlgorithm::Sm2pke.into();
+    let (key_id, key_version_id) = name.clone();
+    let plaintext = vec![1; 16];
+    let encrypt = v1::AsymmetricEncryptRequest {
+        key_id,
+        key_version_id,
+        algorithm,
+        plaintext,
+        ..Default::default()
+    };
+    let ciphertext_blob =
+        kms.asymmetric_encrypt(encrypt).await.unwrap().into_inner().ciphertext_blob;
+    let (key_id, key_version_id) = name;
+    let decrypt = v1::AsymmetricDecryptRequest {
+        key_id,
+        key_version_id,
+        algorithm,
+        ciphertext_blob,
+        ..Default::default()
+    };
+    kms.asymmetric_decrypt(decrypt).await.unwrap();
+    let (key_id, key_version_id) = server.create_pair("EC_P256", "SIGN/VERIFY").await;
+    let algorithm = v1::SigningAlgorithm::EcdsaSha256.into();
+    let digest = vec![7; 32];
+    let sign = v1::AsymmetricSignRequest {
+        key_id: key_id.clone(),
+        key_version_id: key_version_id.clone(),
+        algorithm,
+        digest: digest.clone(),
+        ..Default::default()
+    };
+    let value = kms.asymmetric_sign(sign).await.unwrap().into_inner().value;
+    let verify = v1::AsymmetricVerifyRequest {
+        key_id,
+        key_version_id,
+        algorithm,
+        digest,
+        value,
+        ..Default::default()
+    };
+    assert!(kms.asymmetric_verify(verify).await.unwrap().into_inner().value);
+    let blob = server.generate(&server.create_key().await, &[], 16).await;
+    let item = Some(Recipient::rsa().export(&blob, &[]));
+    let items = tokio_stream::once(v1::ExportDataKeysRequest { item, ..Default::default() });
+    let mut answers = kms.export_data_keys(items).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().unwrap().outcome.is_some());
+}
+
+async fn manage_lives(server: &TestServer) {
+    let mut management = server.management.clone();
+    let key_id = server.create_key().await;
+    let dry_run = false;
+    let description = "other".to_owned();
+    let describe = v1::UpdateKeyDescriptionRequest { key_id: key_id.clone(), description, dry_run };
+    management.update_key_description(describe).await.unwrap();
+    let made = v1::CreateKeyVersionRequest { key_id: key_id.clone(), dry_run };
+    let made = management.create_key_version(made).await.unwrap().into_inner().key_version.unwrap();
+    let version = v1::DescribeKeyVersionRequest {
+        key_id: key_id.clone(),
+        key_version_id: made.key_version_id,
+        dry_run,
+    };
+    management.describe_key_version(version).await.unwrap();
+    let versions = v1::ListKeyVersionsRequest { key_id: key_id.clone(), ..Default::default() };
+    management.list_key_versions(versions).await.unwrap();
+    let rotation = v1::UpdateRotationPolicyRequest {
+        key_id: key_id.clone(),
+        enable_automatic_rotation: Some(true),
+        rotation_interval: "90d".into(),
+        dry_run,
+    };
+    management.update_rotation_policy(rotation).await.unwrap();
+    let tags = vec![v1::Tag { tag_key: "team".into(), tag_value: "payments".into() }];
+    let tag = v1::TagResourceRequest { key_id: key_id.clone(), tags, dry_run };
+    management.tag_resource(tag).await.unwrap();
+    let list = v1::ListResourceTagsRequest { key_id: key_id.clone(), dry_run };
+    management.list_resource_tags(list).await.unwrap();
+    let tag_keys = vec!["team".to_owned()];
+    let untag = v1::UntagResourceRequest { key_id: key_id.clone(), tag_keys, dry_run };
+    management.untag_resource(untag).await.unwrap();
+    let protection = v1::SetDeletionProtectionRequest {
+        protected_resource_arn: key_id.clone(),
+        enable_deletion_protection: Some(false),
+        ..Default::default()
+    };
+    management.set_deletion_protection(protection).await.unwrap();
+    let schedule = v1::ScheduleKeyDeletionRequest {
+        key_id: key_id.clone(),
+        pending_window_in_days: Some(7),
+        dry_run,
+    };
+    management.schedule_key_deletion(schedule).await.unwrap();
+    let cancel = v1::CancelKeyDeletionRequest { key_id, dry_run };
+    management.cancel_key_deletion(cancel).await.unwrap();
+}
+
+async fn manage_access_keys(server: &TestServer) {
+    let (access_key_id, _) = server.create_access_key("billing").await;
+    let (mut access, dry_run) = (server.access.clone(), false);
+    access.list_access_keys(v1::ListAccessKeysRequest::default()).await.unwrap();
+    let disable = v1::DisableAccessKeyRequest { access_key_id: access_key_id.clone(), dry_run };
+    access.disable_access_key(disable).await.unwrap();
+    let delete = v1::DeleteAccessKeyRequest { access_key_id, dry_run };
+    access.delete_access_key(delete).await.unwrap();
 }
 
 async fn manage_keys(server: &TestServer) {

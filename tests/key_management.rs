@@ -59,7 +59,7 @@ async fn a_new_key_is_described_in_full() {
         key_usage: "ENCRYPT/DECRYPT".into(),
         origin: "Aliyun_KMS".into(),
         protection_level: "SOFTWARE".into(),
-        dry_run: false,
+        ..Default::default()
     };
     let created = server.management.clone().create_key(request).await.unwrap().into_inner();
     let key = created.key_metadata.unwrap();
@@ -294,7 +294,7 @@ async fn lists_come_in_pages_in_order_of_creation() {
             page_number: number,
             page_size: size,
             page_token: token.into(),
-            dry_run: false,
+            ..Default::default()
         };
         management.list_keys(request).await.map(tonic::Response::into_inner)
     };

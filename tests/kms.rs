@@ -162,7 +162,7 @@ async fn re_encryption_changes_key_and_context_and_keeps_the_kind() {
         source_encryption_context: context(PAIRS),
         destination_key_id: to.clone(),
         destination_encryption_context: context(&[("tenant", "other")]),
-        dry_run: false,
+        ..Default::default()
     };
     let moved = server.kms.clone().re_encrypt(request).await.unwrap().into_inner();
     assert_eq!(moved.key_id, from);

@@ -12,11 +12,14 @@
 
 #[path = "interop/harness.rs"]
 mod harness;
+#[path = "support/http.rs"]
+mod http;
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -28,12 +31,14 @@ use keyferry::keys::records::RecordKind;
 use keyferry::keys::root_key::{FileRootKey, RootKeyProvider};
 use keyferry::keys::store_keys::{self, StoreMode};
 use keyferry::proto::CONTRACT;
+use keyferry::proto::v1::export_data_keys_response::Outcome;
 use keyferry::proto::v1::{self, WrappingAlgorithm, WrappingKeySpec};
 use keyferry::storage::{SqliteStore, Store};
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
 
 use harness::{Caller, Server, keyferry as program, run};
+use http::{Http, Signer};
 
 // ---- the scan ----
 
@@ -165,7 +170,12 @@ fn call_well(caller: &mut Caller, notes: &mut Notes) -> (String, Vec<u8>) {
     let blob = call_for_data_keys(caller, notes, &key_id);
     call_for_export(caller, notes, &key_id, &blob);
     call_for_bytes(caller, notes, &key_id);
+    call_for_stream(caller, notes, &blob);
+    call_for_decryption(caller, notes, &key_id);
+    call_for_signatures(caller, notes);
     call_for_management(caller, notes, &key_id);
+    call_for_life(caller, notes);
+    call_for_access_keys(caller, notes);
     (key_id, blob)
 }
 
@@ -242,20 +252,22 @@ fn send_private_key(
     let pem = recipient.to_pkcs8_pem();
     let lines = pem.lines().filter(|line| !line.starts_with('-'));
     let der = STANDARD.decode(lines.collect::<String>()).unwrap();
-    // PKCS#8 holds the public key too. Private are SM2's scalar, after its
-    // ECPrivateKey's version 1, and the end of RSA's: qInv.
-    let private = match named {
-        WrappingKeySpec::EcSm2 => {
-            let at = der.windows(5).position(|window| window == [2, 1, 1, 4, 32]).unwrap() + 5;
-            &der[at..at + 32]
-        }
-        _ => &der[der.len() - 64..],
-    };
-    notes.keep_secret(&format!("the private key of {named:?}"), private);
+    notes.keep_secret(&format!("the private key of {named:?}"), private_part(&der));
     for sent in [pem.as_bytes(), &der] {
         let request = export_request(blob, sent, named);
         let outcome = caller.runtime.block_on(caller.kms.export_data_key(request));
         notes.show(outcome.unwrap_err());
+    }
+}
+
+/// PKCS#8 holds the public key too. Private are an elliptic curve's scalar, after
+/// its ECPrivateKey's version 1, and the end of RSA's: qInv. Key material that is
+/// not PKCS#8 is private all of it.
+fn private_part(material: &[u8]) -> &[u8] {
+    let version = [2, 1, 1, 4, 32];
+    match material.windows(version.len()).position(|window| window == version) {
+        Some(at) => &material[at + version.len()..at + version.len() + 32],
+        None => &material[material.len() - material.len().min(64)..],
     }
 }
 
@@ -270,6 +282,113 @@ fn unwrap_by_hand(notes: &mut Notes, recipient: &RecipientPrivateKey, exported: 
     let finished = run(unwrap.arg("--in").arg(input).arg("--out").arg(out));
     notes.shown += &String::from_utf8_lossy(&finished.stdout);
     notes.shown += &String::from_utf8_lossy(&finished.stderr);
+}
+
+fn call_for_stream(caller: &mut Caller, notes: &mut Notes, blob: &[u8]) {
+    let recipient = RecipientPrivateKey::generate(Spec::EcSm2).unwrap();
+    let good = export_request(blob, recipient.public_key_der(), WrappingKeySpec::EcSm2);
+    let bad = export_request(&blob[1..], recipient.public_key_der(), WrappingKeySpec::EcSm2);
+    let items = [good, bad]
+        .map(|item| v1::ExportDataKeysRequest { item_id: "scanned".into(), item: Some(item) });
+    let items = notes.show(items);
+    let mut answers = caller.runtime.block_on(async {
+        let items = tokio_stream::iter(items);
+        caller.kms.export_data_keys(items).await.unwrap().into_inner()
+    });
+    for _ in 0..2 {
+        let answer = caller.runtime.block_on(answers.message()).unwrap().unwrap();
+        if let Some(Outcome::Exported(exported)) = notes.show(answer).outcome {
+            unwrap_by_hand(notes, &recipient, &exported.exported_data_key);
+        }
+    }
+}
+
+/// A new key pair: the CMK and its version.
+fn make_pair(caller: &mut Caller, notes: &mut Notes, spec: &str, usage: &str) -> (String, String) {
+    let request = v1::CreateKeyRequest {
+        key_spec: spec.into(),
+        key_usage: usage.into(),
+        ..Default::default()
+    };
+    let made = call!(caller.management.create_key, notes, request).unwrap();
+    let key_id = made.key_metadata.unwrap().key_id;
+    let request = v1::ListKeyVersionsRequest { key_id: key_id.clone(), ..Default::default() };
+    let listed = call!(caller.management.list_key_versions, notes, request).unwrap();
+    let key_version_id = listed.key_versions[0].key_version_id.clone();
+    let request = v1::GetPublicKeyRequest {
+        key_id: key_id.clone(),
+        key_version_id: key_version_id.clone(),
+        ..Default::default()
+    };
+    call!(caller.kms.get_public_key, notes, request).unwrap();
+    (key_id, key_version_id)
+}
+
+fn call_for_decryption(caller: &mut Caller, notes: &mut Notes, destination_key_id: &str) {
+    for (spec, algorithm) in
+        [("RSA_2048", WrappingAlgorithm::RsaesOaepSha1), ("EC_SM2", WrappingAlgorithm::Sm2pke)]
+    {
+        let (key_id, key_version_id) = make_pair(caller, notes, spec, "ENCRYPT/DECRYPT");
+        let plaintext: [u8; 40] = random::array().unwrap();
+        notes.keep_secret(&format!("bytes for {spec}"), &plaintext);
+        let request = v1::AsymmetricEncryptRequest {
+            key_id: key_id.clone(),
+            key_version_id: key_version_id.clone(),
+            algorithm: algorithm.into(),
+            plaintext: plaintext.to_vec(),
+            ..Default::default()
+        };
+        let encrypted = call!(caller.kms.asymmetric_encrypt, notes, request).unwrap();
+        let mut request = v1::AsymmetricDecryptRequest {
+            key_id: key_id.clone(),
+            key_version_id: key_version_id.clone(),
+            algorithm: algorithm.into(),
+            ciphertext_blob: encrypted.ciphertext_blob.clone(),
+            ..Default::default()
+        };
+        let opened = call!(caller.kms.asymmetric_decrypt, notes, request.clone()).unwrap();
+        assert_eq!(opened.plaintext, plaintext);
+        *request.ciphertext_blob.last_mut().unwrap() ^= 1;
+        call!(caller.kms.asymmetric_decrypt, notes, request).unwrap_err();
+        let request = v1::ReEncryptRequest {
+            ciphertext_blob: encrypted.ciphertext_blob,
+            source_key_id: key_id,
+            source_key_version_id: key_version_id,
+            source_encryption_algorithm: algorithm.into(),
+            destination_key_id: destination_key_id.to_owned(),
+            ..Default::default()
+        };
+        let imported = call!(caller.kms.re_encrypt, notes, request).unwrap();
+        assert_eq!(caller.decrypt(&imported.ciphertext_blob), plaintext);
+    }
+}
+
+fn call_for_signatures(caller: &mut Caller, notes: &mut Notes) {
+    for (spec, algorithm) in [
+        ("RSA_2048", v1::SigningAlgorithm::RsaPssSha256),
+        ("EC_P256", v1::SigningAlgorithm::EcdsaSha256),
+        ("EC_P256K", v1::SigningAlgorithm::EcdsaSha256),
+        ("EC_SM2", v1::SigningAlgorithm::Sm2dsa),
+    ] {
+        let (key_id, key_version_id) = make_pair(caller, notes, spec, "SIGN/VERIFY");
+        let request = v1::AsymmetricSignRequest {
+            key_id: key_id.clone(),
+            key_version_id: key_version_id.clone(),
+            algorithm: algorithm.into(),
+            digest: vec![7; 32],
+            ..Default::default()
+        };
+        let signed = call!(caller.kms.asymmetric_sign, notes, request).unwrap();
+        let request = v1::AsymmetricVerifyRequest {
+            key_id,
+            key_version_id,
+            algorithm: algorithm.into(),
+            digest: vec![7; 32],
+            value: signed.value,
+            ..Default::default()
+        };
+        assert!(call!(caller.kms.asymmetric_verify, notes, request).unwrap().value);
+    }
 }
 
 fn call_for_bytes(caller: &mut Caller, notes: &mut Notes, key_id: &str) {
@@ -311,6 +430,71 @@ fn call_for_management(caller: &mut Caller, notes: &mut Notes, key_id: &str) {
     call!(caller.management.enable_key, notes, request).unwrap();
     let request = v1::DeleteAliasRequest { alias_name: alias_name(), dry_run: false };
     call!(caller.management.delete_alias, notes, request).unwrap();
+}
+
+fn call_for_life(caller: &mut Caller, notes: &mut Notes) {
+    let made = call!(caller.management.create_key, notes, v1::CreateKeyRequest::default());
+    let id = made.unwrap().key_metadata.unwrap().key_id;
+    let (key_id, dry_run) = (|| id.clone(), false);
+    let request = v1::CreateKeyVersionRequest { key_id: key_id(), dry_run };
+    let version = call!(caller.management.create_key_version, notes, request).unwrap();
+    let key_version_id = version.key_version.unwrap().key_version_id;
+    let request = v1::DescribeKeyVersionRequest { key_id: key_id(), key_version_id, dry_run };
+    call!(caller.management.describe_key_version, notes, request).unwrap();
+    let request = v1::UpdateRotationPolicyRequest {
+        key_id: key_id(),
+        enable_automatic_rotation: Some(true),
+        rotation_interval: "7d".into(),
+        dry_run,
+    };
+    call!(caller.management.update_rotation_policy, notes, request).unwrap();
+    let description = "scanned".to_owned();
+    let request = v1::UpdateKeyDescriptionRequest { key_id: key_id(), description, dry_run };
+    call!(caller.management.update_key_description, notes, request).unwrap();
+    let tags = vec![v1::Tag { tag_key: "team".into(), tag_value: "payments".into() }];
+    let request = v1::TagResourceRequest { key_id: key_id(), tags, dry_run };
+    call!(caller.management.tag_resource, notes, request).unwrap();
+    let request = v1::ListResourceTagsRequest { key_id: key_id(), dry_run };
+    call!(caller.management.list_resource_tags, notes, request).unwrap();
+    let tag_keys = vec!["team".to_owned()];
+    let request = v1::UntagResourceRequest { key_id: key_id(), tag_keys, dry_run };
+    call!(caller.management.untag_resource, notes, request).unwrap();
+    let request = v1::SetDeletionProtectionRequest {
+        protected_resource_arn: key_id(),
+        enable_deletion_protection: Some(false),
+        ..Default::default()
+    };
+    call!(caller.management.set_deletion_protection, notes, request).unwrap();
+    let pending_window_in_days = Some(7);
+    let request =
+        v1::ScheduleKeyDeletionRequest { key_id: key_id(), pending_window_in_days, dry_run };
+    call!(caller.management.schedule_key_deletion, notes, request).unwrap();
+    let request = v1::CancelKeyDeletionRequest { key_id: key_id(), dry_run };
+    call!(caller.management.cancel_key_deletion, notes, request).unwrap();
+}
+
+/// One access key stays, one is deleted: neither's secret is anywhere.
+fn call_for_access_keys(caller: &mut Caller, notes: &mut Notes) {
+    let (principal, dry_run) = ("billing".to_owned(), false);
+    for name in ["a kept access key", "a deleted access key"] {
+        let request = v1::CreateAccessKeyRequest { principal: principal.clone(), dry_run };
+        let made = call!(caller.access.create_access_key, notes, request).unwrap();
+        notes.keep_secret(name, made.access_key_secret.as_bytes());
+        // By mistake, the secret where the id belongs, or the account.
+        let secret = made.access_key_secret;
+        let request = v1::DeleteAccessKeyRequest { access_key_id: secret.clone(), dry_run };
+        let outcome = caller.runtime.block_on(caller.access.delete_access_key(request));
+        notes.show(outcome.unwrap_err());
+        let request = v1::ListAccessKeysRequest { principal: secret, ..Default::default() };
+        caller.runtime.block_on(caller.access.list_access_keys(request)).unwrap();
+        let request = v1::DisableAccessKeyRequest { access_key_id: made.access_key_id, dry_run };
+        call!(caller.access.disable_access_key, notes, request).unwrap();
+    }
+    let request = v1::ListAccessKeysRequest { principal, ..Default::default() };
+    let listed = call!(caller.access.list_access_keys, notes, request).unwrap().access_keys;
+    let access_key_id = listed[1].access_key_id.clone();
+    let request = v1::DeleteAccessKeyRequest { access_key_id, dry_run };
+    call!(caller.access.delete_access_key, notes, request).unwrap();
 }
 
 /// What goes wrong is where logs become talkative.
@@ -376,7 +560,7 @@ async fn stored_secrets(config: &Config, notes: &mut Notes) {
     let seals = store_keys::unlock(&store, &root, StoreMode::Production).await.unwrap();
     for (path, version) in store.list("version/", None, 100).await.unwrap().entries {
         let opened = seals.open::<()>(RecordKind::KeyVersion, &path, &version.value);
-        notes.keep_secret(&format!("key material of {path}"), &opened.unwrap().1);
+        notes.keep_secret(&format!("key material of {path}"), private_part(&opened.unwrap().1));
     }
 }
 
@@ -409,24 +593,104 @@ fn texts(server: &Server, notes: &Notes, store: &Path) -> Vec<(String, Vec<u8>)>
     texts
 }
 
+/// What the HTTP front door must not log of any request, whatever part of it.
+const PLANTED: &str = "PLANTED0value0of0a0caller";
+
+/// Through the HTTP front door, well and badly.
+fn call_through_the_door(server: &Server, caller: &mut Caller, notes: &mut Notes, key_id: &str) {
+    let request = v1::CreateAccessKeyRequest { principal: "scanned".into(), dry_run: false };
+    let made = caller.runtime.block_on(caller.access.create_access_key(request)).unwrap();
+    let made = made.into_inner();
+    let signer = Signer {
+        access_key_id: made.access_key_id,
+        secret: made.access_key_secret,
+        version: keyferry::gateway::VERSION,
+    };
+    notes.keep_secret("the secret of an access key", signer.secret.as_bytes());
+    let wrong = Signer { secret: "0".repeat(44), ..signer.clone() };
+    let plaintext: [u8; 48] = random::array().unwrap();
+    notes.keep_secret("a caller's bytes over HTTP", &plaintext);
+    let plaintext = STANDARD.encode(plaintext);
+    let own = http::owned(&[
+        ("KeyId", key_id),
+        ("Plaintext", &plaintext),
+        ("EncryptionContext", &format!("{{\"{PLANTED}\":\"{PLANTED}\"}}")),
+        (PLANTED, PLANTED),
+    ]);
+    caller.runtime.block_on(async {
+        let mut http = http_on(server).await;
+        let encrypted = http.v3(&signer, "Encrypt", &own).await;
+        let blob = encrypted.json()["CiphertextBlob"].as_str().unwrap().to_owned();
+        let own_blob = http::owned(&[("CiphertextBlob", &blob), ("EncryptionContext.x", PLANTED)]);
+        for signer in [&signer, &wrong] {
+            http.v1(signer, "Encrypt", &own).await;
+            http.v1_form(signer, "Encrypt", &own).await;
+            http.v3(signer, "Encrypt", &own).await;
+            http.v3(signer, "Decrypt", &own_blob).await;
+            http.v3(signer, PLANTED, &own).await;
+        }
+        let generated = http.v3(&signer, "GenerateDataKey", &own[..1]).await.json();
+        let data_key = STANDARD.decode(generated["Plaintext"].as_str().unwrap()).unwrap();
+        notes.keep_secret("a data key over HTTP", &data_key);
+    });
+    caller.runtime.block_on(call_badly_over_http(server, &plaintext));
+}
+
+/// What is refused before anybody knows whose it is.
+async fn call_badly_over_http(server: &Server, plaintext: &str) {
+    let form = "content-type: application/x-www-form-urlencoded\r\n";
+    for request in [
+        format!("GET /{PLANTED} HTTP/1.1\r\nhost: {PLANTED}\r\n\r\n"),
+        format!(
+            "GET /?{PLANTED}={PLANTED}&{PLANTED}=1&Plaintext={plaintext} HTTP/1.1\r\nhost: a\r\n\r\n"
+        ),
+        format!("GET /?%{PLANTED} HTTP/1.1\r\nhost: a\r\nauthorization: {PLANTED}\r\n\r\n"),
+        format!("{PLANTED} / HTTP/1.1\r\nhost: a\r\nx-request-id: {PLANTED} {PLANTED}\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\nhost: a\r\n{form}content-length: 99\r\n\r\n{PLANTED}"),
+        format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {PLANTED}\r\n\r\n{PLANTED}"),
+        format!("{PLANTED}\r\n\r\n"),
+    ] {
+        let mut http = http_on(server).await;
+        http.send(request).await;
+        // The one whose body does not come is left waiting.
+        let _ = tokio::time::timeout(Duration::from_secs(1), http.answer()).await;
+    }
+}
+
+async fn http_on(server: &Server) -> Http {
+    let stream = tokio::net::UnixStream::connect(server.socket()).await.unwrap();
+    Http::over(stream, "localhost")
+}
+
 fn scan(format: &str) {
-    let mut server =
-        Server::on_socket(&[("KEYFERRY_LOG__LEVEL", "trace"), ("KEYFERRY_LOG__FORMAT", format)]);
+    let mut server = Server::on_socket(&[
+        ("KEYFERRY_LOG__LEVEL", "trace"),
+        ("KEYFERRY_LOG__FORMAT", format),
+        ("KEYFERRY_LISTENER__0__GATEWAY", "true"),
+        ("KEYFERRY_AUTH__ACCESS_KEY__SIGNATURE_V1", "true"),
+    ]);
     let config = server.config();
     let mut notes = Notes::default();
     let mut caller = server.caller();
     let (key_id, blob) = call_well(&mut caller, &mut notes);
     call_badly(&mut caller, &mut notes, &key_id, &blob);
+    call_through_the_door(&server, &mut caller, &mut notes, &key_id);
     server.stop();
     caller.runtime.block_on(stored_secrets(&config, &mut notes));
 
     every_rpc_is_logged(&server.log());
+    assert!(server.log().contains("SignatureDoesNotMatch"), "the door is logged too");
+    assert!(!server.log().contains(PLANTED), "{:?}", planted_lines(&server.log()));
     let StoreConfig::Sqlite { path: store } = &config.store;
     for (name, text) in texts(&server, &notes, store) {
         for (secret, bytes) in &notes.secrets {
             assert!(!leaks(&text, bytes), "{secret} stands in {name}");
         }
     }
+}
+
+fn planted_lines(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.contains(PLANTED)).collect()
 }
 
 /// A new RPC must be driven here too.

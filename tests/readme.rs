@@ -1,8 +1,8 @@
 //! The README's terminal sessions are run, and show what the README shows.
 //!
 //! A session is a `console` block: `$ command`, then what it prints. A line `…`
-//! stands for any lines. Ids, digests and folders differ from run to run and are
-//! masked. Sessions share one folder, in which they run one after the other, in
+//! stands for any lines. Ids, digests, dates and folders differ from run to run and
+//! are masked. Sessions share one folder, in which they run one after the other, in
 //! one shell, so that a server started in one is there in the next.
 
 #![allow(
@@ -67,6 +67,7 @@ fn masked(text: &str) -> String {
     let text =
         Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap().replace_all(text, "<id>");
     let text = Regex::new("[0-9a-f]{40,64}").unwrap().replace_all(&text, "<digest>");
+    let text = Regex::new(r"\d{4}(-\d\d){2}T(\d\d:){2}\d\dZ").unwrap().replace_all(&text, "<date>");
     let text = Regex::new(r"127\.0\.0\.1:\d+").unwrap().replace_all(&text, "<address>");
     let text = Regex::new("unix:/[^ ]*/prod/").unwrap().replace_all(&text, "unix:<folder>/prod/");
     text.trim_end().to_owned()
@@ -113,9 +114,12 @@ fn every_session_shows_what_the_readme_shows() {
     let folder = tempfile::tempdir().unwrap();
     // What is built is at hand: the newcomer's first command, without cargo. The
     // sessions' port is one that is free, and clients are told.
-    let script =
-        script(&steps).replace("cargo run --release -- ", "keyferry ").replace("7311", &port);
-    let told = format!("export KEYFERRY_ENDPOINT=http://127.0.0.1:{port}\n");
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/");
+    let script = script(&steps)
+        .replace("cargo run --release -- ", "keyferry ")
+        .replace("examples/", examples)
+        .replace("7311", &port);
+    let told = format!("export KEYFERRY_ENDPOINT=http://127.0.0.1:{port} KEYFERRY=keyferry\n");
     let output = run(&(told + &script), folder.path());
     let mut printed = output.split(MARK);
     for step in &steps {

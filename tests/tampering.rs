@@ -165,6 +165,102 @@ async fn a_key_version_moved_by_sql_is_found() {
     assert!(!services.is_healthy().await);
 }
 
+async fn create_access_key(services: &Services, principal: &str) -> v1::CreateAccessKeyResponse {
+    let request = v1::CreateAccessKeyRequest { principal: principal.into(), dry_run: false };
+    services.create_access_key(&caller(), request).await.unwrap()
+}
+
+async fn list_access_keys(services: &Services, principal: &str) -> Result<usize, Rule> {
+    let request = v1::ListAccessKeysRequest { principal: principal.into(), ..Default::default() };
+    let listed = services.list_access_keys(&caller(), request).await;
+    listed.map(|listed| listed.access_keys.len()).map_err(|error| error.rule())
+}
+
+/// What somebody makes of a record.
+type Edit = Box<dyn Fn(Vec<u8>) -> Vec<u8>>;
+
+fn torn(mut record: Vec<u8>) -> Vec<u8> {
+    *record.last_mut().unwrap() ^= 1;
+    record
+}
+
+/// Enabled again, given to another account, or put in another's place: by SQL,
+/// nobody is let in by such an access key.
+#[tokio::test]
+async fn an_access_key_changed_by_sql_is_found() {
+    let replaced = |from: &'static [u8], to: &'static [u8]| {
+        move |record: Vec<u8>| {
+            let at = record.windows(from.len()).position(|part| part == from).expect("plain");
+            [&record[..at], to, &record[at + from.len()..]].concat()
+        }
+    };
+    let edits: [(&str, Edit); 4] = [
+        ("state", Box::new(replaced(b"Disabled", b"Enabled "))),
+        ("account", Box::new(replaced(b"billing", b"masters"))),
+        ("place", Box::new(replaced(b"-7", b"-4"))),
+        ("secret", Box::new(torn)),
+    ];
+    for (what, edit) in edits {
+        let instance = Instance::new();
+        let services = instance.open().await;
+        let id = create_access_key(&services, "billing").await.access_key_id;
+        let request = v1::DisableAccessKeyRequest { access_key_id: id.clone(), dry_run: false };
+        services.disable_access_key(&caller(), request).await.unwrap();
+        drop(services);
+
+        let path = format!("access-key/{id}");
+        let record: Vec<u8> = Connection::open(instance.database())
+            .unwrap()
+            .query_row("SELECT value FROM record WHERE path = ?1", [&path], |row| row.get(0))
+            .unwrap();
+        instance.edit("UPDATE record SET value = ?2 WHERE path = ?1", params![path, edit(record)]);
+        let services = instance.open().await;
+        let found = services.find_access_key(&id).await;
+        assert_eq!(found.unwrap_err().rule(), Rule::Internal, "{what}");
+        assert!(!services.is_healthy().await, "{what}");
+        assert_eq!(list_access_keys(&services, "").await, Err(Rule::Internal), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_access_key_moved_by_sql_is_found() {
+    let instance = Instance::new();
+    let services = instance.open().await;
+    let mine = create_access_key(&services, "mine").await.access_key_id;
+    let theirs = create_access_key(&services, "theirs").await.access_key_id;
+    drop(services);
+
+    let move_to =
+        "UPDATE record SET value = (SELECT value FROM record WHERE path = ?2) WHERE path = ?1";
+    let [of_mine, of_theirs] = [&mine, &theirs].map(|id| format!("access-key/{id}"));
+    instance.edit(move_to, params![of_theirs, of_mine]);
+    instance.edit(move_to, params!["service-account/theirs", "service-account/mine"]);
+    let services = instance.open().await;
+    assert!(services.find_access_key(&theirs).await.is_err());
+    assert_eq!(list_access_keys(&services, "theirs").await, Err(Rule::Internal));
+    let request = v1::CreateAccessKeyRequest { principal: "theirs".into(), dry_run: false };
+    let refused = services.create_access_key(&caller(), request).await.unwrap_err();
+    assert_eq!(refused.rule(), Rule::Internal);
+    assert!(services.find_access_key(&mine).await.unwrap().unwrap().is_enabled());
+    assert_eq!(list_access_keys(&services, "mine").await, Ok(1));
+}
+
+/// The index proves nothing: one place cannot be claimed for another's.
+#[tokio::test]
+async fn an_order_changed_by_sql_is_found() {
+    let instance = Instance::new();
+    let services = instance.open().await;
+    create_access_key(&services, "mine").await;
+    drop(services);
+    instance.edit(
+        "UPDATE record SET path = replace(path, '-7', '-4') WHERE path LIKE 'access-key-order/%'",
+        [],
+    );
+    let services = instance.open().await;
+    assert_eq!(list_access_keys(&services, "").await, Err(Rule::Internal));
+    assert_eq!(list_access_keys(&services, "mine").await, Ok(1));
+}
+
 #[tokio::test]
 async fn a_record_of_another_store_is_found() {
     let (here, elsewhere) = (Instance::new(), Instance::new());

@@ -7,6 +7,7 @@ fn main() {
         needs: EXPORT_DATA_KEY.needs,
         on: On::Key,
         key: None,
+        account: None,
         policy: Policy::Dev,
         context_sha256: None,
         recipient_sha256: None,

@@ -90,9 +90,10 @@ fn learn(grpcurl: &Grpcurl, checks: &mut Checks) {
     let listed = |name: &str| services.lines().any(|line| line == name);
     checks.that(
         "list",
-        ["keyferry.v1.Kms", "keyferry.v1.KeyManagement", "grpc.health.v1.Health"]
+        ["Kms", "KeyManagement", "AccessManagement"]
             .iter()
-            .all(|name| listed(name)),
+            .all(|name| listed(&format!("keyferry.v1.{name}")))
+            && listed("grpc.health.v1.Health"),
     );
     checks.that("records_are_not_listed", !services.contains("storage"));
     let request = grpcurl.learn(&["describe", "keyferry.v1.ExportDataKeyRequest"]);

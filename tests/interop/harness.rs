@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use keyferry::config::Config;
+use keyferry::proto::v1::access_management_client::AccessManagementClient;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::kms_client::KmsClient;
 use keyferry::proto::v1::{
     CreateKeyRequest, DecryptRequest, ExportDataKeyRequest, GenerateDataKeyWithoutPlaintextRequest,
+    GetPublicKeyRequest, ListKeyVersionsRequest,
 };
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -114,6 +116,7 @@ pub struct Caller {
     pub runtime: Runtime,
     pub kms: KmsClient<Channel>,
     pub management: KeyManagementClient<Channel>,
+    pub access: AccessManagementClient<Channel>,
 }
 
 impl Caller {
@@ -122,13 +125,35 @@ impl Caller {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let channel = runtime.block_on(connect(address));
         let management = KeyManagementClient::new(channel.clone());
-        Self { runtime, kms: KmsClient::new(channel), management }
+        let access = AccessManagementClient::new(channel.clone());
+        Self { runtime, kms: KmsClient::new(channel), management, access }
     }
 
     /// A new CMK's id.
     pub fn create_key(&mut self) -> String {
         let made = self.runtime.block_on(self.management.create_key(CreateKeyRequest::default()));
         made.unwrap().into_inner().key_metadata.unwrap().key_id
+    }
+
+    /// A new asymmetric CMK, with its first version and that one's public key.
+    pub fn create_pair(&mut self, spec: &str, usage: &str) -> Pair {
+        let request = CreateKeyRequest {
+            key_spec: spec.to_owned(),
+            key_usage: usage.to_owned(),
+            ..Default::default()
+        };
+        let made = self.runtime.block_on(self.management.create_key(request));
+        let key_id = made.unwrap().into_inner().key_metadata.unwrap().key_id;
+        let request = ListKeyVersionsRequest { key_id: key_id.clone(), ..Default::default() };
+        let listed = self.runtime.block_on(self.management.list_key_versions(request));
+        let key_version_id = listed.unwrap().into_inner().key_versions[0].key_version_id.clone();
+        let request = GetPublicKeyRequest {
+            key_id: key_id.clone(),
+            key_version_id: key_version_id.clone(),
+            ..Default::default()
+        };
+        let got = self.runtime.block_on(self.kms.get_public_key(request));
+        Pair { key_id, key_version_id, public_key: got.unwrap().into_inner().public_key }
     }
 
     /// A new data key's blob.
@@ -154,6 +179,14 @@ impl Caller {
         let opened = self.runtime.block_on(self.kms.decrypt(request));
         opened.unwrap().into_inner().plaintext
     }
+}
+
+/// An asymmetric CMK.
+pub struct Pair {
+    pub key_id: String,
+    pub key_version_id: String,
+    /// In PEM.
+    pub public_key: String,
 }
 
 async fn connect(address: &str) -> Channel {

@@ -20,5 +20,6 @@ mod envoy;
 mod grpcurl;
 mod harness;
 mod openssl;
+mod openssl_pairs;
 mod sm2;
 mod softhsm;

@@ -40,6 +40,13 @@ impl Recipient {
         this
     }
 
+    /// One of whom only the public key is known, as PEM.
+    pub fn known_by(public_key: &str) -> Self {
+        let this = Self { folder: tempfile::tempdir().unwrap() };
+        fs::write(this.file("public.pem"), public_key).unwrap();
+        this
+    }
+
     pub fn rsa(bits: u16) -> Self {
         Self::make(&["-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")])
     }
@@ -63,7 +70,7 @@ impl Recipient {
     }
 
     /// What `pkeyutl -encrypt` makes of it.
-    fn wrap(&self, data_key: &[u8], method: &Method) -> Vec<u8> {
+    pub fn wrap(&self, data_key: &[u8], method: &Method) -> Vec<u8> {
         self.pkeyutl("-encrypt", &["-pubin", "-inkey"], "public.pem", data_key, method)
     }
 

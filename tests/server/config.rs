@@ -73,6 +73,29 @@ fn what_is_left_out_has_the_contracts_defaults() {
 }
 
 #[test]
+fn a_front_door_is_asked_for_and_needs_no_client_certificates() {
+    let text = SOUND.replace(", client_ca = \"ca.pem\", crl = \"crl.pem\" }", "}\ngateway = true");
+    let text = format!("{text}\n[auth.access_key]\nsignature_v1 = false\n");
+    let config = parse(&text, &[]).unwrap();
+    let [tcp, unix] = config.listeners.as_slice() else { panic!("two") };
+    assert!(tcp.gateway() && !unix.gateway());
+    let Callers::Mtls(tls) = tcp.callers() else { panic!("TLS") };
+    assert!(tls.client_ca.is_none() && tls.certificate_optional);
+    assert!(!config.gateway.signature_v1);
+    let config = parse(SOUND, &[]).unwrap();
+    assert!(config.listeners.iter().all(|listener| !listener.gateway()));
+    let Callers::Mtls(tls) = config.listeners[0].callers() else { panic!("mTLS") };
+    assert!(tls.client_ca.is_some() && !tls.certificate_optional);
+    let variables = [
+        ("KEYFERRY_LISTENER__1__GATEWAY", "true"),
+        ("KEYFERRY_AUTH__ACCESS_KEY__SIGNATURE_V1", "true"),
+    ];
+    let config = parse(SOUND, &variables).unwrap();
+    assert!(config.listeners[1].gateway() && config.gateway.signature_v1);
+    assert!(Config::dev(Path::new("/data"), None).unwrap().listeners[0].gateway());
+}
+
+#[test]
 fn the_environment_overrides() {
     let config = parse(
         SOUND,

@@ -91,7 +91,12 @@ macro_rules! reflection {
                 panic!("{:?}", answers[0]);
             };
             let names: Vec<_> = listed.service.iter().map(|one| one.name.as_str()).collect();
-            for name in [SERVICE, "keyferry.v1.KeyManagement", "grpc.health.v1.Health"] {
+            for name in [
+                SERVICE,
+                "keyferry.v1.KeyManagement",
+                "keyferry.v1.AccessManagement",
+                "grpc.health.v1.Health",
+            ] {
                 assert!(names.contains(&name), "{names:?}");
             }
             assert!(matches!(answers[1], MessageResponse::FileDescriptorResponse(_)));

@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use keyferry::error::{Error, Rule};
 use keyferry::proto::v1::kms_server::Kms;
 use keyferry::proto::v1::{
-    DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse, ExportDataKeyRequest,
-    ExportDataKeyResponse, GenerateAndExportDataKeyRequest, GenerateAndExportDataKeyResponse,
-    GenerateDataKeyRequest, GenerateDataKeyResponse, GenerateDataKeyWithoutPlaintextRequest,
-    GenerateDataKeyWithoutPlaintextResponse, ReEncryptRequest, ReEncryptResponse,
+    AsymmetricDecryptRequest, AsymmetricDecryptResponse, AsymmetricEncryptRequest,
+    AsymmetricEncryptResponse, AsymmetricSignRequest, AsymmetricSignResponse,
+    AsymmetricVerifyRequest, AsymmetricVerifyResponse, DecryptRequest, DecryptResponse,
+    EncryptRequest, EncryptResponse, ExportDataKeyRequest, ExportDataKeyResponse,
+    ExportDataKeysRequest, ExportDataKeysResponse, GenerateAndExportDataKeyRequest,
+    GenerateAndExportDataKeyResponse, GenerateDataKeyRequest, GenerateDataKeyResponse,
+    GenerateDataKeyWithoutPlaintextRequest, GenerateDataKeyWithoutPlaintextResponse,
+    GetPublicKeyRequest, GetPublicKeyResponse, ReEncryptRequest, ReEncryptResponse,
 };
 use keyferry::service::caller::Caller;
 use tokio::sync::Semaphore;
@@ -131,6 +135,50 @@ impl Kms for Script {
         &self,
         _: Request<ReEncryptRequest>,
     ) -> Result<Response<ReEncryptResponse>, Status> {
+        not_scripted()
+    }
+
+    type ExportDataKeysStream = tokio_stream::Empty<Result<ExportDataKeysResponse, Status>>;
+
+    async fn export_data_keys(
+        &self,
+        _: Request<tonic::Streaming<ExportDataKeysRequest>>,
+    ) -> Result<Response<Self::ExportDataKeysStream>, Status> {
+        not_scripted()
+    }
+
+    async fn get_public_key(
+        &self,
+        _: Request<GetPublicKeyRequest>,
+    ) -> Result<Response<GetPublicKeyResponse>, Status> {
+        not_scripted()
+    }
+
+    async fn asymmetric_encrypt(
+        &self,
+        _: Request<AsymmetricEncryptRequest>,
+    ) -> Result<Response<AsymmetricEncryptResponse>, Status> {
+        not_scripted()
+    }
+
+    async fn asymmetric_decrypt(
+        &self,
+        _: Request<AsymmetricDecryptRequest>,
+    ) -> Result<Response<AsymmetricDecryptResponse>, Status> {
+        not_scripted()
+    }
+
+    async fn asymmetric_sign(
+        &self,
+        _: Request<AsymmetricSignRequest>,
+    ) -> Result<Response<AsymmetricSignResponse>, Status> {
+        not_scripted()
+    }
+
+    async fn asymmetric_verify(
+        &self,
+        _: Request<AsymmetricVerifyRequest>,
+    ) -> Result<Response<AsymmetricVerifyResponse>, Status> {
         not_scripted()
     }
 }

@@ -2,21 +2,30 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod http;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use http::{Http, Signer};
 use keyferry::access::policy::Policy;
-use keyferry::config::Config;
+use keyferry::config::{Config, GatewayConfig};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::WrappingKeySpec;
+use keyferry::gateway::Gateway;
 use keyferry::keys::clock::{Clock, SystemClock};
 use keyferry::keys::keyring::Keyring;
 use keyferry::keys::root_key::FileRootKey;
 use keyferry::keys::store_keys::{self, StoreMode};
+use keyferry::proto::v1::access_management_client::AccessManagementClient;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::kms_client::KmsClient;
 use keyferry::proto::v1::{self, CreateKeyRequest, ExportDataKeyRequest};
-use keyferry::server::{self, Health, Limits, Listener};
+use keyferry::server::{self, Faces, Health, Limits, Listener};
 use keyferry::service::Services;
 use keyferry::service::naming::Place;
 use keyferry::storage::{MemoryStore, Store};
@@ -30,6 +39,7 @@ use tonic_types::StatusExt;
 pub struct TestServer {
     pub kms: KmsClient<Channel>,
     pub management: KeyManagementClient<Channel>,
+    pub access: AccessManagementClient<Channel>,
     pub channel: Channel,
     pub address: String,
     stop: Option<oneshot::Sender<()>>,
@@ -38,12 +48,94 @@ pub struct TestServer {
 
 /// Services over a store that is made this test's, as a dev server has them.
 pub async fn services_over(store: Arc<dyn Store>) -> Services {
-    let folder = tempfile::tempdir().unwrap();
-    let root = FileRootKey::create(&folder.path().join("root.key")).unwrap();
-    let seals =
-        store_keys::found(store.as_ref(), &root, StoreMode::Dev, SystemClock.now()).await.unwrap();
-    let keyring = Keyring::new(store, seals, Arc::new(SystemClock));
-    Services::new(Arc::new(keyring), Policy::Dev, Place::new("local", "0"))
+    services_of(Founded::over(store).await.keyring(Arc::new(SystemClock)).await)
+}
+
+/// The services of a keyring, as a dev server has them.
+pub fn services_of(keyring: Arc<Keyring>) -> Services {
+    Services::new(keyring, Policy::Dev, Place::new("local", "0"))
+}
+
+/// A store that was made, and its root key: keyrings are opened over it, one
+/// after the other as if the server had started again, or several at once.
+pub struct Founded {
+    pub store: Arc<dyn Store>,
+    root: FileRootKey,
+}
+
+impl Founded {
+    /// Makes a store of this empty one.
+    pub async fn over(store: Arc<dyn Store>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = FileRootKey::create(&folder.path().join("root.key")).unwrap();
+        let now = SystemClock.now();
+        store_keys::found(store.as_ref(), &root, StoreMode::Dev, now).await.unwrap();
+        Self { store, root }
+    }
+
+    /// A keyring over it, with nothing cached and no reading of its clock.
+    pub async fn keyring(&self, clock: Arc<dyn Clock>) -> Arc<Keyring> {
+        self.keyring_through(self.store.clone(), clock).await
+    }
+
+    /// The same, where the keyring sees the store through another, as a restart
+    /// opens it anew.
+    pub async fn keyring_through(
+        &self,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Keyring> {
+        let seals = store_keys::unlock(store.as_ref(), &self.root, StoreMode::Dev).await.unwrap();
+        Arc::new(Keyring::new(store, seals, clock))
+    }
+}
+
+/// Clocks that a test moves.
+pub struct ManualClock {
+    wall_seconds: AtomicI64,
+    elapsed_seconds: AtomicU64,
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self {
+            wall_seconds: AtomicI64::new(1_800_000_000),
+            elapsed_seconds: AtomicU64::new(1_000_000),
+        }
+    }
+}
+
+impl ManualClock {
+    /// Time passes, on both clocks.
+    pub fn pass(&self, time: Duration) {
+        self.elapsed_seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
+        self.jump(i64::try_from(time.as_secs()).unwrap());
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn jump(&self, seconds: i64) {
+        self.wall_seconds.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.wall_seconds.load(Ordering::SeqCst)).unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs(self.elapsed_seconds.load(Ordering::SeqCst))
+    }
+}
+
+/// Days as a duration.
+pub const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
+}
+
+/// Hours as a duration.
+pub const fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 60 * 60)
 }
 
 impl TestServer {
@@ -59,6 +151,16 @@ impl TestServer {
 
     /// A server of these services.
     pub async fn serving(services: Services) -> Self {
+        Self::serving_within(services, Limits::default()).await
+    }
+
+    /// A server of these services, with limits of the test's.
+    pub async fn serving_within(services: Services, limits: Limits) -> Self {
+        Self::serving_as(services, limits, GatewayConfig::default()).await
+    }
+
+    /// The same, with an HTTP front door of the test's.
+    pub async fn serving_as(services: Services, limits: Limits, gateway: GatewayConfig) -> Self {
         let config = Config::dev("/nonexistent".as_ref(), Some("127.0.0.1:0")).unwrap();
         let listener = Listener::bind(&config.listeners[0]).await.unwrap();
         let address = listener.address().to_string();
@@ -68,18 +170,20 @@ impl TestServer {
             let services = probed.clone();
             async move { services.is_healthy().await }
         });
-        let routes = services.routes();
+        let gateway = Gateway::new(services.clone(), gateway).unwrap();
+        let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
         let served = tokio::spawn(async move {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            server::run(vec![listener], routes, health, Limits::default(), shutdown).await.unwrap();
+            server::run(vec![listener], faces, health, limits, shutdown).await.unwrap();
         });
         let channel =
             Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self {
             kms: KmsClient::new(channel.clone()),
             management: KeyManagementClient::new(channel.clone()),
+            access: AccessManagementClient::new(channel.clone()),
             channel,
             address,
             stop: Some(stop),
@@ -92,11 +196,44 @@ impl TestServer {
         Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
     }
 
+    /// A new access key, to sign with.
+    pub async fn create_signer(&self, principal: &str) -> Signer {
+        let (access_key_id, secret) = self.create_access_key(principal).await;
+        Signer { access_key_id, secret, version: keyferry::gateway::VERSION }
+    }
+
+    /// A connection to its HTTP front door.
+    pub async fn http(&self) -> Http {
+        Http::connect(&self.address).await
+    }
+
     /// A new CMK's id.
     pub async fn create_key(&self) -> String {
         let response =
             self.management.clone().create_key(CreateKeyRequest::default()).await.unwrap();
         response.into_inner().key_metadata.unwrap().key_id
+    }
+
+    /// A new asymmetric CMK's id, and its first version's.
+    pub async fn create_pair(&self, spec: &str, usage: &str) -> (String, String) {
+        let mut management = self.management.clone();
+        let request = CreateKeyRequest {
+            key_spec: spec.into(),
+            key_usage: usage.into(),
+            ..Default::default()
+        };
+        let made = management.create_key(request).await.unwrap().into_inner();
+        let key_id = made.key_metadata.unwrap().key_id;
+        let request = v1::ListKeyVersionsRequest { key_id: key_id.clone(), ..Default::default() };
+        let listed = management.list_key_versions(request).await.unwrap().into_inner();
+        (key_id, listed.key_versions[0].key_version_id.clone())
+    }
+
+    /// A new access key's id and secret.
+    pub async fn create_access_key(&self, principal: &str) -> (String, String) {
+        let request = v1::CreateAccessKeyRequest { principal: principal.into(), dry_run: false };
+        let made = self.access.clone().create_access_key(request).await.unwrap().into_inner();
+        (made.access_key_id, made.access_key_secret)
     }
 
     /// A new data key's blob, and the CMK's id.

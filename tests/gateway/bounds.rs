@@ -1,0 +1,275 @@
+//! What is too much, too slow or ambiguous: refused early, at a bounded cost.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use keyferry::server::Limits;
+use keyferry::storage::MemoryStore;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::support::http::{Http, V3, owned, query};
+use crate::support::{TestServer, services_over};
+
+async fn within(limits: Limits) -> TestServer {
+    TestServer::serving_within(services_over(Arc::new(MemoryStore::new())).await, limits).await
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_huge_is_not_read() {
+    let server = TestServer::start().await;
+    let mut http = server.http().await;
+    http.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1073741824\r\n\r\n").await;
+    let answer = http.answer().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (413, "InvalidParameter"));
+    assert!(http.ended().await, "the connection ends");
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_to_be_huge_is_read_no_further() {
+    let server = TestServer::start().await;
+    let stream = TcpStream::connect(&server.address).await.unwrap();
+    let (mut reading, writing) = stream.into_split();
+    let sending = tokio::spawn(async move {
+        let mut sent = 0_usize;
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = [b"4000\r\n".as_slice(), &[b'a'; 0x4000], b"\r\n"].concat();
+        let mut bytes = head.as_bytes();
+        while sent < 1 << 30 {
+            writing.writable().await.unwrap();
+            match writing.try_write(bytes) {
+                Ok(count) => {
+                    sent += count;
+                    bytes = &bytes[count..];
+                    if bytes.is_empty() {
+                        bytes = &chunk;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        sent
+    });
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), reading.read_to_end(&mut answer)).await;
+    let sent = sending.await.unwrap();
+    assert!(sent < 64 << 20, "{sent} bytes were taken");
+    // The end of the connection may overtake the answer.
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 413"), "{text}");
+}
+
+#[tokio::test]
+async fn sixty_four_kib_are_the_most() {
+    let server = TestServer::start().await;
+    let signer = server.create_signer("caller").await;
+    let mut http = server.http().await;
+    for (bytes, status) in [(60_000, 404), (70_000, 413)] {
+        let own = owned(&[("KeyId", "none"), ("Padding", &"a".repeat(bytes))]);
+        let answer = http.v1_form(&signer, "DescribeKey", &own).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_the_drain() {
+    let server = TestServer::start().await;
+    let mut http = server.http().await;
+    assert_eq!(http.get("/healthz").await.status, 200);
+    let began = Instant::now();
+    server.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(http.ended().await);
+}
+
+#[tokio::test]
+async fn ten_thousand_parameters_are_refused() {
+    let server = TestServer::start().await;
+    let mut http = server.http().await;
+    let form = (0..10_000).map(|n| format!("a{n}")).collect::<Vec<_>>().join("&");
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let began = Instant::now();
+    http.send(head).await;
+    let answer = http.answer().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (400, "ParseRequestParameterException"));
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let server = TestServer::start().await;
+    for head in [
+        format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(100_000)),
+        format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(100_000)),
+        format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: a\r\n".repeat(200)),
+    ] {
+        let mut http = server.http().await;
+        http.send(head).await;
+        let answer = http.answer().await;
+        let status = answer.map(|answer| answer.status);
+        assert!(matches!(status, None | Some(400 | 414 | 431)), "{status:?}");
+        assert!(http.ended().await);
+    }
+    // What the SDKs put into a query has room.
+    let signer = server.create_signer("caller").await;
+    let mut http = server.http().await;
+    let own = owned(&[("KeyId", "none"), ("Padding", &"a".repeat(60_000))]);
+    assert_eq!(http.v3(&signer, "DescribeKey", &own).await.status, 404);
+}
+
+#[tokio::test]
+async fn slow_heads_and_slow_bodies_end() {
+    let limits = Limits {
+        handshake: Duration::from_millis(300),
+        idle: Duration::from_millis(300),
+        body: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let server = within(limits).await;
+    // Nothing at all; the first bytes; a head without end; a second one.
+    for sent in
+        ["", "PO", "GET / HTTP/1.1\r\nx: a\r\n", "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nG"]
+    {
+        let mut http = server.http().await;
+        let began = Instant::now();
+        http.send(sent).await;
+        if sent.contains("healthz") {
+            assert_eq!(http.answer().await.unwrap().status, 200);
+        }
+        let _ = http.answer().await;
+        assert!(began.elapsed() < Duration::from_secs(5), "{sent:?}");
+    }
+    let mut http = server.http().await;
+    http.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\na").await;
+    let answer = http.answer().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (504, "RequestTimeout"));
+    assert!(http.ended().await);
+}
+
+#[tokio::test]
+async fn slow_readers_end() {
+    let server = within(Limits { idle: Duration::from_millis(500), ..Limits::default() }).await;
+    let mut http = server.http().await;
+    // Asks again and again for what is large, and reads none of it.
+    let asking = "GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2000);
+    let stalled = async {
+        loop {
+            use tokio::io::AsyncWriteExt as _;
+            if http.stream.write_all(asking.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), stalled).await.expect("the server breaks off");
+}
+
+#[tokio::test]
+async fn readers_of_slow_bodies_have_places_of_their_own() {
+    let limits = Limits { unverified: 2, body: Duration::from_secs(3), ..Limits::default() };
+    let server = within(limits).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut http = server.http().await;
+        http.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\na").await;
+        slow.push(http);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut http = server.http().await;
+    let answer = http.get("/").await;
+    assert_eq!((answer.status, answer.code().as_str()), (429, "Rejected.Throttling"));
+    assert_eq!(answer.header("x-acs-retry-after"), Some("1000"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(http.get("/healthz").await.status, 200);
+    server.create_key().await;
+}
+
+/// Each is one request to one reader and two to another.
+#[tokio::test]
+async fn nothing_is_smuggled() {
+    let server = TestServer::start().await;
+    let inner = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    let length = inner.len();
+    let both = [
+        format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{inner}",
+            length + 5
+        ),
+        format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: {}\r\n\r\n0\r\n\r\n{inner}",
+            length + 5
+        ),
+        format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\ncontent-length: {length}\r\n\r\n{inner}"
+        ),
+        format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +{length}\r\n\r\n{inner}"),
+        format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n{inner}"
+        ),
+        format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n{inner}"
+        ),
+        format!("POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{inner}"),
+        format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length : 0\r\n\r\n{inner}"),
+        format!("POST / HTTP/1.1\r\nhost: a\r\n content-length: 0\r\n\r\n{inner}"),
+    ];
+    for request in both {
+        let mut http = server.http().await;
+        http.send(&request).await;
+        let first = http.answer().await;
+        let first = first.map(|answer| answer.status);
+        assert_ne!(first, Some(200), "{request:?}");
+        let second = http.answer().await;
+        assert!(second.is_none(), "{request:?}: {first:?} and then {second:?}");
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_the_same() {
+    let server = TestServer::start().await;
+    let signer = server.create_signer("caller").await;
+    let stream = TcpStream::connect(&server.address).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let form = query(&owned(&[("KeyId", "none")]));
+    let asked = V3 {
+        method: "POST",
+        host: &server.address,
+        path: "/",
+        action: "DescribeKey",
+        query: "",
+        content_type: Some("application/x-www-form-urlencoded"),
+        body: form.as_bytes(),
+    };
+    let mut request = http::Request::post(format!("http://{}/", server.address));
+    for (name, value) in signer.v3(&asked).iter().filter(|(name, _)| name != "host") {
+        request = request.header(name, value);
+    }
+    let (response, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from(form.clone()), true).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 404);
+    let mut answer = response.into_body();
+    let mut text = Vec::new();
+    while let Some(data) = answer.data().await {
+        text.extend_from_slice(&data.unwrap());
+    }
+    let answer: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(answer["Code"], "Forbidden.KeyNotFound");
+    let request =
+        http::Request::get(format!("http://{}/healthz", server.address)).body(()).unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn grpc_over_http_1_is_refused_as_grpc_wants_it() {
+    let server = TestServer::start().await;
+    let mut http = Http::connect(&server.address).await;
+    http.send("POST /keyferry.v1.Kms/Encrypt HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(http.answer().await.unwrap().status, 415);
+}
