@@ -8,10 +8,11 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use keyferry::crypto::ciphertext_blob::{BlobKeys, BlobKind, CiphertextBlob};
 use keyferry::crypto::encryption_context::EncryptionContext;
+use keyferry::crypto::key_pair::{KeyPair, KeyPairSpec, SigningAlgorithm};
 use keyferry::crypto::random;
 use keyferry::crypto::recipients::Recipients;
 use keyferry::crypto::sealing::SealingKey;
-use keyferry::crypto::secret::{KeyMaterial, Plaintext};
+use keyferry::crypto::secret::{KeyMaterial, Plaintext, Reveal};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::{WrappingAlgorithm, WrappingKey, WrappingKeySpec, WrappingMethod};
 use keyferry::ids::{KeyId, KeyVersionId};
@@ -75,6 +76,34 @@ fn sm2(c: &mut Criterion) {
     c.bench_function("unwrap EC_SM2", |b| b.iter(|| private.unwrap(None, black_box(&exported))));
 }
 
+fn pairs(c: &mut Criterion) {
+    let digest = [7; 32];
+    for spec in KeyPairSpec::ALL {
+        let (pair, material) = KeyPair::generate(spec).expect("a pair");
+        let stored = || material.reveal(Reveal::ToStore).to_vec().into();
+        c.bench_function(&format!("load {spec}"), |b| {
+            b.iter(|| KeyPair::from_stored(spec, stored()));
+        });
+        for algorithm in SigningAlgorithm::ALL {
+            let Ok(signature) = pair.sign(algorithm, &digest) else { continue };
+            c.bench_function(&format!("sign {spec} {algorithm}"), |b| {
+                b.iter(|| pair.sign(algorithm, black_box(&digest)));
+            });
+            c.bench_function(&format!("verify {spec} {algorithm}"), |b| {
+                b.iter(|| pair.verify(algorithm, &digest, black_box(&signature)));
+            });
+        }
+        for algorithm in WrappingAlgorithm::ALL {
+            let Ok(method) = pair.method(algorithm, None) else { continue };
+            let plaintext = Plaintext::new(vec![7; 32]);
+            let ciphertext = pair.encrypt(&plaintext, &method).expect("encrypted");
+            c.bench_function(&format!("decrypt {spec} {algorithm}"), |b| {
+                b.iter(|| pair.decrypt(algorithm, black_box(&ciphertext)));
+            });
+        }
+    }
+}
+
 fn recipients(c: &mut Criterion) {
     let recipients = Recipients::new(1 << 24, 1 << 20);
     let private = recipient(WrappingKeySpec::EcSm2);
@@ -125,5 +154,5 @@ fn records(c: &mut Criterion) {
     c.bench_function("32 random bytes", |b| b.iter(random::array::<32>));
 }
 
-criterion_group!(benches, rsa, sm2, recipients, blob, records);
+criterion_group!(benches, rsa, sm2, pairs, recipients, blob, records);
 criterion_main!(benches);

@@ -12,9 +12,11 @@ use keyferry::access::principal::Principal;
 use keyferry::crypto::secret::StoreKey;
 use keyferry::ids::{KeyVersionId, StoreId, StoreKeyId};
 use keyferry::keys::clock::SystemClock;
-use keyferry::keys::cmk::{KeySpec, NewCmk};
+use keyferry::keys::cmk::{KeySpec, KeyUsage, NewCmk};
 use keyferry::keys::keyring::Keyring;
 use keyferry::keys::records::RecordSeals;
+use keyferry::keys::tags::Tags;
+use keyferry::keys::version_material::VersionMaterial;
 use keyferry::storage::{SqliteStore, Store};
 use tokio::runtime::Runtime;
 
@@ -25,6 +27,7 @@ fn grant(decisions: Decisions, on: On, key: Option<KeyFacts>) -> Grant {
         decisions,
         on,
         key,
+        account: None,
         context_sha256: None,
         recipient_sha256: None,
     };
@@ -48,9 +51,17 @@ fn keyring(criterion: &mut Criterion) {
     let open =
         || Keyring::new(store.clone(), RecordSeals::new(store_id, &keys), Arc::new(SystemClock));
     let warm = open();
-    let new = NewCmk { description: String::new(), spec: KeySpec::Aes256, creator: "dev".into() };
-    let made = runtime.block_on(warm.create(grant(CREATE_KEY, On::Instance, None), new)).unwrap();
-    let version = made.cmk.primary_version;
+    let new = NewCmk {
+        description: String::new(),
+        spec: KeySpec::Aes256,
+        usage: KeyUsage::EncryptDecrypt,
+        rotation: None,
+        tags: Tags::default(),
+        creator: "dev".into(),
+    };
+    let material = VersionMaterial::generate(new.spec).unwrap();
+    let creation = warm.create(grant(CREATE_KEY, On::Instance, None), new, &material);
+    let version = runtime.block_on(creation).unwrap().cmk.newest_version;
 
     criterion.bench_function("keyring hit", |bencher| {
         bencher.to_async(&runtime).iter(|| take(&warm, version));

@@ -18,10 +18,9 @@
     reason = "a measurement that fails should stop"
 )]
 
+mod process;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,10 +29,11 @@ use keyferry::crypto::wrapping::WrappingKeySpec;
 use keyferry::proto::v1;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::kms_client::KmsClient;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+
+use process::{Server, pin};
 
 const CONNECTIONS: usize = 8;
 const STREAMS: usize = 8;
@@ -82,53 +82,6 @@ fn main() {
     pin(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(measure(&server, rounds, seconds));
-}
-
-/// Pins this thread, and what it starts, to one core, where there is one.
-fn pin(core: usize) {
-    let mut set = CpuSet::new();
-    set.set(core);
-    if sched_setaffinity(None, &set).is_err() {
-        println!("not pinned: there is no core {core}");
-    }
-}
-
-struct Server {
-    child: Child,
-    endpoint: String,
-}
-
-impl Server {
-    fn start(data_dir: &std::path::Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_keyferry"))
-            .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let address = first.trim().strip_prefix("listening on ").expect("an address").to_owned();
-        Self { child, endpoint: format!("http://{address}") }
-    }
-
-    /// CPU time of all its threads, to the nanosecond.
-    fn cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let of_task = |task: fs::DirEntry| -> u64 {
-            let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            stat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
-        };
-        Duration::from_nanos(tasks.flatten().map(of_task).sum())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 async fn measure(server: &Server, rounds: u64, seconds: Duration) {

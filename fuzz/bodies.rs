@@ -4,14 +4,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyferry::crypto::ciphertext_blob::{
     BlobKeys, CiphertextBlob, MAX_CONTENT_BYTES, OVERHEAD_BYTES,
 };
 use keyferry::crypto::encryption_context::{EncryptionContext, MAX_CHARACTERS, MAX_PAIRS};
+use keyferry::crypto::key_pair::{KeyPairSpec, SigningAlgorithm, VerifyingKey};
 use keyferry::crypto::secret::{KeyMaterial, StoreKey};
+use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::{WrappingKey, WrappingKeySpec, public_key as judge};
 use keyferry::error::Rule;
-use keyferry::ids::{KeyId, KeyVersionId, StoreId, StoreKeyId};
+use keyferry::gateway::parameters::{MAX_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, Parameters};
+use keyferry::gateway::signature::{Claim, Signed, v1, v3};
+use keyferry::ids::{AccessKeyId, KeyId, KeyVersionId, StoreId, StoreKeyId};
 use keyferry::keys::alias_name::AliasName;
 use keyferry::keys::clock::SystemClock;
 use keyferry::keys::keyring::Keyring;
@@ -22,10 +27,15 @@ use keyferry::storage::{MemoryStore, Store, Write};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 9] = [
     ("blob", blob),
     ("encryption_context", encryption_context),
+    ("parameters", parameters),
     ("public_key", public_key),
+    ("signature_v1", signature_v1),
+    ("signature_v3", signature_v3),
+    ("sm2_ciphertext", sm2_ciphertext),
+    ("sm2_signature", sm2_signature),
     ("stored_record", stored_record),
 ];
 
@@ -48,10 +58,8 @@ pub fn blob(data: &[u8]) {
     assert!(data.starts_with(blob.version_id().to_string().as_bytes()));
     let none = EncryptionContext::default();
     if KEYS.check(&blob, &none).is_ok() {
-        let mut flipped = blob.into_bytes();
-        let at = flipped.iter().map(|byte| usize::from(*byte)).sum::<usize>() % flipped.len();
-        flipped[at] ^= 1;
-        let opened = CiphertextBlob::parse(&flipped).and_then(|blob| KEYS.check(&blob, &none));
+        let opened =
+            CiphertextBlob::parse(&flipped(data)).and_then(|blob| KEYS.check(&blob, &none));
         assert!(opened.is_err());
     }
 }
@@ -88,6 +96,127 @@ fn accepted(pairs: &BTreeMap<String, String>) -> Option<EncryptionContext> {
     context
 }
 
+/// Query and form are refused or are a list, each name once and in order; written
+/// out again, as either, it is the same list.
+///
+/// Input: a query and a form, parted by 0xff.
+pub fn parameters(data: &[u8]) {
+    let Some((query, form)) = query_and_rest(data) else { return };
+    let Ok(read) = Parameters::read(Some(query), Some(form)) else { return };
+    let pairs = listed(&read);
+    assert!(pairs.len() <= MAX_PARAMETERS && pairs.is_sorted_by(|(a, _), (b, _)| a < b));
+    assert!(pairs.iter().all(|(name, value)| {
+        (1..=MAX_NAME_BYTES).contains(&name.len()) && read.get(name) == Some(value)
+    }));
+    let written = written(&pairs);
+    if written.len() <= MAX_BYTES {
+        let as_query = Parameters::read(Some(&written), None).expect("our own encoding");
+        let as_form = Parameters::read(None, Some(written.as_bytes())).expect("our own encoding");
+        assert_eq!([listed(&as_query), listed(&as_form)], [pairs.clone(), pairs]);
+    }
+}
+
+fn query_and_rest(data: &[u8]) -> Option<(&str, &[u8])> {
+    let mut parts = data.splitn(2, |byte| *byte == 0xff);
+    let query = std::str::from_utf8(parts.next()?).ok()?;
+    Some((query, parts.next().unwrap_or_default()))
+}
+
+fn listed(parameters: &Parameters) -> Vec<(String, String)> {
+    parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Every byte escaped: nothing is left to one's reading of RFC 3986.
+fn written(pairs: &[(String, String)]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).expect("four bits");
+    let escape = |byte: u8| ['%', digit(byte >> 4), digit(byte & 15)];
+    let escaped = |text: &str| text.bytes().flat_map(escape).collect::<String>();
+    let pair = |(name, value): &(String, String)| format!("{}={}", escaped(name), escaped(value));
+    pairs.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
+/// A string to sign holds the parameters, all but the signature, and can be read
+/// in one way: no two lists have the same. Nothing verifies that nobody signed.
+///
+/// Input: a query and a form, parted by 0xff.
+pub fn signature_v1(data: &[u8]) {
+    let Some((query, body)) = query_and_rest(data) else { return };
+    let Ok(parameters) = Parameters::read(Some(query), Some(body)) else { return };
+    let signed = Signed {
+        method: &Method::POST,
+        path: "/",
+        query: Some(query),
+        headers: &HeaderMap::new(),
+        body,
+        parameters: &parameters,
+    };
+    let string = v1::string_to_sign(&signed);
+    let encoded = string.strip_prefix("POST&%2F&").expect("method and path");
+    assert!(!encoded.contains(['&', '=', '+', ' ']));
+    if let Ok(once) = Parameters::read(Some(&format!("x={encoded}")), None)
+        && let Ok(again) = Parameters::read(once.get("x"), None)
+    {
+        let mut signed = listed(&parameters);
+        signed.retain(|(name, _)| name != "Signature");
+        assert_eq!(listed(&again), signed);
+    } else {
+        assert!(encoded.len() + 2 > MAX_BYTES);
+    }
+    nothing_verifies(&signed);
+}
+
+fn nothing_verifies(signed: &Signed<'_>) {
+    if let Ok(claim) = Claim::read(signed) {
+        let refused = claim.verify(signed, b"nobody knows it").expect_err("nobody signed");
+        assert_eq!(refused.rule(), Rule::SignatureMatches);
+    }
+}
+
+/// A canonical request has a line for each thing that was signed, and these can
+/// be read in one way. Nothing verifies that nobody signed.
+///
+/// Input: a query, lines of headers, and a body, parted by 0xff; `SignedHeaders`
+/// is the first header line.
+pub fn signature_v3(data: &[u8]) {
+    let Some((query, rest)) = query_and_rest(data) else { return };
+    let mut parts = rest.splitn(2, |byte| *byte == 0xff);
+    let mut lines = parts.next().unwrap_or_default().split(|byte| *byte == b'\n');
+    let names = std::str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
+    let headers: HeaderMap = lines.filter_map(header).collect();
+    let Ok(parameters) = Parameters::read(Some(query), None) else { return };
+    let signed = Signed {
+        method: &Method::POST,
+        path: "/",
+        query: Some(query),
+        headers: &headers,
+        body: parts.next().unwrap_or_default(),
+        parameters: &parameters,
+    };
+    if let Ok(canonical) = v3::canonical_request(&signed, names) {
+        let lines: Vec<_> = canonical.split(|byte| *byte == b'\n').collect();
+        let [b"POST", b"/", query, headers @ .., b"", listed_names, digest] = lines.as_slice()
+        else {
+            panic!("{lines:?}")
+        };
+        assert_eq!((*listed_names, digest.len()), (names.as_bytes(), 64));
+        let starts = names.split(';').map(|name| format!("{name}:"));
+        assert!(starts.zip(headers).all(|(name, line)| line.starts_with(name.as_bytes())));
+        assert_eq!(headers.len(), names.split(';').count());
+        let query = std::str::from_utf8(query).expect("ASCII");
+        match Parameters::read(Some(query), None) {
+            Ok(again) => assert_eq!(listed(&again), listed(&parameters)),
+            Err(_) => assert!(query.len() > MAX_BYTES),
+        }
+    }
+    nothing_verifies(&signed);
+}
+
+fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let at = line.iter().position(|byte| *byte == b':')?;
+    let name = HeaderName::from_bytes(&line[..at]).ok()?;
+    Some((name, HeaderValue::from_bytes(&line[at + 1..]).ok()?))
+}
+
 /// Input: the spec's number, then what a caller sends. What passes has one
 /// encoding and one digest; what does not is told what would do.
 pub fn public_key(data: &[u8]) {
@@ -105,6 +234,45 @@ pub fn public_key(data: &[u8]) {
     }
 }
 
+/// A key pair that the corpora are of.
+static SM2_KEY: LazyLock<RecipientPrivateKey> = LazyLock::new(|| {
+    let pem = include_bytes!("../tests/interop/sm2_test_key.pem");
+    RecipientPrivateKey::parse_pem(pem).expect("a key")
+});
+
+/// Bytes decrypt or not; what does is in one of two encodings, and does not
+/// decrypt any more with a bit changed.
+pub fn sm2_ciphertext(data: &[u8]) {
+    let Ok(opened) = SM2_KEY.unwrap(None, data) else { return };
+    assert!(!opened.is_empty() && data.len() <= 6200);
+    // Raw adds 97 bytes, DER 8 to 10 more, less leading zeroes.
+    assert!(matches!(data[0], 0x04 if data.len() == opened.len() + 97) || data[0] == 0x30);
+    assert!(SM2_KEY.unwrap(None, &flipped(data)).is_err());
+}
+
+/// Bytes are a signature of one digest or not; one that is has strict DER, and
+/// is none any more with a bit changed.
+pub fn sm2_signature(data: &[u8]) {
+    static KEY: LazyLock<VerifyingKey> = LazyLock::new(|| {
+        VerifyingKey::from_spki(KeyPairSpec::EcSm2, SM2_KEY.public_key_der()).expect("a key")
+    });
+    let verify = |signature: &[u8]| {
+        KEY.verify(SigningAlgorithm::Sm2Dsa, &[7; 32], signature).expect("its algorithm")
+    };
+    if verify(data) {
+        assert!(data[0] == 0x30 && (8..=72).contains(&data.len()));
+        assert!(!verify(&flipped(data)));
+    }
+}
+
+/// With one bit changed, of a byte that depends on the bytes.
+fn flipped(data: &[u8]) -> Vec<u8> {
+    let mut flipped = data.to_vec();
+    let at = flipped.iter().map(|byte| usize::from(*byte)).sum::<usize>() % flipped.len();
+    flipped[at] ^= 1;
+    flipped
+}
+
 /// Any bytes as a stored value are found out; any bytes as the plain part of a
 /// value that is intact are a record or a failure, and nothing worse.
 pub fn stored_record(data: &[u8]) {
@@ -117,10 +285,12 @@ pub fn stored_record(data: &[u8]) {
     let key_id = KeyId::parse("0198c0de-0000-7000-8000-000000000001").expect("an id");
     let version_id = KeyVersionId::parse("0198c0de-0000-7000-8000-000000000002").expect("an id");
     let alias = AliasName::parse("alias/a").expect("a name");
+    let access_key_id = AccessKeyId::parse("KF0123456789ABCDEFGHabcd").expect("an id");
     let places = [
         (RecordKind::Cmk, format!("cmk/{key_id}")),
         (RecordKind::KeyVersion, format!("version/{version_id}")),
         (RecordKind::Alias, alias.as_str().to_owned()),
+        (RecordKind::AccessKey, format!("access-key/{access_key_id}")),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let find = |values: Vec<Vec<u8>>| {
@@ -134,7 +304,8 @@ pub fn stored_record(data: &[u8]) {
             let cmk = keyring.find(key_id).await.map(|_| ());
             let version = keyring.find_by_version(version_id).await.map(|_| ());
             let named = keyring.find_alias(&alias).await.map(|_| ());
-            [cmk, version, named]
+            let access_key = keyring.find_access_key(&access_key_id).await.map(|_| ());
+            [cmk, version, named, access_key]
         })
     };
     let data = &data[..data.len().min(32 << 10)];
@@ -142,7 +313,7 @@ pub fn stored_record(data: &[u8]) {
         assert_eq!(outcome.expect_err("nobody has the store key").rule(), Rule::Internal);
     }
     let intact = places.iter().map(|(kind, path)| {
-        let secret = [9; 32];
+        let secret = if *kind == RecordKind::AccessKey { vec![b'a'; 44] } else { vec![9; 32] };
         seals().seal_encoded(*kind, path, data.to_vec(), &secret).expect("sealed")
     });
     for outcome in find(intact.collect()) {
