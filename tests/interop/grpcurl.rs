@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::{Checks, PEER_LIMIT, Server, installed, run, run_to_end};
-use crate::openssl::{self, OAEP_SHA_1, OAEP_SHA_256, Recipient, SM2PKE};
+use crate::recipient::{self, OAEP_SHA_1, OAEP_SHA_256, Recipient, SM2PKE};
 
 struct Grpcurl<'a> {
     program: PathBuf,
@@ -67,7 +67,7 @@ fn detail<'a>(status: &'a Value, kind: &str) -> &'a Value {
 }
 
 fn round_trip(program: PathBuf) {
-    if openssl::version().is_none() {
+    if recipient::version().is_none() {
         return;
     }
     let server = Server::dev();

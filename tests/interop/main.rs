@@ -21,5 +21,6 @@ mod grpcurl;
 mod harness;
 mod openssl;
 mod openssl_pairs;
+mod recipient;
 mod sm2;
 mod softhsm;

@@ -11,7 +11,7 @@ use keyferry::proto::v1;
 use sha2::{Digest, Sha256};
 
 use crate::harness::{Caller, Checks, PEER_LIMIT, Pair, Server, run, run_to_end};
-use crate::openssl::{Method, OAEP_SHA_1, OAEP_SHA_256, Recipient, SM2PKE, version};
+use crate::recipient::{Method, OAEP_SHA_1, OAEP_SHA_256, Recipient, SM2PKE, version};
 use crate::sm2;
 
 const MESSAGE: &[u8] = b"carried across the border";

@@ -15,7 +15,7 @@ use pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use sm3::{Digest, Sm3};
 
 use crate::harness::{Checks, checkout, installed, run};
-use crate::openssl::unwrap_by_keyferry;
+use crate::recipient::unwrap_by_keyferry;
 
 /// Below, at and above the blocks of SM3 that the key stream is made of.
 const LENGTHS: [u8; 8] = [1, 16, 31, 32, 33, 64, 190, 200];
