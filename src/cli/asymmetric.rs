@@ -161,12 +161,7 @@ impl Encrypt {
             });
             let answer = session.answer(session.kms().asymmetric_encrypt(request).await)?;
             let written = keep(out, &answer.ciphertext_blob, Care::Encrypted)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("ciphertext_blob", written)],
-                )
-            })
+            output.written(&answer, [("ciphertext_blob", written)])
         })
     }
 }
@@ -187,12 +182,7 @@ impl Decrypt {
             });
             let mut answer = session.answer(session.kms().asymmetric_decrypt(request).await)?;
             let written = self.out.keep(&mut answer.plaintext)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("plaintext", written)],
-                )
-            })
+            output.written(&answer, [("plaintext", written)])
         })
     }
 }
@@ -214,12 +204,7 @@ impl Sign {
             });
             let answer = session.answer(session.kms().asymmetric_sign(request).await)?;
             let written = keep(out, &answer.value, Care::Encrypted)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("signature", written)],
-                )
-            })
+            output.written(&answer, [("signature", written)])
         })
     }
 }

@@ -40,14 +40,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 /// Certificates and their keys are short.
 const MAX_PEM_BYTES: usize = 256 * 1024;
+/// What help puts these options under: each by itself, so that a command's own
+/// options that come after them are not put there too.
+const SERVER: &str = "Server";
 
 /// Which server, and who it must be.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Server")]
 pub struct ConnectionArgs {
     /// The server: http://HOST:PORT, https://HOST:PORT or unix:/path
     #[arg(
         long,
+        help_heading = SERVER,
         value_name = "URL",
         env = "KEYFERRY_ENDPOINT",
         default_value = "http://127.0.0.1:7311"
@@ -55,20 +58,20 @@ pub struct ConnectionArgs {
     endpoint: Endpoint,
     /// Certificates (PEM) of the authority that signed the server's; https
     /// needs it: no authority is trusted by default
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = SERVER, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// Your certificate and its chain (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, help_heading = SERVER, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The private key of your certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, help_heading = SERVER, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// The name that the server's certificate must bear, where it is not the
     /// endpoint's host
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = SERVER, value_name = "NAME")]
     tls_name: Option<String>,
     /// How long an answer may take
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=300))]
+    #[arg(long, help_heading = SERVER, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
 }
 

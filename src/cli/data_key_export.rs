@@ -11,7 +11,6 @@ use super::files::{Care, Destination, Input, MAX_BLOB_BYTES, refuse_two_stdins};
 use super::out::{keep, spoken_beside};
 use super::output::Output;
 use super::recipient_args::{Recipient, RecipientArgs};
-use super::text::Text;
 use crate::proto::v1;
 
 const BATCHES: &str = "\
@@ -104,11 +103,6 @@ impl Export {
         let request = session.request(request);
         let answer = session.answer(session.kms().export_data_key(request).await)?;
         let written = keep(self.out.as_ref(), &answer.exported_data_key, Care::Encrypted)?;
-        output.answer(&answer, || {
-            Text::answered(
-                [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                [("exported_data_key", written)],
-            )
-        })
+        output.written(&answer, [("exported_data_key", written)])
     }
 }

@@ -10,7 +10,6 @@ use super::files::{Care, Destination};
 use super::out::{keep, spoken_beside};
 use super::output::Output;
 use super::recipient_args::{Recipient, RecipientArgs};
-use super::text::Text;
 use crate::proto::v1;
 
 /// Makes a data key.
@@ -130,12 +129,7 @@ impl Generate {
             let outcome = session.kms().generate_data_key_without_plaintext(request).await;
             let answer = session.answer(outcome)?;
             let blob = keep(self.out.as_ref(), &answer.ciphertext_blob, Care::Encrypted)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("ciphertext_blob", blob)],
-                )
-            })
+            output.written(&answer, [("ciphertext_blob", blob)])
         })
     }
 
@@ -158,12 +152,7 @@ impl Generate {
             let blob = keep(self.out.as_ref(), &answer.ciphertext_blob, Care::Encrypted)?;
             let exported = &answer.exported_data_key;
             let exported = keep(self.exported_out.as_ref(), exported, Care::Encrypted)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("ciphertext_blob", blob), ("exported_data_key", exported)],
-                )
-            })
+            output.written(&answer, [("ciphertext_blob", blob), ("exported_data_key", exported)])
         })
     }
 
@@ -181,12 +170,7 @@ impl Generate {
             let plaintext = Zeroizing::new(std::mem::take(&mut answer.plaintext));
             let blob = keep(self.out.as_ref(), &answer.ciphertext_blob, Care::Encrypted)?;
             let plaintext = keep(Some(plaintext_out), &plaintext, self.care())?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("ciphertext_blob", blob), ("plaintext", plaintext)],
-                )
-            })
+            output.written(&answer, [("ciphertext_blob", blob), ("plaintext", plaintext)])
         })
     }
 }

@@ -163,12 +163,7 @@ impl PublicKey {
             let request = session.request(request);
             let answer = session.answer(session.kms().get_public_key(request).await)?;
             let written = keep(out, answer.public_key.as_bytes(), Care::Public)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("public_key", written)],
-                )
-            })
+            output.written(&answer, [("public_key", written)])
         })
     }
 }

@@ -78,6 +78,34 @@ answers!(
     UpdateRotationPolicyResponse,
 );
 
+/// An answer of a version of a CMK, which has things in it to be written.
+pub trait OfVersion: Answer {
+    /// The CMK, the version and the request.
+    fn ids(&self) -> [&str; 3];
+}
+
+macro_rules! of_version {
+    ($($name:ident),* $(,)?) => {$(
+        impl OfVersion for v1::$name {
+            fn ids(&self) -> [&str; 3] {
+                [&self.key_id, &self.key_version_id, &self.request_id]
+            }
+        }
+    )*};
+}
+of_version!(
+    AsymmetricDecryptResponse,
+    AsymmetricEncryptResponse,
+    AsymmetricSignResponse,
+    DecryptResponse,
+    EncryptResponse,
+    ExportDataKeyResponse,
+    GenerateAndExportDataKeyResponse,
+    GenerateDataKeyResponse,
+    GenerateDataKeyWithoutPlaintextResponse,
+    GetPublicKeyResponse,
+);
+
 /// Where a command speaks and in which tongue.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Output {
@@ -111,6 +139,21 @@ impl Output {
     /// Tells a response.
     pub fn answer<A: Answer>(self, answer: &A, human: impl FnOnce() -> Text) -> Result<(), Stop> {
         if self.json { self.write(&line(&proto_json(answer)?)) } else { self.tell(&human()) }
+    }
+
+    /// Tells a response, and what of it was written where.
+    pub fn written<A: OfVersion, const N: usize>(
+        self,
+        answer: &A,
+        written: [(&'static str, String); N],
+    ) -> Result<(), Stop> {
+        self.answer(answer, || {
+            let [key_id, key_version_id, request_id] = answer.ids().map(str::to_owned);
+            let mut fields = vec![("key_id", key_id), ("key_version_id", key_version_id)];
+            fields.extend(written);
+            fields.push(("request_id", request_id));
+            Text::Fields(fields)
+        })
     }
 
     /// Tells a result that is no response of the contract.

@@ -8,7 +8,6 @@ use super::context::ContextArgs;
 use super::failure::Stop;
 use super::files::{Care, Destination, Input, MAX_BLOB_BYTES};
 use super::out::{SecretOut, keep, spoken_beside};
-use super::text::Text;
 use crate::proto::v1;
 
 /// Encrypt and decrypt up to 6144 bytes under symmetric CMKs
@@ -91,12 +90,7 @@ impl Encrypt {
             let request = session.request(request);
             let answer = session.answer(session.kms().encrypt(request).await)?;
             let written = keep(out, &answer.ciphertext_blob, Care::Encrypted)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("ciphertext_blob", written)],
-                )
-            })
+            output.written(&answer, [("ciphertext_blob", written)])
         })
     }
 }
@@ -114,12 +108,7 @@ impl Decrypt {
             let request = session.request(request);
             let mut answer = session.answer(session.kms().decrypt(request).await)?;
             let written = out.keep(&mut answer.plaintext)?;
-            output.answer(&answer, || {
-                Text::answered(
-                    [&answer.key_id, &answer.key_version_id, &answer.request_id],
-                    [("plaintext", written)],
-                )
-            })
+            output.written(&answer, [("plaintext", written)])
         })
     }
 }

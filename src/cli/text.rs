@@ -47,19 +47,6 @@ impl Text {
         Self::Paragraph(sentences.into())
     }
 
-    /// What an answer says: the key, what of it was written where, and the
-    /// request.
-    pub fn answered<const N: usize>(
-        [key_id, key_version_id, request_id]: [&String; 3],
-        written: [(&'static str, String); N],
-    ) -> Self {
-        let mut fields =
-            vec![("key_id", key_id.clone()), ("key_version_id", key_version_id.clone())];
-        fields.extend(written);
-        fields.push(("request_id", request_id.clone()));
-        Self::Fields(fields)
-    }
-
     /// The text in colours, which the stream leaves out where they are not
     /// wanted.
     #[must_use]

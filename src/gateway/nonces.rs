@@ -6,9 +6,9 @@
 //!
 //! This memory is the process's own. A restart forgets it, and so a request that
 //! only reads can be repeated after one, by whoever got hold of it, until its
-//! time stamp has passed. A request that changes something is guarded by a
-//! commit before its change (`keys/used_nonces.rs`), not by this room. The same holds where the wall clock
-//! is set back by more than [`SLACK`].
+//! time stamp has passed. A request that changes something is guarded by a commit
+//! before its change (`keys/used_nonces.rs`), not by this room. The same holds
+//! where the wall clock is set back by more than [`SLACK`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
