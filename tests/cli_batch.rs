@@ -162,6 +162,28 @@ fn a_batch_is_exported_line_by_line_and_a_second_run_repeats_nothing() {
     assert_eq!(server.read("out"), before);
 }
 
+/// On a terminal, which util-linux's `script` makes.
+#[test]
+fn whoever_watches_sees_a_bar_and_then_the_sum() {
+    let server = Server::dev();
+    Lines::of(&server).write(&server);
+    let line = format!("{} {}", env!("CARGO_BIN_EXE_keyferry"), export("--batch batch --out out"));
+    let mut watched = Command::new("script");
+    watched
+        .args(["-qefc", &line, "/dev/null"])
+        .current_dir(server.folder.path())
+        .env("KEYFERRY_ENDPOINT", &server.endpoint)
+        .env("TERM", "xterm")
+        .stdin(Stdio::null());
+    let shown = run(&mut watched).done().text();
+    let bars: Vec<&str> = shown.split("\u{1b}[2K").collect();
+    let is_bar = |bar: &&str| bar.contains(" %  ") && bar.contains(" exported, 0 refused");
+    assert!(bars.iter().any(is_bar), "{shown}");
+    let last = "2000 exported, 0 refused, 0 skipped.";
+    assert_eq!(bars.last().unwrap().trim(), last, "the bar is gone: {shown}");
+    assert_all_exported(&server);
+}
+
 #[test]
 fn a_killed_run_is_gone_on_with() {
     let server = Server::dev();
