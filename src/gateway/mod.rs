@@ -136,10 +136,11 @@ impl Gateway {
         let secret = found.as_ref().map_or(&*self.nobody, |key| &key.secret);
         let verified = claim.verify(signed, secret.reveal(Reveal::ToVerify));
         let key = found.ok_or_else(no_such_access_key)?;
+        let verified = verified?;
+        // Told to who holds the secret, and to nobody else.
         if !key.is_enabled() {
             return Err(Rule::AccessKeyActive.into());
         }
-        let verified = verified?;
         let elapsed = self.services.clock().elapsed();
         self.nonces.use_once(verified.access_key_id(), verified.nonce(), elapsed)?;
         Ok((key, verified))

@@ -169,21 +169,33 @@ fn element(writer: &mut Writer<&mut Vec<u8>>, name: &str, shown: &Shown) -> io::
             };
             writer.create_element(name).write_inner_content(inside).map(|_| ())
         }
-        Shown::Text(text) => leaf(writer, name, &printable(text)),
+        Shown::Text(text) => leaf(writer, name, text),
         Shown::Number(number) => leaf(writer, name, &number.to_string()),
         Shown::Truth(value) => leaf(writer, name, &value.to_string()),
     }
 }
 
 fn leaf(writer: &mut Writer<&mut Vec<u8>>, name: &str, text: &str) -> io::Result<()> {
-    writer.create_element(name).write_text_content(BytesText::new(text)).map(|_| ())
+    writer.create_element(name).write_inner_content(|writer| write_text(writer, text)).map(|_| ())
+}
+
+/// Run by run, as escaping the whole would leave a copy of it behind.
+fn write_text(writer: &mut Writer<&mut Vec<u8>>, text: &str) -> io::Result<()> {
+    let is_plain = |c: char| is_printable(c) && !matches!(c, '<' | '>' | '&' | '\'' | '"');
+    for run in text.split_inclusive(|c| !is_plain(c)) {
+        let last = run.chars().next_back().filter(|c| !is_plain(*c));
+        let plain = last.and_then(|last| run.strip_suffix(last)).unwrap_or(run);
+        writer.write_event(Event::Text(BytesText::from_escaped(plain)))?;
+        if let Some(c) = last {
+            let shown = if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER };
+            let shown = shown.to_string();
+            writer.write_event(Event::Text(BytesText::new(&shown)))?;
+        }
+    }
+    Ok(())
 }
 
 /// XML 1.0, 2.2: most control characters cannot stand in a document at all.
-fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    let fits = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
-    if text.chars().all(fits) {
-        return text.into();
-    }
-    text.chars().map(|c| if fits(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+const fn is_printable(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }

@@ -60,8 +60,8 @@ impl Asked {
 struct RequestId(HeaderValue);
 
 impl RequestId {
-    fn given(headers: &mut HeaderMap) -> Option<Self> {
-        headers.remove(REQUEST_ID).filter(|given| Self::fits(given.as_bytes())).map(Self)
+    fn given(header: Option<HeaderValue>) -> Option<Self> {
+        header.filter(|given| Self::fits(given.as_bytes())).map(Self)
     }
 
     fn fits(given: &[u8]) -> bool {
@@ -90,14 +90,14 @@ impl RequestId {
 impl Record {
     /// Of a request over gRPC.
     pub(super) fn of_rpc<B>(request: &mut Request<B>, peer: SharedPeer) -> Self {
-        let id = RequestId::given(request.headers_mut()).unwrap_or_else(RequestId::new);
-        Self::begin(id, Asked::Rpc(request.uri().clone()), peer)
+        let id = RequestId::given(request.headers_mut().remove(REQUEST_ID));
+        Self::begin(id.unwrap_or_else(RequestId::new), Asked::Rpc(request.uri().clone()), peer)
     }
 
     /// Of a request through the HTTP front door. The header stays: it may be
     /// signed.
     pub(super) fn of_action<B>(request: &Request<B>, peer: SharedPeer) -> Self {
-        let id = RequestId::given(&mut request.headers().clone());
+        let id = RequestId::given(request.headers().get(REQUEST_ID).cloned());
         Self::begin(id.unwrap_or_else(RequestId::new_upper_case), Asked::Action(None), peer)
     }
 
