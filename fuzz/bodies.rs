@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use der::asn1::{Any, OctetString, Uint};
+use der::{Decode, Encode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyferry::crypto::ciphertext_blob::{
     BlobKeys, CiphertextBlob, MAX_CONTENT_BYTES, OVERHEAD_BYTES,
@@ -240,13 +242,25 @@ static SM2_KEY: LazyLock<RecipientPrivateKey> = LazyLock::new(|| {
     RecipientPrivateKey::parse_pem(pem).expect("a key")
 });
 
-/// Bytes decrypt or not; what does is in one of two encodings, and does not
-/// decrypt any more with a bit changed.
+/// Bytes decrypt or not; what does is in one of two encodings, raw or strict
+/// DER, and does not decrypt any more with a bit changed.
 pub fn sm2_ciphertext(data: &[u8]) {
     let Ok(opened) = SM2_KEY.unwrap(None, data) else { return };
     assert!(!opened.is_empty() && data.len() <= 6200);
-    // Raw adds 97 bytes, DER 8 to 10 more, less leading zeroes.
-    assert!(matches!(data[0], 0x04 if data.len() == opened.len() + 97) || data[0] == 0x30);
+    if data[0] == 0x30 {
+        let parts = Vec::<Any>::from_der(data).expect("strict DER");
+        assert_eq!(parts.len(), 4);
+        for coordinate in &parts[..2] {
+            coordinate.decode_as::<Uint>().expect("a minimal number");
+        }
+        let [c3, c2] = [&parts[2], &parts[3]]
+            .map(|part| part.decode_as::<OctetString>().expect("octets").as_bytes().len());
+        assert_eq!((c3, c2), (32, opened.len()));
+        assert_eq!(parts.to_der().expect("encodes"), data);
+    } else {
+        // C1 uncompressed and C3.
+        assert!(data[0] == 0x04 && data.len() == opened.len() + 65 + 32);
+    }
     assert!(SM2_KEY.unwrap(None, &flipped(data)).is_err());
 }
 
@@ -260,7 +274,9 @@ pub fn sm2_signature(data: &[u8]) {
         KEY.verify(SigningAlgorithm::Sm2Dsa, &[7; 32], signature).expect("its algorithm")
     };
     if verify(data) {
-        assert!(data[0] == 0x30 && (8..=72).contains(&data.len()));
+        let numbers = Vec::<Uint>::from_der(data).expect("minimal numbers in strict DER");
+        assert_eq!(numbers.len(), 2);
+        assert_eq!(numbers.to_der().expect("encodes"), data);
         assert!(!verify(&flipped(data)));
     }
 }

@@ -13,7 +13,7 @@
 mod support;
 
 use keyferry::proto::v1::{self, Sm2CiphertextEncoding, WrappingAlgorithm, WrappingKeySpec};
-use support::{Recipient, TestServer, assert_refused, context};
+use support::{Recipient, TestServer, assert_refused, blamed, context};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -27,12 +27,6 @@ async fn export(
     request: v1::ExportDataKeyRequest,
 ) -> Result<v1::ExportDataKeyResponse, Status> {
     Ok(server.kms.clone().export_data_key(request).await?.into_inner())
-}
-
-fn blamed(status: &Status) -> String {
-    let details = status.get_error_details();
-    let violations = &details.bad_request().expect("BadRequest").field_violations;
-    violations[0].field.clone()
 }
 
 #[tokio::test]

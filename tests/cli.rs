@@ -11,6 +11,8 @@
     reason = "tests"
 )]
 
+mod command;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -18,6 +20,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use command::terminal;
 use regex::Regex;
 use serde::Deserialize;
 
@@ -141,16 +144,6 @@ fn unwrap_to(out: &str) -> Command {
         .arg(files().join("sm2.private.pem"))
         .args(["--out", out]);
     command
-}
-
-/// A terminal that nobody looks at.
-fn terminal() -> (fs::File, PathBuf) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let leader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&leader).unwrap();
-    unlockpt(&leader).unwrap();
-    let name = ptsname(&leader, Vec::new()).unwrap().into_string().unwrap();
-    (leader.into(), PathBuf::from(name))
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod command;
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use command::{Ended, LIMIT, Server, file, keyferry, run, tell, wait, words};
+use command::{Ended, LIMIT, Server, file, keyferry, run, tell, terminal, wait, words};
 use keyferry::crypto::secret::Reveal;
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use rustix::process::Signal;
@@ -162,20 +162,25 @@ fn a_batch_is_exported_line_by_line_and_a_second_run_repeats_nothing() {
     assert_eq!(server.read("out"), before);
 }
 
-/// On a terminal, which util-linux's `script` makes.
 #[test]
 fn whoever_watches_sees_a_bar_and_then_the_sum() {
     let server = Server::dev();
     Lines::of(&server).write(&server);
-    let line = format!("{} {}", env!("CARGO_BIN_EXE_keyferry"), export("--batch batch --out out"));
-    let mut watched = Command::new("script");
-    watched
-        .args(["-qefc", &line, "/dev/null"])
+    let (mut watching, name) = terminal();
+    let stderr = OpenOptions::new().read(true).write(true).open(name).unwrap();
+    let mut export = keyferry(words(&export("--batch batch --out out")));
+    export
         .current_dir(server.folder.path())
         .env("KEYFERRY_ENDPOINT", &server.endpoint)
         .env("TERM", "xterm")
-        .stdin(Stdio::null());
-    let shown = run(&mut watched).done().text();
+        .stderr(stderr);
+    let mut child = export.spawn().unwrap();
+    // Nobody else holds the terminal, so that it ends with the run.
+    drop(export);
+    let mut shown = Vec::new();
+    let _ = watching.read_to_end(&mut shown);
+    assert!(wait(&mut child).success());
+    let shown = String::from_utf8(shown).unwrap();
     let bars: Vec<&str> = shown.split("\u{1b}[2K").collect();
     let is_bar = |bar: &&str| bar.contains(" %  ") && bar.contains(" exported, 0 refused");
     assert!(bars.iter().any(is_bar), "{shown}");

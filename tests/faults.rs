@@ -22,7 +22,7 @@ use keyferry::service::Services;
 use keyferry::service::caller::Caller;
 use keyferry::storage::memory::{Fault, Moment};
 use keyferry::storage::{MemoryStore, Store};
-use support::services_over;
+use support::{eventually, services_over};
 
 fn caller() -> Caller {
     Caller {
@@ -167,16 +167,6 @@ async fn a_caller_may_vanish_at_every_await_of_a_change() {
         let found = create_alias(&services, "alias/a", &key_id).await.unwrap_err();
         assert_eq!(found.rule(), Rule::AliasFree);
     }
-}
-
-async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it never came to hold");
 }
 
 /// Whoever can write the store but has no root key can neither change a record

@@ -30,6 +30,16 @@ pub fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
 
+/// A terminal: what looks at it, and its name.
+pub fn terminal() -> (File, PathBuf) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let leader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&leader).unwrap();
+    unlockpt(&leader).unwrap();
+    let name = ptsname(&leader, Vec::new()).unwrap().into_string().unwrap();
+    (leader.into(), PathBuf::from(name))
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub struct Ended {

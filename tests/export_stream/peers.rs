@@ -201,7 +201,7 @@ async fn who_reads_too_late_is_told_so() {
 #[tokio::test]
 async fn who_says_nothing_is_ended() {
     assert_eq!(Limits::default().silence, Duration::from_secs(60));
-    let silence = Duration::from_millis(300);
+    let silence = Duration::from_secs(2);
     let world = world_within(Limits { silence, ..Limits::default() }).await;
     let mut talk = Talk::begin(world.server.kms.clone()).await;
     assert_exported(&talk.ask(world.item("one")).await, "one");

@@ -54,7 +54,8 @@ async fn a_body_that_turns_out_to_be_huge_is_read_no_further() {
     });
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(20), reading.read_to_end(&mut answer)).await;
-    let sent = sending.await.unwrap();
+    let sent = tokio::time::timeout(Duration::from_secs(20), sending).await;
+    let sent = sent.expect("the server breaks off").unwrap();
     assert!(sent < 64 << 20, "{sent} bytes were taken");
     // The end of the connection may overtake the answer.
     let text = String::from_utf8_lossy(&answer);
@@ -170,7 +171,7 @@ async fn slow_readers_end() {
 
 #[tokio::test]
 async fn readers_of_slow_bodies_have_places_of_their_own() {
-    let limits = Limits { unverified: 2, body: Duration::from_secs(3), ..Limits::default() };
+    let limits = Limits { unverified: 2, body: Duration::from_secs(60), ..Limits::default() };
     let server = within(limits).await;
     let mut slow = Vec::new();
     for _ in 0..2 {
@@ -178,9 +179,18 @@ async fn readers_of_slow_bodies_have_places_of_their_own() {
         http.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\na").await;
         slow.push(http);
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let mut http = server.http().await;
-    let answer = http.get("/").await;
+    // Until the server has seen both.
+    let full = async {
+        loop {
+            let answer = http.get("/").await;
+            if answer.status == 429 {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(20), full).await.expect("no place");
     assert_eq!((answer.status, answer.code().as_str()), (429, "Rejected.Throttling"));
     assert_eq!(answer.header("x-acs-retry-after"), Some("1000"));
     assert_eq!(answer.header("retry-after"), Some("1"));

@@ -27,6 +27,9 @@ async fn an_access_key_is_judged_at_each_call() {
     access.disable_access_key(request).await.unwrap();
     let answer = http.v3(&signer, "ListKeys", &[]).await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "InvalidAccessKeyId.Inactive"));
+    // Who does not hold the secret is not told.
+    let wrong = Signer { secret: "wrong".into(), ..signer.clone() };
+    assert_eq!(http.v3(&wrong, "ListKeys", &[]).await.code(), "SignatureDoesNotMatch");
     let request = v1::DeleteAccessKeyRequest {
         access_key_id: signer.access_key_id.clone(),
         ..Default::default()

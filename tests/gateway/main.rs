@@ -11,6 +11,8 @@
     reason = "tests"
 )]
 
+#[path = "../server/certificates.rs"]
+mod certificates;
 #[path = "../support/mod.rs"]
 mod support;
 

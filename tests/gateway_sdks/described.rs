@@ -10,8 +10,7 @@ use std::time::Duration;
 use keyferry::gateway::actions::TABLE;
 
 use crate::front_door::FrontDoor;
-use crate::harness::{Checks, checkout, installed, run, run_to_end};
-use crate::travel::no_proxy;
+use crate::harness::{Checks, checkout, installed, no_proxy, run, run_to_end};
 
 /// Requests that are made up for each operation, besides those that its examples
 /// and limits ask for.
@@ -64,6 +63,7 @@ fn the_front_door_is_as_described() {
         checks.that(action.name, answers[action.name].contains_key(&200));
     }
     let log = door.server.log();
+    checks.that("log_tells_refusals", log.contains("MissingParameter"));
     checks.that("log_keeps_secrets", !log.contains(&key.secret) && !log.contains("Signature="));
 }
 

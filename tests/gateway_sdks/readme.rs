@@ -4,9 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use crate::front_door::FrontDoor;
-use crate::harness::{Checks, found, installed, run};
+use crate::harness::{Checks, found, installed, no_proxy, run};
 use crate::recipient::{self, OAEP_SHA_256, Recipient};
-use crate::travel::no_proxy;
 
 const PROGRAM: &str = include_str!("../../examples/alibaba_sdk.py");
 /// Where the program looks for a server; the test's is elsewhere.

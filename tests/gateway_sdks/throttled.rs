@@ -6,9 +6,8 @@ use keyferry::server::Limits;
 use keyferry::storage::MemoryStore;
 
 use crate::clients::python_client;
-use crate::harness::{judge, run, took_part};
+use crate::harness::{judge, no_proxy, run, took_part};
 use crate::support::{TestServer, services_over};
-use crate::travel::no_proxy;
 
 #[tokio::test]
 async fn the_sdks_are_told_when_to_come_back() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::front_door::{AccessKey, FrontDoor};
-use crate::harness::{Server, found, judge, run, took_part};
+use crate::harness::{Checks, Server, found, judge, no_proxy, run};
 use crate::recipient::{self, Method, OAEP_SHA_1, OAEP_SHA_256, Recipient, SM2PKE};
 use crate::recorder::{Recorder, Request};
 
@@ -77,21 +77,6 @@ impl Way {
     }
 }
 
-/// Checks beside those that the client made.
-struct Judge {
-    peer: String,
-    checks: usize,
-}
-
-impl Judge {
-    #[track_caller]
-    fn that(&mut self, name: &str, holds: bool) {
-        assert!(holds, "{}: check {name} FAILED", self.peer);
-        println!("check {name} ok");
-        self.checks += 1;
-    }
-}
-
 /// Runs a client, to be given an address, a folder and then `more`, against a
 /// server of its own.
 pub fn travel(mut client: Command, more: &[&str], way: &Way) {
@@ -111,15 +96,14 @@ pub fn travel(mut client: Command, more: &[&str], way: &Way) {
     let output = run(client.arg(&recorder.address).arg(folder.path()).args(more)).text();
     let since: &[&str] = if way.is_older { &[] } else { &SINCE };
     let (peer, checks) = judge(&output, &[&ROUND_TRIP, since].concat());
-    let mut judge = Judge { peer, checks };
+    let mut checks = Checks::after(peer, checks);
     if !way.is_older {
-        unwrapped(&mut judge, folder.path(), &rsa, &sm2);
+        unwrapped(&mut checks, folder.path(), &rsa, &sm2);
     }
     let requests = recorder.requests();
-    sent(&mut judge, &requests, way);
-    judge.that("log_keeps_secrets", keeps_secrets(&door.server, &[&key, &disabled]));
-    repeated(&mut judge, &mut door, &requests);
-    took_part(&judge.peer, judge.checks);
+    sent(&mut checks, &requests, way);
+    checks.that("log_keeps_secrets", keeps_secrets(&door.server, &[&key, &disabled]));
+    repeated(&mut checks, &mut door, &requests);
 }
 
 /// In the environment, as the SDKs' own documents have it.
@@ -132,16 +116,8 @@ fn tell(client: &mut Command, key: &AccessKey, disabled: &AccessKey) {
     no_proxy(client);
 }
 
-/// A proxy of the machine's must not see what goes to loopback.
-pub fn no_proxy(client: &mut Command) {
-    for scheme in ["http", "https", "all"] {
-        client.env_remove(format!("{scheme}_proxy"));
-        client.env_remove(format!("{}_PROXY", scheme.to_ascii_uppercase()));
-    }
-}
-
 /// What was exported is what Decrypt gave, says OpenSSL and says the command line.
-fn unwrapped(judge: &mut Judge, folder: &Path, rsa: &Recipient, sm2: &Recipient) {
+fn unwrapped(checks: &mut Checks, folder: &Path, rsa: &Recipient, sm2: &Recipient) {
     let read = |name: &str| fs::read(folder.join(name)).unwrap();
     let of = |name: &str, recipient: &Recipient, method: &Method| {
         let exported = read(&format!("{name}.exported"));
@@ -150,27 +126,28 @@ fn unwrapped(judge: &mut Judge, folder: &Path, rsa: &Recipient, sm2: &Recipient)
     };
     let (data_key, both) = (read("data_key"), read("both_data_key"));
     let same = |key: &[u8]| (key.to_vec(), key.to_vec());
-    judge.that("rsa_unwrapped", of("rsa", rsa, &OAEP_SHA_256) == same(&data_key));
-    judge.that("sm2_unwrapped", of("sm2", sm2, &SM2PKE) == same(&data_key));
-    judge.that("both_unwrapped", of("both", rsa, &OAEP_SHA_1) == same(&both));
+    checks.that("rsa_unwrapped", of("rsa", rsa, &OAEP_SHA_256) == same(&data_key));
+    checks.that("sm2_unwrapped", of("sm2", sm2, &SM2PKE) == same(&data_key));
+    checks.that("both_unwrapped", of("both", rsa, &OAEP_SHA_1) == same(&both));
 }
 
-fn sent(judge: &mut Judge, requests: &[Request], way: &Way) {
-    judge.that("sent", requests.len() >= 50);
+fn sent(checks: &mut Checks, requests: &[Request], way: &Way) {
+    checks.that("sent", requests.len() >= 50);
     let as_said =
         |request: &Request| request.signed_by() == way.signed_by && request.method() == way.method;
-    judge.that(&format!("{} {}", way.method, way.signed_by), requests.iter().all(as_said));
+    checks.that(&format!("{} {}", way.method, way.signed_by), requests.iter().all(as_said));
 }
 
-/// Neither secrets nor what was asked for stands in the log.
+/// Neither secrets nor what was asked for stands in the log, where refusals do.
 fn keeps_secrets(server: &Server, keys: &[&AccessKey]) -> bool {
     let log = server.log();
+    assert!(log.contains("InvalidAccessKeyId.Inactive"), "{log}");
     let secret = keys.iter().any(|key| log.contains(&key.secret));
     !secret && ["Plaintext=", "Signature=", "HMAC"].iter().all(|part| !log.contains(part))
 }
 
 /// A nonce is good for once, and for a change that outlives the process.
-fn repeated(judge: &mut Judge, door: &mut FrontDoor, requests: &[Request]) {
+fn repeated(checks: &mut Checks, door: &mut FrontDoor, requests: &[Request]) {
     let of = |action: &str| {
         requests.iter().find(|request| request.action() == action).expect("such a request")
     };
@@ -182,9 +159,9 @@ fn repeated(judge: &mut Judge, door: &mut FrontDoor, requests: &[Request]) {
         status == "400" && codes.iter().any(|code| body.contains(code))
     };
     let before = door.cmks();
-    judge.that("repeated_look", refused(look, door));
-    judge.that("repeated_change", refused(change, door));
+    checks.that("repeated_look", refused(look, door));
+    checks.that("repeated_change", refused(change, door));
     door.open_anew();
-    judge.that("repeated_change_after_a_restart", refused(change, door));
-    judge.that("changed_once", door.cmks() == before);
+    checks.that("repeated_change_after_a_restart", refused(change, door));
+    checks.that("changed_once", door.cmks() == before);
 }

@@ -16,7 +16,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::harness::{Checks, checkout, installed};
+use crate::harness::{Checks, checkout, installed, no_proxy};
 use crate::request::{ACCESS_KEY_ID, Request, SECRET};
 
 /// How many cases each way of signing is given.
@@ -62,12 +62,7 @@ struct Sdks {
 
 impl Sdks {
     fn start(command: &mut Command) -> Self {
-        // A proxy of the machine's must not see what goes to loopback.
-        for proxy in
-            ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
-        {
-            command.env_remove(proxy);
-        }
+        no_proxy(command);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("an interpreter");
         let (cases, requests) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

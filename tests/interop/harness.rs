@@ -320,7 +320,12 @@ pub struct Checks {
 
 impl Checks {
     pub fn of(peer: impl Into<String>) -> Self {
-        Self { peer: peer.into(), held: 0 }
+        Self::after(peer, 0)
+    }
+
+    /// Those that come after so many that the peer made by itself.
+    pub fn after(peer: impl Into<String>, held: usize) -> Self {
+        Self { peer: peer.into(), held }
     }
 
     /// One check.
@@ -356,6 +361,14 @@ pub fn judge(output: &str, required: &[&str]) -> (String, usize) {
     let last = format!("{} checks", held.len());
     assert_eq!(output.lines().last(), Some(last.as_str()), "{output}");
     (peer.to_owned(), held.len())
+}
+
+/// A proxy of the machine's must not see what goes to loopback.
+pub fn no_proxy(client: &mut Command) {
+    for scheme in ["http", "https", "all"] {
+        client.env_remove(format!("{scheme}_proxy"));
+        client.env_remove(format!("{}_PROXY", scheme.to_ascii_uppercase()));
+    }
 }
 
 /// Says that a peer took part.

@@ -101,6 +101,7 @@ pub fn unwrap_by_keyferry(private_key: &Path, exported: &[u8], algorithm: &str) 
 }
 
 /// A wrapping algorithm, and its name for OpenSSL.
+#[derive(Clone, Copy)]
 pub struct Method {
     pub algorithm: &'static str,
     digest: Option<&'static str>,

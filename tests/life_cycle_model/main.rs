@@ -56,7 +56,7 @@ fn happen(together: Together) {
 fn config(part: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig {
-        cases: config.cases / part,
+        cases: (config.cases / part).max(1),
         max_shrink_time: 60_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
         ..config

@@ -234,7 +234,7 @@ impl Worker {
             dry_run: false,
         };
         let tagged = answered(self.services.tag_resource(&caller(), request).await);
-        // Few enough are made that a CMK can be full.
+        // So many are made that a CMK can be full.
         if tagged != Err("Rejected.LimitExceeded") && expected(key, tagged) {
             self.done.tags.insert((key, word.to_owned()));
         }

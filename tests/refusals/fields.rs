@@ -59,7 +59,7 @@ async fn the_fields_of_a_protection() {
         };
         let outcome = ask(request).await;
         let status = assert_refused(outcome, Code::InvalidArgument, reason);
-        assert_eq!(crate::world::blamed(&status), "protected_resource_arn");
+        assert_eq!(crate::support::blamed(&status), "protected_resource_arn");
     }
     let elsewhere = v1::SetDeletionProtectionRequest {
         protected_resource_arn: format!("acs:kms:elsewhere:0:key/{key_id}"),

@@ -103,7 +103,6 @@ async fn a_key_has_50_names_and_dry_runs_know() {
     world.name("alias/n50", &full, false).await.unwrap();
 }
 
-/// The store takes no record over 64 KiB.
 #[tokio::test]
 async fn what_is_protected_is_not_deleted() {
     let world = World::start().await;

@@ -121,6 +121,9 @@ async fn what_stands_is_seen_once_however_many_write() {
         }
         assert_eq!(seen[..made.len()], made, "pages of {size}");
     }
+    assert!(writers.try_join_next().is_none(), "all of them write to the end");
+    let standing = keys(&world, after("", 1)).await.total_count;
+    assert!(usize::try_from(standing).unwrap() > made.len(), "{standing}");
     writers.shutdown().await;
 }
 

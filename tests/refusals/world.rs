@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{Founded, ManualClock, TestServer, assert_refused, services_of};
+use crate::support::{Founded, ManualClock, TestServer, assert_refused, blamed, services_of};
 
 pub struct World {
     pub server: TestServer,
@@ -44,13 +44,7 @@ impl World {
 
     /// A new key pair's id and version.
     pub async fn pair(&self, key_spec: &str, key_usage: &str) -> Pair {
-        let request = v1::CreateKeyRequest {
-            key_spec: key_spec.into(),
-            key_usage: key_usage.into(),
-            ..Default::default()
-        };
-        let key_id = self.key(request).await;
-        let version = self.versions(&key_id).await.remove(0);
+        let (key_id, version) = self.server.create_pair(key_spec, key_usage).await;
         Pair { key_id, version }
     }
 
@@ -114,15 +108,6 @@ pub fn tags(pairs: &[(&str, &str)]) -> Vec<v1::Tag> {
 /// So many tags, of these numbers.
 pub fn numbered_tags(numbers: std::ops::Range<usize>) -> Vec<v1::Tag> {
     numbers.map(|n| v1::Tag { tag_key: format!("key-{n}"), tag_value: String::new() }).collect()
-}
-
-/// The one field that a status blames.
-pub fn blamed(status: &Status) -> String {
-    let details = status.get_error_details();
-    let violations = &details.bad_request().expect("BadRequest").field_violations;
-    assert_eq!(violations.len(), 1);
-    assert_eq!(violations[0].description, status.message());
-    violations[0].field.clone()
 }
 
 /// INVALID_ARGUMENT / InvalidParameter, blaming that field.

@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+mod certificates;
 mod config;
 mod drain;
 mod edge;

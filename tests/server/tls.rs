@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::certificates::{Authority, tls_stream, trusting};
 use crate::world::{
-    Authority, Count, Server, TlsFiles, assert_status, log_lines, play, soon, tls_client,
-    tls_stream, trusting, until,
+    Count, Server, TlsFiles, assert_status, log_lines, play, soon, tls_client, until,
 };
 
 /// Looks at the files often, so that tests need not wait.

@@ -323,3 +323,23 @@ pub fn assert_refused<T: std::fmt::Debug>(
     assert!(!details.request_info().expect("RequestInfo").request_id.is_empty());
     status
 }
+
+/// The one field that a status blames.
+pub fn blamed(status: &Status) -> String {
+    let details = status.get_error_details();
+    let violations = &details.bad_request().expect("BadRequest").field_violations;
+    assert_eq!(violations.len(), 1);
+    assert_eq!(violations[0].description, status.message());
+    violations[0].field.clone()
+}
+
+/// Waits until something holds, as it should within moments.
+pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to hold");
+}

@@ -18,7 +18,7 @@ function check(name, holds) {
   console.log(`check ${name} ok`)
 }
 
-// What a client's own error says. A status is left out that it doesn't tell.
+// What a client's own error says.
 class Refused extends Error {
   constructor(code, message, requestId, status) {
     super(`${code} (${status}): ${message} [${requestId}]`)
@@ -33,7 +33,7 @@ async function refused(name, code, status, call, action, parameters, message = '
     answer = await call(action, parameters)
   } catch (error) {
     if (!(error instanceof Refused)) throw error
-    const told = error.code === code && (error.status ?? status) === status && error.told
+    const told = error.code === code && error.status === status && error.told
     const holds = told && error.told.includes(message) && UUID.test(error.requestId)
     if (!holds) console.log(`refused otherwise: ${error.message}`)
     return check(name, holds)
