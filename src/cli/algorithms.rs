@@ -82,14 +82,28 @@ impl From<SigningName> for v1::SigningAlgorithm {
     }
 }
 
-/// The algorithm that is meant where none is named: what a CMK of that
-/// spec encrypts by. `None`: it does not encrypt.
-fn encryption_of(key_spec: &str) -> Option<v1::WrappingAlgorithm> {
-    match key_spec {
-        "EC_SM2" => Some(v1::WrappingAlgorithm::Sm2pke),
-        spec if spec.starts_with("RSA_") => Some(v1::WrappingAlgorithm::RsaesOaepSha256),
-        _ => None,
+/// The algorithm that is meant where none is named.
+pub fn default_algorithm(spec: WrappingKeySpec) -> WrappingAlgorithm {
+    match spec {
+        WrappingKeySpec::EcSm2 => WrappingAlgorithm::Sm2Pke,
+        WrappingKeySpec::Rsa2048 | WrappingKeySpec::Rsa3072 | WrappingKeySpec::Rsa4096 => {
+            WrappingAlgorithm::RsaesOaepSha256
+        }
     }
+}
+
+/// The same for a recipient as requests name it.
+pub fn default_number(spec: v1::WrappingKeySpec) -> v1::WrappingAlgorithm {
+    let known = WrappingKeySpec::ALL.into_iter().find(|known| spec_number(*known) == spec);
+    known.map_or(v1::WrappingAlgorithm::Unspecified, |known| {
+        algorithm_number(default_algorithm(known))
+    })
+}
+
+/// The same for a CMK of that spec. `None`: it does not encrypt.
+fn encryption_of(key_spec: &str) -> Option<v1::WrappingAlgorithm> {
+    let known = WrappingKeySpec::ALL.into_iter().find(|known| known.as_str() == key_spec)?;
+    Some(algorithm_number(default_algorithm(known)))
 }
 
 /// The same for what it signs by.

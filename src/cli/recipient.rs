@@ -86,17 +86,6 @@ fn methods(spec: WrappingKeySpec) -> Vec<WrappingMethod> {
         .collect()
 }
 
-/// The algorithm that is meant where none is named.
-#[must_use]
-pub fn default_algorithm(spec: WrappingKeySpec) -> WrappingAlgorithm {
-    match spec {
-        WrappingKeySpec::EcSm2 => WrappingAlgorithm::Sm2Pke,
-        WrappingKeySpec::Rsa2048 | WrappingKeySpec::Rsa3072 | WrappingKeySpec::Rsa4096 => {
-            WrappingAlgorithm::RsaesOaepSha256
-        }
-    }
-}
-
 /// Reads a recipient's key, judged by the same rules as the server's.
 pub fn read(input: &Input) -> Result<WrappingKey, Failure> {
     let file = input.read("public key", MAX_FILE_BYTES)?;

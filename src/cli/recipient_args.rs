@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::algorithms::{
-    AlgorithmName, EncodingName, algorithm_number, encoding_number, fits, spec_number,
+    AlgorithmName, EncodingName, algorithm_number, default_algorithm, encoding_number, fits,
+    spec_number,
 };
 use super::failure::Failure;
 use super::files::Input;
@@ -68,7 +69,7 @@ impl RecipientArgs {
     pub fn read_if_named(&self) -> Result<Option<Recipient>, Failure> {
         let Some(file) = &self.public_key else { return Ok(None) };
         let key = recipient::read(file)?;
-        let by_default = || recipient::default_algorithm(key.spec());
+        let by_default = || default_algorithm(key.spec());
         let algorithm = self.algorithm.map_or_else(by_default, Into::into);
         fits(key.spec(), algorithm, self.sm2_encoding)?;
         Ok(Some(Recipient {

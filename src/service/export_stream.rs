@@ -21,7 +21,7 @@ use crate::error::{Error, Result, Rule};
 use crate::proto::v1;
 
 /// Longest name of an item.
-const MAX_ITEM_ID_BYTES: usize = 256;
+pub const MAX_ITEM_ID_BYTES: usize = 256;
 
 type Sink = mpsc::Sender<v1::ExportDataKeysResponse>;
 

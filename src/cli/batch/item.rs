@@ -10,14 +10,14 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Value};
 
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
+use crate::cli::algorithms::default_number;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Answer, descriptor, json_text};
 use crate::error::Rule;
 use crate::proto::v1;
+use crate::service::export_stream::MAX_ITEM_ID_BYTES;
 use crate::service::grpc::MAX_REQUEST_BYTES;
 
-/// Longest name of an item.
-const MAX_ITEM_ID_BYTES: usize = 256;
 /// Longest text of what is wrong with a line.
 const MAX_FOUND_CHARS: usize = 300;
 
@@ -187,7 +187,7 @@ impl Defaults {
             }
         }
         if item.wrapping_algorithm == 0 {
-            let by_spec = || by_default(item.wrapping_key_spec());
+            let by_spec = || default_number(item.wrapping_key_spec());
             item.set_wrapping_algorithm(self.algorithm.unwrap_or_else(by_spec));
         }
         let is_sm2 = item.wrapping_algorithm() == v1::WrappingAlgorithm::Sm2pke;
@@ -198,17 +198,6 @@ impl Defaults {
             item.encryption_context.clone_from(&self.context);
         }
         item.dry_run |= self.dry_run;
-    }
-}
-
-fn by_default(spec: v1::WrappingKeySpec) -> v1::WrappingAlgorithm {
-    use v1::{WrappingAlgorithm, WrappingKeySpec};
-    match spec {
-        WrappingKeySpec::Unspecified => WrappingAlgorithm::Unspecified,
-        WrappingKeySpec::EcSm2 => WrappingAlgorithm::Sm2pke,
-        WrappingKeySpec::Rsa2048 | WrappingKeySpec::Rsa3072 | WrappingKeySpec::Rsa4096 => {
-            WrappingAlgorithm::RsaesOaepSha256
-        }
     }
 }
 
