@@ -377,12 +377,15 @@ impl Rule {
                 503,
                 "The server is stopping. Go on over another connection.",
             ),
-            Self::ClockSteady => retry(
-                Unavailable,
-                "ServiceUnavailableTemporary",
-                503,
-                "The server's clock has jumped: no deletion is scheduled or carried out until it has been steady for an hour.",
-            ),
+            Self::ClockSteady => Row {
+                retry_after: Some(Duration::from_secs(60 * 60)),
+                ..retry(
+                    Unavailable,
+                    "ServiceUnavailableTemporary",
+                    503,
+                    "The server's clock has jumped: no deletion is scheduled or carried out until it has been steady for an hour.",
+                )
+            },
             Self::DryRun => row(
                 FailedPrecondition,
                 "DryRunOperationError",

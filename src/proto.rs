@@ -2,6 +2,10 @@
 //! below the services does.
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+use zeroize::Zeroize;
 
 /// `keyferry.v1`: what the world sees.
 #[allow(
@@ -16,6 +20,31 @@ pub mod v1 {
 
 /// The contract's file descriptors, for reflection and for JSON.
 pub const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract.bin"));
+
+/// Their descriptors, by which messages become JSON and parameters messages. What
+/// is compiled in always decodes; a test says so.
+#[must_use]
+pub fn pool() -> &'static DescriptorPool {
+    static POOL: LazyLock<DescriptorPool> =
+        LazyLock::new(|| DescriptorPool::decode(CONTRACT).unwrap_or_default());
+    &POOL
+}
+
+/// A message under way between its own type and text, whose bytes are wiped when
+/// it goes: they may be a plaintext.
+pub struct UnderWay(pub DynamicMessage);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        for (_, value) in self.0.take_fields() {
+            if let Value::Bytes(bytes) = value
+                && let Ok(mut bytes) = bytes.try_into_mut()
+            {
+                bytes.as_mut().zeroize();
+            }
+        }
+    }
+}
 
 /// Secret fields must not reach a log by way of `{:?}`.
 macro_rules! name_only_debug {

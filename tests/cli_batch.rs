@@ -220,6 +220,10 @@ fn a_run_ended_from_the_keyboard_is_gone_on_with() {
     let mut fed = Fed::start(&server, &server.endpoint);
     fed.feed(&lines.0[..500]);
     wait_for_lines(&server, 500);
+    // Commands that hold keys leave no core file.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", fed.child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     tell(&fed.child, Signal::INT);
     assert!(!wait(&mut fed.child).success());
     let ended = whole(&server).done();

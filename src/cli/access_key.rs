@@ -69,23 +69,25 @@ impl AccessKeyCommand {
     /// Does it.
     pub fn run(&self) -> Result<(), Stop> {
         match self {
-            Self::Create(args) => args.call.talk(async |session| create(args, session).await),
+            Self::Create(args) => create(args),
             Self::List(args) => args.call.talk(async |session| list(args, session).await),
-            Self::Disable(args) => args.call.talk(async |session| disable(args, session).await),
-            Self::Delete(args) => args.call.talk(async |session| delete(args, session).await),
+            Self::Disable(args) => disable(args),
+            Self::Delete(args) => delete(args),
         }
     }
 }
 
-async fn create(args: &Create, session: Session) -> Result<(), Stop> {
-    let request = session.request(v1::CreateAccessKeyRequest {
+/// The one place where a secret is shown, on a terminal too: without it the
+/// access key is of no use, and no other command can show it.
+fn create(args: &Create) -> Result<(), Stop> {
+    let request = v1::CreateAccessKeyRequest {
         principal: args.principal.clone(),
         dry_run: args.call.dry_run(),
-    });
-    let answer = session.answer(session.access_management().create_access_key(request).await)?;
-    // The one place where a secret is shown, on a terminal too: without it the
-    // access key is of no use, and no other command can show it.
-    args.call.output().answer(&answer, || made(args, &answer))?;
+    };
+    args.call.ask(
+        async |server| server.access_management().create_access_key(server.request(request)).await,
+        |answer| made(args, answer),
+    )?;
     args.call.output().hint(&Text::Alarm(
         "The secret is shown this once: keep it now, where secrets are kept.".to_owned(),
     ));
@@ -132,22 +134,24 @@ fn access_keys(keys: &[v1::AccessKey], first: bool) -> Text {
     Text::Table { heading: (first && !keys.is_empty()).then_some(heading), rows: rows.collect() }
 }
 
-async fn disable(args: &Named, session: Session) -> Result<(), Stop> {
-    let request = session.request(v1::DisableAccessKeyRequest {
+fn disable(args: &Named) -> Result<(), Stop> {
+    let request = v1::DisableAccessKeyRequest {
         access_key_id: args.access_key_id.clone(),
         dry_run: args.call.dry_run(),
-    });
-    let answer = session.answer(session.access_management().disable_access_key(request).await)?;
-    args.call
-        .output()
-        .answer(&answer, || Text::line(format!("{} lets nobody in any more.", args.access_key_id)))
+    };
+    args.call.ask(
+        async |server| server.access_management().disable_access_key(server.request(request)).await,
+        |_| Text::line(format!("{} lets nobody in any more.", args.access_key_id)),
+    )
 }
 
-async fn delete(args: &Named, session: Session) -> Result<(), Stop> {
-    let request = session.request(v1::DeleteAccessKeyRequest {
+fn delete(args: &Named) -> Result<(), Stop> {
+    let request = v1::DeleteAccessKeyRequest {
         access_key_id: args.access_key_id.clone(),
         dry_run: args.call.dry_run(),
-    });
-    let answer = session.answer(session.access_management().delete_access_key(request).await)?;
-    args.call.output().answer(&answer, || Text::line(format!("{} is deleted.", args.access_key_id)))
+    };
+    args.call.ask(
+        async |server| server.access_management().delete_access_key(server.request(request)).await,
+        |_| Text::line(format!("{} is deleted.", args.access_key_id)),
+    )
 }

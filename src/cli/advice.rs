@@ -7,6 +7,9 @@ pub fn on_refusal(reason: &str, field: &str, retry: Option<Duration>) -> String 
     match reason {
         "Rejected.Throttling" | "ServiceUnavailableTemporary" => {
             let seconds = retry.map_or(1, |delay| delay.as_secs().max(1));
+            if seconds >= 60 {
+                return format!("Nothing was changed. Try again in {} min.", seconds / 60);
+            }
             return format!(
                 "Try again in {seconds} s. A change may have happened all the same: look before repeating it."
             );
@@ -43,7 +46,7 @@ fn on_reason(reason: &str) -> &'static str {
         }
         "Unsupported.Alias" => "Choose another name after alias/.",
         "Rejected.LimitExceeded" => {
-            "Take away what is no longer needed; `keyferry alias list --key KEY` shows a CMK's names, `keyferry key tags` its tags, `keyferry access-key list --principal PRINCIPAL` a service account's access keys."
+            "Take away what is no longer needed; `keyferry alias list --key KEY` shows a CMK's names, `keyferry key tags` its tags, `keyferry access-key list --principal PRINCIPAL` a service account's access keys. A CMK that has all its versions needs a successor."
         }
         "Forbidden.NoPermission" => "Ask whoever keeps this server's policy to permit it.",
         "InvalidAccessKeyId.NotFound" => {
@@ -101,7 +104,8 @@ fn on_field(field: &str) -> &'static str {
         "principal" => {
             "Give the name of a service account, such as billing or billing@corp.example."
         }
-        "ciphertext_blob" | "" => {
+        "" => "A request holds at most 64 KiB: give less at once.",
+        "ciphertext_blob" => {
             "Give the file as it was written, with the same --context pairs, or the same key version and --algorithm, as when it was made."
         }
         _ => "--help says what the option takes.",

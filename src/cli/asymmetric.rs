@@ -148,14 +148,14 @@ impl Encrypt {
         let Pair { key, key_version, call } = &self.pair;
         let out = self.out.as_ref();
         let output = spoken_beside(call.output(), call.json(), out, Care::Encrypted)?;
-        let plaintext = self.input.read("plaintext", MAX_BLOB_BYTES)?;
+        let mut plaintext = self.input.read("plaintext", MAX_BLOB_BYTES)?;
         call.talk(async |session| {
             let algorithm = encryption(&session, key, self.algorithm).await?;
             let request = session.request(v1::AsymmetricEncryptRequest {
                 key_id: key.clone(),
                 key_version_id: key_version.clone(),
                 algorithm: algorithm.into(),
-                plaintext: plaintext.to_vec(),
+                plaintext: std::mem::take(&mut *plaintext),
                 sm2_ciphertext_encoding: encoding_number(self.sm2_encoding).into(),
                 dry_run: call.dry_run(),
             });

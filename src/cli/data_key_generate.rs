@@ -105,7 +105,7 @@ impl Generate {
     }
 
     fn care(&self) -> Care {
-        if self.force { Care::SecretReplacing } else { Care::Secret }
+        Care::secret(self.force)
     }
 
     fn key_spec(&self) -> v1::DataKeySpec {

@@ -46,7 +46,7 @@ pub struct Unwrap {
 impl Unwrap {
     /// Does it.
     pub fn run(&self) -> Result<(), Stop> {
-        let care = if self.force { Care::SecretReplacing } else { Care::Secret };
+        let care = Care::secret(self.force);
         let output =
             spoken_beside(self.output.output(), self.output.json(), Some(&self.out), care)?;
         self.out.check(care)?;

@@ -17,9 +17,10 @@ use zeroize::Zeroizing;
 use super::exit::Exit;
 use super::failure::{Failure, Stop};
 use super::output::stop_writing;
+use crate::service::grpc::MAX_REQUEST_BYTES;
 
 /// A request is at most this long; no blob, ciphertext or signature is longer.
-pub const MAX_BLOB_BYTES: usize = 64 * 1024;
+pub const MAX_BLOB_BYTES: usize = MAX_REQUEST_BYTES;
 
 /// Where bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl Input {
 
 /// A standard stream without the buffer of std, which would keep a copy of a
 /// key for the life of the process.
-fn unbuffered(stream: impl AsFd) -> io::Result<File> {
+pub(super) fn unbuffered(stream: impl AsFd) -> io::Result<File> {
     stream.as_fd().try_clone_to_owned().map(File::from)
 }
 
@@ -164,6 +165,13 @@ pub enum Care {
     SecretReplacing,
 }
 
+impl Care {
+    /// Of a key in the clear.
+    pub fn secret(may_replace: bool) -> Self {
+        if may_replace { Self::SecretReplacing } else { Self::Secret }
+    }
+}
+
 impl Destination {
     /// Refuses what cannot be written well, before anything is asked of a
     /// server or opened.
@@ -216,11 +224,14 @@ fn refuse_terminal(
     place: &Destination,
     care: Care,
 ) -> Result<(), Failure> {
-    if care == Care::Public || !stream.is_terminal() {
-        return Ok(());
-    }
+    let what = match care {
+        Care::Public => return Ok(()),
+        _ if !stream.is_terminal() => return Ok(()),
+        Care::Encrypted => "Raw bytes",
+        Care::Secret | Care::SecretReplacing => "Key bytes",
+    };
     Err(Failure::usage(
-        format!("Key bytes are not written to a terminal, and {place} is one."),
+        format!("{what} are not written to a terminal, and {place} is one."),
         "Give --out FILE, or send standard output to a file or a program.",
     ))
 }
@@ -247,11 +258,7 @@ fn write_whole(path: &Path, bytes: &[u8], care: Care) -> io::Result<()> {
         None
     };
     let path = resolved.as_deref().unwrap_or(path);
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let temporary = Temporary(dir.join(format!(".keyferry-{}", Uuid::new_v4())));
+    let temporary = Temporary(folder_of(path).join(format!(".keyferry-{}", Uuid::new_v4())));
     let mode = match care {
         Care::Public | Care::Encrypted => 0o666,
         Care::Secret | Care::SecretReplacing => 0o600,
@@ -263,7 +270,17 @@ fn write_whole(path: &Path, bytes: &[u8], care: Care) -> io::Result<()> {
         Care::Secret => fs::hard_link(&temporary.0, path)?,
         Care::Public | Care::Encrypted | Care::SecretReplacing => fs::rename(&temporary.0, path)?,
     }
-    File::open(dir)?.sync_all()
+    sync_folder_of(path)
+}
+
+/// Makes a new name durable.
+pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// A file that is gone when this is.

@@ -73,7 +73,7 @@ impl Init {
         make_empty(&dir)?;
         let file = dir.join("keyferry.toml");
         serve::found(&config)?;
-        Destination::File(file.clone()).write(CONFIG.as_bytes(), Care::Encrypted)?;
+        Destination::File(file.clone()).write(CONFIG.as_bytes(), Care::Public)?;
         self.tell(&dir, &file)
     }
 

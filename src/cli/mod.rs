@@ -49,6 +49,8 @@ use clap::{Parser, Subcommand};
 pub use exit::Exit;
 use failure::{Failure, Stop};
 
+use crate::server::hardening;
+
 /// A self-hosted key management service that carries data keys across trust
 /// boundaries
 #[derive(Debug, Parser)]
@@ -94,6 +96,10 @@ impl Cli {
 
 impl Command {
     fn run(&self) -> Result<(), Stop> {
+        // A server does it when it has a log to say what could not be had.
+        if !matches!(self, Self::Serve(_)) {
+            let _ = hardening::harden();
+        }
         match self {
             Self::Serve(command) => command.run(),
             Self::Init(command) => command.run(),

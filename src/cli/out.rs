@@ -51,7 +51,7 @@ pub struct SecretOut {
 
 impl SecretOut {
     fn care(&self) -> Care {
-        if self.force { Care::SecretReplacing } else { Care::Secret }
+        Care::secret(self.force)
     }
 
     /// Refuses a place that is not fit for it, before the server is asked, and

@@ -2,17 +2,18 @@
 //! proto-JSON for programs.
 
 use std::io::{self, Write};
-use std::sync::LazyLock;
 
 use clap::Args;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde::Serializer;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::exit::Exit;
 use super::failure::{Failure, Stop};
+use super::files::unbuffered;
 use super::text::{Text, render_failure};
-use crate::proto::{CONTRACT, v1};
+use crate::proto::{UnderWay, pool, v1};
 
 /// How a command speaks.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -138,7 +139,13 @@ impl Output {
 
     /// Tells a response.
     pub fn answer<A: Answer>(self, answer: &A, human: impl FnOnce() -> Text) -> Result<(), Stop> {
-        if self.json { self.write(&line(&proto_json(answer)?)) } else { self.tell(&human()) }
+        if !self.json {
+            return self.tell(&human());
+        }
+        // It may be a secret: std's buffer would keep a copy.
+        let line = json_line(answer)?;
+        let written = unbuffered(io::stdout()).and_then(|mut out| out.write_all(&line));
+        written.map_err(|error| stop_writing(&error, "standard output"))
     }
 
     /// Tells a response, and what of it was written where.
@@ -236,19 +243,17 @@ fn line(value: &Value) -> String {
 
 /// What the proto says of a message of its own.
 pub fn descriptor(name: &str) -> Option<MessageDescriptor> {
-    static POOL: LazyLock<Option<DescriptorPool>> =
-        LazyLock::new(|| DescriptorPool::decode(CONTRACT).ok());
-    POOL.as_ref()?.get_message_by_name(name)
+    pool().get_message_by_name(name)
 }
 
 /// Proto-JSON with the proto's own field names, every field present, so that a
 /// program finds each name in each answer.
 fn encode<A: Answer, S: Serializer>(answer: &A, serializer: S) -> Result<S::Ok, Failure> {
     let encode = || {
-        let mut message = DynamicMessage::new(descriptor(A::NAME)?);
-        message.transcode_from(answer).ok()?;
+        let mut message = UnderWay(DynamicMessage::new(descriptor(A::NAME)?));
+        message.0.transcode_from(answer).ok()?;
         let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
-        message.serialize_with_options(serializer, &options).ok()
+        message.0.serialize_with_options(serializer, &options).ok()
     };
     encode().ok_or_else(|| {
         let happened = format!("The answer cannot be shown as {} in JSON.", A::NAME);
@@ -256,15 +261,13 @@ fn encode<A: Answer, S: Serializer>(answer: &A, serializer: S) -> Result<S::Ok, 
     })
 }
 
-fn proto_json<A: Answer>(answer: &A) -> Result<Value, Failure> {
-    encode(answer, serde_json::value::Serializer)
-}
-
-/// The same as text, members in the order of the proto.
-pub fn json_text<A: Answer>(answer: &A) -> Result<String, Failure> {
-    let mut text = Vec::new();
-    encode(answer, &mut serde_json::Serializer::new(&mut text))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+/// The answer in JSON, members in the order of the proto, as a line.
+pub fn json_line<A: Answer>(answer: &A) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    // Room from the start: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(1024 + 2 * answer.encoded_len()));
+    encode(answer, &mut serde_json::Serializer::new(&mut *text))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -281,12 +284,14 @@ mod tests {
         let expected = serde_json::json!({
             "key_id": "k", "key_version_id": "", "exported_data_key": "+/8=", "request_id": "",
         });
-        assert_eq!(proto_json(&answer).unwrap(), expected);
+        let json: Value = serde_json::from_slice(&json_line(&answer).unwrap()).unwrap();
+        assert_eq!(json, expected);
     }
 
     #[test]
     fn a_list_without_members_is_still_there() {
-        let json = proto_json(&v1::ListKeysResponse::default()).unwrap();
+        let line = json_line(&v1::ListKeysResponse::default()).unwrap();
+        let json: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(json["keys"], serde_json::json!([]));
         assert_eq!(json["next_page_token"], "");
     }

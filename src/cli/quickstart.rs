@@ -14,6 +14,7 @@ use der::pem::LineEnding;
 use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 
+use super::algorithms::{default_number, spec_number};
 use super::connection::Session;
 use super::endpoint::Endpoint;
 use super::exit::Exit;
@@ -28,7 +29,6 @@ use crate::crypto::secret::{Reveal, UnwrappedKey};
 use crate::crypto::unwrapping::RecipientPrivateKey;
 use crate::crypto::wrapping::WrappingKeySpec;
 use crate::proto::v1;
-use crate::server::hardening;
 
 /// The pair of the encryption context.
 const PURPOSE: (&str, &str) = ("purpose", "quickstart");
@@ -58,7 +58,6 @@ pub struct Quickstart {
 impl Quickstart {
     /// Does it.
     pub fn run(&self) -> Result<(), Stop> {
-        let _ = hardening::harden();
         let scratch = if self.data_dir.is_none() { Some(Scratch::make()?) } else { None };
         let dir = self.data_dir.as_deref().or(scratch.as_ref().map(Scratch::path));
         let dir = std::path::absolute(dir.unwrap_or(Path::new(".")))
@@ -268,7 +267,7 @@ impl Tour {
                 .map_err(|error| broken(&error.to_string()))?;
         let private_pem = private_key.to_pkcs8_pem();
         self.write(&format!("{name}.private.pem"), private_pem.as_bytes(), Care::SecretReplacing)?;
-        self.write(&format!("{name}.public.pem"), public_key.as_bytes(), Care::Encrypted)?;
+        self.write(&format!("{name}.public.pem"), public_key.as_bytes(), Care::Public)?;
         self.say(&Text::Step(step, format!(
             "A recipient elsewhere has a key pair of its own, {spec}. The public half is all that it shows."
         )))?;
@@ -286,14 +285,11 @@ impl Tour {
         recipient: &Recipient,
     ) -> Result<Vec<u8>, Stop> {
         let Recipient { name, private_key } = recipient;
-        let (spec, algorithm) = match private_key.spec() {
-            WrappingKeySpec::EcSm2 => (v1::WrappingKeySpec::EcSm2, v1::WrappingAlgorithm::Sm2pke),
-            _ => (v1::WrappingKeySpec::Rsa2048, v1::WrappingAlgorithm::RsaesOaepSha256),
-        };
+        let spec = spec_number(private_key.spec());
         let request = self.session.request(v1::ExportDataKeyRequest {
             ciphertext_blob: blob.to_vec(),
             public_key_blob: private_key.public_key_der().to_vec(),
-            wrapping_algorithm: algorithm.into(),
+            wrapping_algorithm: default_number(spec).into(),
             wrapping_key_spec: spec.into(),
             encryption_context: context(),
             ..Default::default()
@@ -346,14 +342,14 @@ impl Tour {
 
     /// A real file, read back from the disk by the other side.
     fn use_it(&self, step: usize, rsas: &UnwrappedKey, sm2s: &UnwrappedKey) -> Result<(), Stop> {
-        self.write("letter.txt", LETTER.as_bytes(), Care::Encrypted)?;
+        self.write("letter.txt", LETTER.as_bytes(), Care::Public)?;
         let sealed = encrypt(rsas, &self.read("letter.txt")?)
             .ok_or_else(|| broken("the letter was not encrypted"))?;
         self.write("letter.encrypted", &sealed, Care::Encrypted)?;
         let opened = decrypt(sm2s, &self.read("letter.encrypted")?)
             .filter(|opened| opened == LETTER.as_bytes())
             .ok_or_else(|| broken("the letter did not come through"))?;
-        self.write("letter.decrypted.txt", &opened, Care::Encrypted)?;
+        self.write("letter.decrypted.txt", &opened, Care::Public)?;
         self.say(&Text::Step(step, format!(
             "The RSA recipient encrypts a letter with it (AES-256-GCM), {} bytes; the SM2 recipient decrypts it.",
             sealed.len()

@@ -195,7 +195,7 @@ impl Prepared {
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
         let drained = tokio::select! {
             drained = server::run(listeners, faces, health, Limits::default(), shutdown) => drained,
-            () = services.carry_out_for_ever() => Ok(Drained::Clean),
+            never = services.carry_out_for_ever() => match never {},
         };
         match drained {
             // What was cut is in the log.

@@ -83,7 +83,7 @@ impl Encrypt {
         let request = v1::EncryptRequest {
             key_id: key.clone(),
             encryption_context: context.pairs()?,
-            plaintext: input.read("plaintext", MAX_BLOB_BYTES)?.to_vec(),
+            plaintext: std::mem::take(&mut *input.read("plaintext", MAX_BLOB_BYTES)?),
             dry_run: call.dry_run(),
         };
         call.talk(async |session| {

@@ -107,8 +107,6 @@ actions! {
 mod tests {
     use std::collections::BTreeSet;
 
-    use prost_reflect::DescriptorPool;
-
     use super::*;
 
     #[test]
@@ -148,8 +146,9 @@ mod tests {
 
     #[test]
     fn every_rpc_has_a_row_or_is_ours_alone() {
-        let pool = DescriptorPool::decode(crate::proto::CONTRACT).unwrap();
-        let services = pool.services().filter(|service| service.package_name() == "keyferry.v1");
+        let services = crate::proto::pool()
+            .services()
+            .filter(|service| service.package_name() == "keyferry.v1");
         let rpcs = services.flat_map(|service| {
             let rpc = |method: prost_reflect::MethodDescriptor| {
                 format!("{}/{}", service.name(), method.name())

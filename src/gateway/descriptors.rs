@@ -1,24 +1,18 @@
 //! The descriptors of the contract, which say what every message has.
 
-use std::sync::LazyLock;
-
-use prost_reflect::{DescriptorPool, DynamicMessage, EnumDescriptor, MethodDescriptor, Value};
-use zeroize::Zeroize;
+use prost_reflect::{EnumDescriptor, MethodDescriptor};
 
 use crate::error::{Error, Result};
-use crate::proto::CONTRACT;
+use crate::proto::pool;
 
 /// The package of the contract.
 const PACKAGE: &str = "keyferry.v1";
 
-/// What is compiled in always decodes; a test says so.
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(CONTRACT).unwrap_or_default());
-
 /// The RPC of a `Service/Method`.
 pub(super) fn rpc(name: &str) -> Result<MethodDescriptor> {
     let (service, method) = name.split_once('/').unwrap_or_default();
-    POOL.get_service_by_name(&format!("{PACKAGE}.{service}"))
+    pool()
+        .get_service_by_name(&format!("{PACKAGE}.{service}"))
         .and_then(|service| service.methods().find(|known| known.name() == method))
         .ok_or_else(|| Error::internal(format!("the contract has no RPC {name}")))
 }
@@ -30,22 +24,6 @@ pub(super) fn value_prefix(named: &EnumDescriptor) -> String {
     zero.name().strip_suffix("UNSPECIFIED").unwrap_or_default().to_owned()
 }
 
-/// A message under way between the two faces, whose bytes are wiped when it goes:
-/// they may be a caller's plaintext.
-pub(super) struct UnderWay(pub(super) DynamicMessage);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        for (_, value) in self.0.take_fields() {
-            if let Value::Bytes(bytes) = value
-                && let Ok(mut bytes) = bytes.try_into_mut()
-            {
-                bytes.as_mut().zeroize();
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,7 +32,7 @@ mod tests {
     fn the_contract_s_descriptors_are_there() {
         assert!(rpc("Kms/NoSuchRpc").is_err());
         assert_eq!(rpc("Kms/Encrypt").unwrap().output().name(), "EncryptResponse");
-        let named = POOL.get_enum_by_name("keyferry.v1.WrappingAlgorithm").unwrap();
+        let named = pool().get_enum_by_name("keyferry.v1.WrappingAlgorithm").unwrap();
         assert_eq!(value_prefix(&named), "WRAPPING_ALGORITHM_");
     }
 }

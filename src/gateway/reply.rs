@@ -17,9 +17,10 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use zeroize::Zeroizing;
 
-use super::descriptors::{UnderWay, value_prefix};
+use super::descriptors::value_prefix;
 use super::names;
 use crate::error::{Error, Result};
+use crate::proto::UnderWay;
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

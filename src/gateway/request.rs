@@ -13,10 +13,11 @@ use prost_reflect::{
 };
 use zeroize::Zeroizing;
 
-use super::descriptors::{UnderWay, value_prefix};
+use super::descriptors::value_prefix;
 use super::given::{Form, Given};
 use super::names;
 use crate::error::{Error, Result};
+use crate::proto::UnderWay;
 
 /// A number that no enum of the contract has.
 const NO_SUCH_VALUE: i32 = -1;

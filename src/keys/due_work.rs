@@ -11,6 +11,7 @@
 //! names are erased next, in commits of their own, the mark last: whoever is
 //! interrupted goes on at the mark.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub struct Carried {
 
 impl Keyring {
     /// Carries out what is due, again and again.
-    pub async fn carry_out_for_ever(self: Arc<Self>) {
+    pub async fn carry_out_for_ever(self: Arc<Self>) -> Infallible {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -5,8 +5,9 @@
 //! first request was refused or changed nothing. A server that stops between the
 //! two has changed nothing, and its client signs anew.
 //!
-//! A spent nonce has a path alone. It is taken away when its signature has been
-//! past for long, by readings of the clock that lie an hour apart.
+//! A spent nonce is a path; its value means nothing. It is taken away when its
+//! signature has been past for long, by readings of the clock that lie an hour
+//! apart.
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};

@@ -21,6 +21,7 @@ pub mod re_encryption;
 mod spine;
 pub mod versions;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::access::policy::Policy;
@@ -78,8 +79,8 @@ impl Services {
     }
 
     /// Carries out what is due, for as long as it is polled.
-    pub async fn carry_out_for_ever(&self) {
-        self.keyring.clone().carry_out_for_ever().await;
+    pub async fn carry_out_for_ever(&self) -> Infallible {
+        self.keyring.clone().carry_out_for_ever().await
     }
 
     /// Runs a change in a task of its own: a caller who vanishes cannot cancel

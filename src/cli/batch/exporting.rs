@@ -95,7 +95,7 @@ impl Exporting<'_> {
             fruitless += 1;
             session = self.call.session().await;
         }
-        self.ledger.sync()
+        self.ledger.finish()
     }
 
     /// What was answered is kept, and is said to be.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::lines::{Line, Lines, MAX_LINE_BYTES};
 use crate::cli::algorithms::default_number;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Answer, descriptor, json_text};
+use crate::cli::output::{Answer, descriptor, json_line};
 use crate::error::Rule;
 use crate::proto::v1;
 use crate::service::export_stream::MAX_ITEM_ID_BYTES;
@@ -203,7 +203,7 @@ impl Defaults {
 
 /// A line of the output.
 pub fn told(answer: &v1::ExportDataKeysResponse) -> Result<String, Failure> {
-    Ok(json_text(answer)? + "\n")
+    Ok(String::from_utf8_lossy(&json_line(answer)?).into_owned())
 }
 
 /// How the line of the output that tells of an item begins.

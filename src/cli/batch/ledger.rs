@@ -5,7 +5,7 @@
 //! this process; and made durable now and then and at the end, so that it
 //! outlives the machine's. What is lost all the same is done again.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Write};
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::finished::{Finished, Unfit, finished};
 use super::item::Item;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Stop};
-use crate::cli::files::{Destination, is_special};
+use crate::cli::files::{Destination, is_special, sync_folder_of, unbuffered};
 use crate::cli::output::stop_writing;
 
 /// Lines that may be lost with the machine, and how long.
@@ -77,9 +77,9 @@ impl Ledger {
         Ok(Self { place, target, unsynced: 0, synced: Instant::now() })
     }
 
-    /// Whether a later run can go on with it.
+    /// Whether there is something that a later run can go on with.
     pub fn is_lasting(&self) -> bool {
-        !matches!(self.target, Target::Stream(_))
+        matches!(self.target, Target::File(_))
     }
 
     /// Its name.
@@ -89,8 +89,10 @@ impl Ledger {
 
     /// Adds a line.
     pub fn append(&mut self, line: &str) -> Result<(), Stop> {
-        let mut file = self.file()?;
-        file.write_all(line.as_bytes()).map_err(|error| stop_writing(&error, &self.place))?;
+        self.begin()?;
+        if let Target::File(file) | Target::Stream(file) = &mut self.target {
+            file.write_all(line.as_bytes()).map_err(|error| stop_writing(&error, &self.place))?;
+        }
         self.unsynced += 1;
         if self.unsynced < SYNC_LINES && self.synced.elapsed() < SYNC_AFTER {
             return Ok(());
@@ -98,33 +100,35 @@ impl Ledger {
         self.sync()
     }
 
+    /// Makes the file where there is none yet.
+    fn begin(&mut self) -> Result<(), Stop> {
+        if let Target::New(path) = &self.target {
+            let file = make(path).map_err(|error| stop_writing(&error, &self.place))?;
+            lock(&file, &self.place)?;
+            self.target = Target::File(file);
+        }
+        Ok(())
+    }
+
     /// Makes durable what is there.
     pub fn sync(&mut self) -> Result<(), Stop> {
-        if self.is_lasting() {
-            self.file()?.sync_data().map_err(|error| stop_writing(&error, &self.place))?;
+        if let Target::File(file) = &self.target {
+            file.sync_data().map_err(|error| stop_writing(&error, &self.place))?;
         }
         self.unsynced = 0;
         self.synced = Instant::now();
         Ok(())
     }
 
-    fn file(&mut self) -> Result<&File, Stop> {
-        if let Target::New(path) = &self.target {
-            let file = make(path).map_err(|error| stop_writing(&error, &self.place))?;
-            lock(&file, &self.place)?;
-            self.target = Target::File(file);
-        }
-        match &self.target {
-            Target::File(file) | Target::Stream(file) => Ok(file),
-            Target::New(path) => Err(in_use(&path.display().to_string()).into()),
-        }
+    /// Ends it: a batch that is done has its file, be that empty.
+    pub fn finish(&mut self) -> Result<(), Stop> {
+        self.begin()?;
+        self.sync()
     }
 }
 
 fn stdout() -> io::Result<Target> {
-    use std::os::fd::AsFd;
-    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-    Ok(Target::Stream(File::from(stdout)))
+    unbuffered(io::stdout()).map(Target::Stream)
 }
 
 fn existing(path: &Path) -> io::Result<File> {
@@ -134,11 +138,7 @@ fn existing(path: &Path) -> io::Result<File> {
 /// A new file, whose name survives a crash.
 fn make(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).append(true).create_new(true).open(path)?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    fs::File::open(folder)?.sync_all()?;
+    sync_folder_of(path)?;
     Ok(file)
 }
 
@@ -186,6 +186,8 @@ fn not_ours(unfit: &Unfit, place: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::cli::batch::item::{Defaults, Items};
 
@@ -212,6 +214,17 @@ mod tests {
         ledger.append("the next\n").unwrap();
         ledger.sync().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{LINE}the next\n"));
+    }
+
+    #[test]
+    fn what_was_broken_off_at_once_leaves_no_file_and_what_is_done_has_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let (mut ledger, _) = open(&path).unwrap();
+        ledger.sync().unwrap();
+        assert!(!ledger.is_lasting() && !path.exists());
+        ledger.finish().unwrap();
+        assert!(ledger.is_lasting() && path.exists());
     }
 
     #[test]
