@@ -11,12 +11,12 @@ use keyferry::access::policy::{Grant, KeyFacts, Policy, Question};
 use keyferry::access::principal::Principal;
 use keyferry::crypto::secret::StoreKey;
 use keyferry::ids::{KeyVersionId, StoreId, StoreKeyId};
-use keyferry::keys::clock::SystemClock;
-use keyferry::keys::cmk::{KeySpec, KeyUsage, NewCmk};
+use keyferry::keys::guard::records::RecordSeals;
 use keyferry::keys::keyring::Keyring;
-use keyferry::keys::records::RecordSeals;
-use keyferry::keys::tags::Tags;
-use keyferry::keys::version_material::VersionMaterial;
+use keyferry::keys::keyring::version_material::VersionMaterial;
+use keyferry::keys::model::cmk::{KeySpec, KeyUsage, NewCmk};
+use keyferry::keys::model::tags::Tags;
+use keyferry::keys::schedule::clock::SystemClock;
 use keyferry::storage::{SqliteStore, Store};
 use tokio::runtime::Runtime;
 

@@ -19,10 +19,10 @@ use keyferry::error::Rule;
 use keyferry::gateway::parameters::{MAX_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, Parameters};
 use keyferry::gateway::signature::{Claim, Signed, v1, v3};
 use keyferry::ids::{AccessKeyId, KeyId, KeyVersionId, StoreId, StoreKeyId};
-use keyferry::keys::alias_name::AliasName;
-use keyferry::keys::clock::SystemClock;
+use keyferry::keys::guard::records::{RecordKind, RecordSeals};
 use keyferry::keys::keyring::Keyring;
-use keyferry::keys::records::{RecordKind, RecordSeals};
+use keyferry::keys::model::alias_name::AliasName;
+use keyferry::keys::schedule::clock::SystemClock;
 use keyferry::storage::{MemoryStore, Store, Write};
 
 /// A target's name and body.
@@ -170,7 +170,7 @@ pub fn signature_v1(data: &[u8]) {
 fn nothing_verifies(signed: &Signed<'_>) {
     if let Ok(claim) = Claim::read(signed) {
         let refused = claim.verify(signed, b"nobody knows it").expect_err("nobody signed");
-        assert_eq!(refused.rule(), Rule::SignatureMatches);
+        assert_eq!(refused.rule(), Rule::SignatureMismatch);
     }
 }
 

@@ -17,95 +17,6 @@ use zeroize::Zeroizing;
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "keyferry";
 
-/// A rule of the contract, section 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// A required field is absent.
-    MissingParameter,
-    /// A field is malformed, or does not fit another.
-    InvalidParameter,
-    /// A blob did not open: one answer for wrong context, tampering, cuts and
-    /// unknown formats.
-    BlobOpens,
-    /// No CMK of that id.
-    KeyExists,
-    /// No key version of that id.
-    KeyVersionExists,
-    /// No alias of that name.
-    AliasExists,
-    /// No access key of that id.
-    AccessKeyExists,
-    /// The CMK is disabled.
-    KeyEnabled,
-    /// The CMK is waiting to be deleted.
-    KeyNotPendingDeletion,
-    /// The CMK has no key material yet.
-    KeyNotPendingImport,
-    /// The state of the CMK does not permit this change.
-    StateChange,
-    /// The CMK is protected from deletion.
-    DeletionUnprotected,
-    /// The spec or usage of the CMK does not serve this operation, which is for
-    /// symmetric ones.
-    KeyServes,
-    /// The spec or usage of the CMK does not serve this operation, which is for
-    /// asymmetric ones, or makes versions.
-    PairServes,
-    /// A ciphertext did not unwrap, or what came out has an impossible length:
-    /// one answer for both.
-    Unwraps,
-    /// The alias is taken.
-    AliasFree,
-    /// The alias is not of the permitted form.
-    AliasSupported,
-    /// The origin is not offered.
-    OriginSupported,
-    /// The protection level is not offered.
-    ProtectionLevelSupported,
-    /// A limit on what is stored.
-    StoredLimit,
-    /// The policy does not allow it.
-    Permitted,
-    /// The caller is not known.
-    Authenticated,
-    /// The access key is disabled.
-    AccessKeyActive,
-    /// What a signature needs is all there.
-    SignatureComplete,
-    /// The signature is that of the request.
-    SignatureMatches,
-    /// The signature's nonce has not been used before.
-    NonceUnused,
-    /// The time of the signature is a time.
-    TimestampReadable,
-    /// The time of the signature is about now.
-    TimestampCurrent,
-    /// Too fast, or too much at once.
-    Throttle,
-    /// The request is larger than the limit.
-    RequestSize,
-    /// The deadline has passed.
-    Deadline,
-    /// No such operation.
-    KnownOperation,
-    /// The version of the API is not the one that is served.
-    KnownVersion,
-    /// The HTTP method is not one that the API takes.
-    KnownMethod,
-    /// The parameters of a request over HTTP cannot be read.
-    ParametersReadable,
-    /// The store cannot be reached.
-    StoreReachable,
-    /// The server is stopping.
-    ServerStays,
-    /// The server's clock has jumped, and time is not to be told by it.
-    ClockSteady,
-    /// A dry run that would have worked.
-    DryRun,
-    /// Ours.
-    Internal,
-}
-
 /// One row of the table.
 struct Row {
     code: Code,
@@ -115,292 +26,168 @@ struct Row {
     text: &'static str,
 }
 
-const fn row(code: Code, reason: &'static str, http: u16, text: &'static str) -> Row {
-    Row { code, reason, http, retry_after: None, text }
+/// Writes a rule once: its name after what is wrong, then gRPC code, reason,
+/// HTTP status and text, and after how many seconds to try again where that
+/// may help.
+macro_rules! rules {
+    ($($(#[$doc:meta])+ $rule:ident: $code:ident, $reason:literal, $http:literal, $(retry after $seconds:literal s,)? $text:literal;)+) => {
+        /// A rule of the contract, section 2, by what is wrong when it is broken.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Rule {
+            $($(#[$doc])+ $rule,)+
+        }
+
+        impl Rule {
+            /// Every rule, for tests and documentation.
+            pub const ALL: [Self; [$(stringify!($rule)),+].len()] = [$(Self::$rule),+];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$rule => Row {
+                        code: Code::$code,
+                        reason: $reason,
+                        http: $http,
+                        retry_after: rules!(@retry $($seconds)?),
+                        text: $text,
+                    },)+
+                }
+            }
+        }
+    };
+    (@retry) => { None };
+    (@retry $seconds:literal) => { Some(Duration::from_secs($seconds)) };
 }
 
-const fn retry(code: Code, reason: &'static str, http: u16, text: &'static str) -> Row {
-    Row { code, reason, http, retry_after: Some(Duration::from_secs(1)), text }
+rules! {
+    /// A required field is absent.
+    MissingParameter: InvalidArgument, "MissingParameter", 400,
+        "A required parameter is missing.";
+    /// A field is malformed, or does not fit another.
+    InvalidParameter: InvalidArgument, "InvalidParameter", 400,
+        "A parameter is not valid.";
+    /// A blob did not open: one answer for wrong context, tampering, cuts and
+    /// unknown formats.
+    BlobDoesNotOpen: InvalidArgument, "InvalidParameter", 400,
+        "The ciphertext blob does not open: it is not intact, or the encryption context is not the one that it was made with.";
+    /// No CMK of that id.
+    KeyNotFound: NotFound, "Forbidden.KeyNotFound", 404,
+        "The specified key is not found.";
+    /// No key version of that id.
+    KeyVersionNotFound: NotFound, "Forbidden.KeyVersionNotFound", 404,
+        "The specified key version is not found.";
+    /// No alias of that name.
+    AliasNotFound: NotFound, "Forbidden.AliasNotFound", 404,
+        "The specified alias is not found.";
+    /// No access key of that id. The reason is that of Alibaba's RAM, where
+    /// access keys live there.
+    AccessKeyNotFound: NotFound, "EntityNotExist.User.AccessKey", 404,
+        "The specified access key is not found.";
+    /// The CMK is disabled.
+    KeyDisabled: FailedPrecondition, "Rejected.Disabled", 409,
+        "The request was rejected because the key state is Disabled.";
+    /// The CMK is waiting to be deleted.
+    KeyPendingDeletion: FailedPrecondition, "Rejected.PendingDeletion", 409,
+        "The request was rejected because the key state is PendingDeletion.";
+    /// The CMK has no key material yet.
+    KeyPendingImport: FailedPrecondition, "Rejected.PendingImport", 409,
+        "The request was rejected because the key state is PendingImport.";
+    /// The state of the CMK does not permit this change.
+    StateForbidsChange: FailedPrecondition, "Rejected.StateModifiedFailed", 409,
+        "The request was rejected because the key state does not permit it.";
+    /// The CMK is protected from deletion.
+    DeletionProtected: FailedPrecondition, "Rejected.DeletionProtection", 409,
+        "The request was rejected because the key is protected from deletion.";
+    /// The CMK is of a kind that this operation is not for: an operation on
+    /// symmetric ones.
+    UnsupportedKeyKind: FailedPrecondition, "UnsupportedOperation", 400,
+        "The key does not support this operation.";
+    /// The CMK is of a kind that this operation is not for: an operation on
+    /// asymmetric ones, or one that makes versions.
+    RejectedKeyKind: FailedPrecondition, "Rejected.UnsupportedOperation", 400,
+        "The key does not support this operation.";
+    /// A ciphertext did not unwrap, or what came out has an impossible length:
+    /// one answer for both.
+    CiphertextDoesNotUnwrap: InvalidArgument, "InvalidParameter", 400,
+        "The ciphertext does not open: it is not intact, or was encrypted for another key or by another algorithm.";
+    /// The alias exists already.
+    AliasTaken: AlreadyExists, "AliasAlreadyExists", 400,
+        "The alias already exists.";
+    /// The alias is one of those that are reserved.
+    AliasReserved: InvalidArgument, "Unsupported.Alias", 400,
+        "Aliases that begin with alias/acs are reserved.";
+    /// The origin is not offered.
+    UnsupportedOrigin: InvalidArgument, "Unsupported.Origin", 400,
+        "The origin is not supported.";
+    /// The protection level is not offered.
+    UnsupportedProtectionLevel: InvalidArgument, "Unsupported.ProtectionLevel", 400,
+        "The protection level is not supported.";
+    /// A limit on what is stored.
+    StoredLimitReached: ResourceExhausted, "Rejected.LimitExceeded", 400,
+        "A limit on what is stored is reached.";
+    /// The policy does not allow it.
+    NotPermitted: PermissionDenied, "Forbidden.NoPermission", 403,
+        "This operation is not permitted.";
+    /// The caller is not known.
+    NotAuthenticated: Unauthenticated, "InvalidAccessKeyId.NotFound", 404,
+        "The caller is not authenticated.";
+    /// The access key is disabled.
+    AccessKeyDisabled: Unauthenticated, "InvalidAccessKeyId.Inactive", 400,
+        "The specified access key is disabled.";
+    /// A part of the signature is missing.
+    IncompleteSignature: Unauthenticated, "IncompleteSignature", 400,
+        "The request signature does not conform to the standards.";
+    /// The signature is not that of the request. The SDKs look for this text,
+    /// and compare what follows the colon with the string that they signed.
+    SignatureMismatch: Unauthenticated, "SignatureDoesNotMatch", 400,
+        "Specified signature is not matched with our calculation. server string to sign is:";
+    /// The signature's nonce was used before.
+    NonceUsed: Unauthenticated, "SignatureNonceUsed", 400,
+        "The specified signature nonce was used already.";
+    /// The time of the signature is no time.
+    MalformedTimestamp: Unauthenticated, "IllegalTimestamp", 400,
+        "The specified time stamp is not valid: it takes YYYY-MM-DDThh:mm:ssZ.";
+    /// The time of the signature is too far from now.
+    TimestampExpired: Unauthenticated, "InvalidTimeStamp.Expired", 400,
+        "The specified time stamp has expired: it is over 15 minutes from the server's time.";
+    /// Too fast, or too much at once.
+    TooManyRequests: ResourceExhausted, "Rejected.Throttling", 429, retry after 1 s,
+        "Too many requests at once. Try again later.";
+    /// The request is larger than the limit.
+    RequestTooLarge: ResourceExhausted, "InvalidParameter", 413,
+        "The request is larger than 64 KiB.";
+    /// The deadline has passed.
+    DeadlinePassed: DeadlineExceeded, "RequestTimeout", 504,
+        "The deadline has passed.";
+    /// No such operation.
+    UnknownOperation: Unimplemented, "InvalidAction.NotFound", 404,
+        "There is no such operation.";
+    /// The version of the API is not the one that is served.
+    UnknownApiVersion: InvalidArgument, "InvalidVersion", 400,
+        "The specified parameter \"Version\" is not valid: it takes 2016-01-20.";
+    /// The HTTP method is not one that the API takes.
+    UnsupportedHttpMethod: Unimplemented, "UnsupportedHTTPMethod", 403,
+        "The HTTP method is not supported: use GET or POST.";
+    /// The parameters of a request over HTTP cannot be read.
+    UnreadableParameters: InvalidArgument, "ParseRequestParameterException", 400,
+        "The request's parameters cannot be read.";
+    /// The store cannot be reached.
+    StoreUnreachable: Unavailable, "ServiceUnavailableTemporary", 503, retry after 1 s,
+        "The store is out of reach. Try again later.";
+    /// The server is stopping.
+    ServerStopping: Unavailable, "ServiceUnavailableTemporary", 503, retry after 1 s,
+        "The server is stopping. Go on over another connection.";
+    /// The server's clock has jumped, and cannot be trusted for an hour.
+    ClockJumped: Unavailable, "ServiceUnavailableTemporary", 503, retry after 3600 s,
+        "The server's clock has jumped: no deletion is scheduled or carried out until it has been steady for an hour.";
+    /// A dry run that would have worked.
+    DryRunSucceeded: FailedPrecondition, "DryRunOperationError", 400,
+        "The request would have succeeded, but dry_run is set.";
+    /// A fault of ours.
+    Internal: Internal, "InternalFailure", 500,
+        "The request failed for a reason of ours. The log has more under this request id.";
 }
 
 impl Rule {
-    /// Every rule, for tests and documentation.
-    pub const ALL: [Self; 40] = [
-        Self::MissingParameter,
-        Self::InvalidParameter,
-        Self::BlobOpens,
-        Self::KeyExists,
-        Self::KeyVersionExists,
-        Self::AliasExists,
-        Self::AccessKeyExists,
-        Self::KeyEnabled,
-        Self::KeyNotPendingDeletion,
-        Self::KeyNotPendingImport,
-        Self::StateChange,
-        Self::DeletionUnprotected,
-        Self::KeyServes,
-        Self::PairServes,
-        Self::Unwraps,
-        Self::AliasFree,
-        Self::AliasSupported,
-        Self::OriginSupported,
-        Self::ProtectionLevelSupported,
-        Self::StoredLimit,
-        Self::Permitted,
-        Self::Authenticated,
-        Self::AccessKeyActive,
-        Self::SignatureComplete,
-        Self::SignatureMatches,
-        Self::NonceUnused,
-        Self::TimestampReadable,
-        Self::TimestampCurrent,
-        Self::Throttle,
-        Self::RequestSize,
-        Self::Deadline,
-        Self::KnownOperation,
-        Self::KnownVersion,
-        Self::KnownMethod,
-        Self::ParametersReadable,
-        Self::StoreReachable,
-        Self::ServerStays,
-        Self::ClockSteady,
-        Self::DryRun,
-        Self::Internal,
-    ];
-
-    /// The table.
-    #[expect(clippy::too_many_lines, reason = "one table, a row for each rule")]
-    const fn row(self) -> Row {
-        use Code::{
-            AlreadyExists, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
-            PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented,
-        };
-        match self {
-            Self::MissingParameter => {
-                row(InvalidArgument, "MissingParameter", 400, "A required parameter is missing.")
-            }
-            Self::InvalidParameter => {
-                row(InvalidArgument, "InvalidParameter", 400, "A parameter is not valid.")
-            }
-            Self::BlobOpens => row(
-                InvalidArgument,
-                "InvalidParameter",
-                400,
-                "The ciphertext blob does not open: it is not intact, or the encryption context is not the one that it was made with.",
-            ),
-            Self::KeyExists => {
-                row(NotFound, "Forbidden.KeyNotFound", 404, "The specified key is not found.")
-            }
-            Self::KeyVersionExists => row(
-                NotFound,
-                "Forbidden.KeyVersionNotFound",
-                404,
-                "The specified key version is not found.",
-            ),
-            Self::AliasExists => {
-                row(NotFound, "Forbidden.AliasNotFound", 404, "The specified alias is not found.")
-            }
-            // The code is that of Alibaba's RAM, where access keys live there.
-            Self::AccessKeyExists => row(
-                NotFound,
-                "EntityNotExist.User.AccessKey",
-                404,
-                "The specified access key is not found.",
-            ),
-            Self::KeyEnabled => row(
-                FailedPrecondition,
-                "Rejected.Disabled",
-                409,
-                "The request was rejected because the key state is Disabled.",
-            ),
-            Self::KeyNotPendingDeletion => row(
-                FailedPrecondition,
-                "Rejected.PendingDeletion",
-                409,
-                "The request was rejected because the key state is PendingDeletion.",
-            ),
-            Self::KeyNotPendingImport => row(
-                FailedPrecondition,
-                "Rejected.PendingImport",
-                409,
-                "The request was rejected because the key state is PendingImport.",
-            ),
-            Self::StateChange => row(
-                FailedPrecondition,
-                "Rejected.StateModifiedFailed",
-                409,
-                "The request was rejected because the key state does not permit it.",
-            ),
-            Self::DeletionUnprotected => row(
-                FailedPrecondition,
-                "Rejected.DeletionProtection",
-                409,
-                "The request was rejected because the key is protected from deletion.",
-            ),
-            Self::KeyServes => row(
-                FailedPrecondition,
-                "UnsupportedOperation",
-                400,
-                "The key does not support this operation.",
-            ),
-            Self::PairServes => row(
-                FailedPrecondition,
-                "Rejected.UnsupportedOperation",
-                400,
-                "The key does not support this operation.",
-            ),
-            Self::Unwraps => row(
-                InvalidArgument,
-                "InvalidParameter",
-                400,
-                "The ciphertext does not open: it is not intact, or was encrypted for another key or by another algorithm.",
-            ),
-            Self::AliasFree => {
-                row(AlreadyExists, "AliasAlreadyExists", 400, "The alias already exists.")
-            }
-            Self::AliasSupported => row(
-                InvalidArgument,
-                "Unsupported.Alias",
-                400,
-                "Aliases that begin with alias/acs are reserved.",
-            ),
-            Self::OriginSupported => {
-                row(InvalidArgument, "Unsupported.Origin", 400, "The origin is not supported.")
-            }
-            Self::ProtectionLevelSupported => row(
-                InvalidArgument,
-                "Unsupported.ProtectionLevel",
-                400,
-                "The protection level is not supported.",
-            ),
-            Self::StoredLimit => row(
-                ResourceExhausted,
-                "Rejected.LimitExceeded",
-                400,
-                "A limit on what is stored is reached.",
-            ),
-            Self::Permitted => row(
-                PermissionDenied,
-                "Forbidden.NoPermission",
-                403,
-                "This operation is not permitted.",
-            ),
-            Self::Authenticated => row(
-                Unauthenticated,
-                "InvalidAccessKeyId.NotFound",
-                404,
-                "The caller is not authenticated.",
-            ),
-            Self::AccessKeyActive => row(
-                Unauthenticated,
-                "InvalidAccessKeyId.Inactive",
-                400,
-                "The specified access key is disabled.",
-            ),
-            Self::SignatureComplete => row(
-                Unauthenticated,
-                "IncompleteSignature",
-                400,
-                "The request signature does not conform to the standards.",
-            ),
-            // The SDKs look for this text, and compare what follows the colon
-            // with the string that they signed.
-            Self::SignatureMatches => row(
-                Unauthenticated,
-                "SignatureDoesNotMatch",
-                400,
-                "Specified signature is not matched with our calculation. server string to sign is:",
-            ),
-            Self::NonceUnused => row(
-                Unauthenticated,
-                "SignatureNonceUsed",
-                400,
-                "The specified signature nonce was used already.",
-            ),
-            Self::TimestampReadable => row(
-                Unauthenticated,
-                "IllegalTimestamp",
-                400,
-                "The specified time stamp is not valid: it takes YYYY-MM-DDThh:mm:ssZ.",
-            ),
-            Self::TimestampCurrent => row(
-                Unauthenticated,
-                "InvalidTimeStamp.Expired",
-                400,
-                "The specified time stamp has expired: it is over 15 minutes from the server's time.",
-            ),
-            Self::Throttle => retry(
-                ResourceExhausted,
-                "Rejected.Throttling",
-                429,
-                "Too many requests at once. Try again later.",
-            ),
-            Self::RequestSize => row(
-                ResourceExhausted,
-                "InvalidParameter",
-                413,
-                "The request is larger than 64 KiB.",
-            ),
-            Self::Deadline => {
-                row(DeadlineExceeded, "RequestTimeout", 504, "The deadline has passed.")
-            }
-            Self::KnownOperation => {
-                row(Unimplemented, "InvalidAction.NotFound", 404, "There is no such operation.")
-            }
-            Self::KnownVersion => row(
-                InvalidArgument,
-                "InvalidVersion",
-                400,
-                "The specified parameter \"Version\" is not valid: it takes 2016-01-20.",
-            ),
-            Self::KnownMethod => row(
-                Unimplemented,
-                "UnsupportedHTTPMethod",
-                403,
-                "The HTTP method is not supported: use GET or POST.",
-            ),
-            Self::ParametersReadable => row(
-                InvalidArgument,
-                "ParseRequestParameterException",
-                400,
-                "The request's parameters cannot be read.",
-            ),
-            Self::StoreReachable => retry(
-                Unavailable,
-                "ServiceUnavailableTemporary",
-                503,
-                "The store is out of reach. Try again later.",
-            ),
-            Self::ServerStays => retry(
-                Unavailable,
-                "ServiceUnavailableTemporary",
-                503,
-                "The server is stopping. Go on over another connection.",
-            ),
-            Self::ClockSteady => Row {
-                retry_after: Some(Duration::from_secs(60 * 60)),
-                ..retry(
-                    Unavailable,
-                    "ServiceUnavailableTemporary",
-                    503,
-                    "The server's clock has jumped: no deletion is scheduled or carried out until it has been steady for an hour.",
-                )
-            },
-            Self::DryRun => row(
-                FailedPrecondition,
-                "DryRunOperationError",
-                400,
-                "The request would have succeeded, but dry_run is set.",
-            ),
-            Self::Internal => row(
-                Code::Internal,
-                "InternalFailure",
-                500,
-                "The request failed for a reason of ours. The log has more under this request id.",
-            ),
-        }
-    }
-
     /// The reason of `ErrorInfo`, which is the Alibaba code.
     #[must_use]
     pub const fn reason(self) -> &'static str {
@@ -428,7 +215,7 @@ impl Rule {
     /// Whether this one tells of a fault of ours rather than of the caller's.
     #[must_use]
     pub const fn is_ours(self) -> bool {
-        matches!(self, Self::Internal | Self::StoreReachable)
+        matches!(self, Self::Internal | Self::StoreUnreachable)
     }
 }
 
@@ -618,7 +405,7 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_again_says_when() {
-        for rule in [Rule::Throttle, Rule::StoreReachable] {
+        for rule in [Rule::TooManyRequests, Rule::StoreUnreachable] {
             let details = Error::from(rule).into_status("r").get_error_details();
             assert!(details.retry_info().is_some(), "{rule:?}");
         }
@@ -635,7 +422,7 @@ mod tests {
     #[test]
     fn what_is_told_the_caller_alone_is_not_printed() {
         let sent = Zeroizing::new("Plaintext%3DPLANTED".to_owned());
-        let error = Error::from(Rule::SignatureMatches).telling_the_caller(sent);
+        let error = Error::from(Rule::SignatureMismatch).telling_the_caller(sent);
         assert_eq!(error.text(), "Plaintext%3DPLANTED");
         assert!(!format!("{error} {error:?} {error:#?}").contains("PLANTED"));
         assert!(error.into_status("r").message().contains("PLANTED"));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::access::policy::Policy;
 use crate::config::{Config, Mode, RootKeyConfig, StoreConfig};
-use crate::keys::clock::{Clock, SystemClock};
+use crate::keys::guard::records::RecordSeals;
+use crate::keys::guard::root_key::{FileRootKey, RootKeyFileError};
+use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
 use crate::keys::keyring::Keyring;
-use crate::keys::records::RecordSeals;
-use crate::keys::root_key::{FileRootKey, RootKeyFileError};
-use crate::keys::store_keys::{self, StoreMode, UnlockError};
+use crate::keys::schedule::clock::{Clock, SystemClock};
 use crate::service::Services;
 use crate::service::naming::Place;
 use crate::storage::{OpenStoreError, SqliteStore, Store};

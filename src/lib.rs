@@ -29,7 +29,7 @@
 //! # One ExportDataKey
 //!
 //! `server/edge.rs` (who calls, until when) → `service/data_key.rs` (parse) →
-//! `keys/keyring.rs` (whose version is this?) → `access/policy.rs` (may they? →
+//! `keys/keyring` (whose version is this?) → `access/policy.rs` (may they? →
 //! `Grant`) → `keyring` (the state; → `KeyVersion`) →
 //! `crypto/ciphertext_blob.rs` (open → `DataKey`) → `crypto/wrapping` (wrap,
 //! which consumes and wipes it).

@@ -19,7 +19,7 @@ use keyferry::access::principal::Principal;
 use keyferry::crypto::secret::Reveal;
 use keyferry::error::{Error, Rule};
 use keyferry::keys::access_keys::AccessKeyState;
-use keyferry::keys::clock::SystemClock;
+use keyferry::keys::schedule::clock::SystemClock;
 use keyferry::proto::v1::{self, AccessKey, ListAccessKeysRequest, ListAccessKeysResponse};
 use keyferry::service::Services;
 use keyferry::service::caller::Caller;
@@ -366,7 +366,10 @@ async fn many_at_once_keep_the_bound_and_lose_nothing() {
         match task.await.unwrap() {
             Ok(made) => assert!(answered.insert(made.access_key_id)),
             Err(error) => {
-                assert!(matches!(error.rule(), Rule::StoredLimit | Rule::Throttle), "{error}");
+                assert!(
+                    matches!(error.rule(), Rule::StoredLimitReached | Rule::TooManyRequests),
+                    "{error}"
+                );
             }
         }
     }
@@ -392,7 +395,7 @@ async fn many_at_once_keep_the_bound_and_lose_nothing() {
         match task.await.unwrap() {
             Ok(()) => done += 1,
             Err(error) => {
-                let may_be = [Rule::AccessKeyExists, Rule::Throttle];
+                let may_be = [Rule::AccessKeyNotFound, Rule::TooManyRequests];
                 assert!(may_be.contains(&error.rule()), "{error}");
             }
         }

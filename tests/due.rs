@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use keyferry::ids::AccessKeyId;
-use keyferry::keys::clock::Clock;
-use keyferry::keys::due_work::Carried;
+use keyferry::keys::access_keys::used_nonces::SpentNonce;
 use keyferry::keys::keyring::Keyring;
-use keyferry::keys::used_nonces::SpentNonce;
+use keyferry::keys::schedule::clock::Clock;
+use keyferry::keys::schedule::due_work::Carried;
 use keyferry::proto::v1;
 use keyferry::storage::{
     Changes, MemoryStore, Page, Precondition, Revision, Snapshot, SqliteStore, Store, StoreError,

@@ -70,7 +70,7 @@ async fn an_uncertain_commit_is_settled_before_it_is_answered() {
         assert_eq!(created.is_ok(), stored, "{fault:?}");
         assert_eq!(key_count(&services).await, u32::from(stored), "{fault:?}");
         if let Err(error) = created {
-            assert_eq!(error.rule(), Rule::StoreReachable);
+            assert_eq!(error.rule(), Rule::StoreUnreachable);
         }
 
         let key_id = create_key(&services).await.unwrap();
@@ -79,7 +79,7 @@ async fn an_uncertain_commit_is_settled_before_it_is_answered() {
         let again = create_alias(&services, "alias/a", &key_id).await;
         assert_eq!(
             again.err().map(|error| error.rule()),
-            stored.then_some(Rule::AliasFree),
+            stored.then_some(Rule::AliasTaken),
             "{fault:?}"
         );
 
@@ -102,7 +102,7 @@ async fn what_cannot_be_settled_says_so() {
     store.fail_next(Fault::MaybeStoredBut);
     store.fail_next(Fault::Unavailable);
     let error = disable(&services, &key_id).await.unwrap_err();
-    assert_eq!(error.rule(), Rule::StoreReachable);
+    assert_eq!(error.rule(), Rule::StoreUnreachable);
     assert!(error.text().contains("may have happened"), "{}", error.text());
     // The cache must not go on saying Enabled.
     assert_eq!(state(&services, &key_id).await, "Disabled");
@@ -118,7 +118,7 @@ async fn a_read_that_fails_is_unavailable_and_nothing_is_remembered() {
         v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
     assert_eq!(
         services.encrypt(&caller(), request.clone()).await.unwrap_err().rule(),
-        Rule::StoreReachable
+        Rule::StoreUnreachable
     );
     assert!(services.encrypt(&caller(), request).await.is_ok());
     store.fail_next(Fault::Unavailable);
@@ -165,7 +165,7 @@ async fn a_caller_may_vanish_at_every_await_of_a_change() {
         };
         eventually(async || of_key().await == 1 && in_all().await == 1).await;
         let found = create_alias(&services, "alias/a", &key_id).await.unwrap_err();
-        assert_eq!(found.rule(), Rule::AliasFree);
+        assert_eq!(found.rule(), Rule::AliasTaken);
     }
 }
 

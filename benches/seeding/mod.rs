@@ -10,14 +10,14 @@ use keyferry::access::decisions::{CREATE_KEY, On};
 use keyferry::access::policy::{Policy, Question};
 use keyferry::access::principal::Principal;
 use keyferry::ids::KeyId;
-use keyferry::keys::clock::{Clock, SystemClock};
-use keyferry::keys::cmk::{KeySpec, KeyUsage, NewCmk};
+use keyferry::keys::guard::root_key::FileRootKey;
+use keyferry::keys::guard::store_keys::{self, StoreMode};
 use keyferry::keys::keyring::Keyring;
-use keyferry::keys::root_key::FileRootKey;
-use keyferry::keys::rotation::RotationInterval;
-use keyferry::keys::store_keys::{self, StoreMode};
-use keyferry::keys::tags::Tags;
-use keyferry::keys::version_material::VersionMaterial;
+use keyferry::keys::keyring::version_material::VersionMaterial;
+use keyferry::keys::model::cmk::{KeySpec, KeyUsage, NewCmk};
+use keyferry::keys::model::rotation::RotationInterval;
+use keyferry::keys::model::tags::Tags;
+use keyferry::keys::schedule::clock::{Clock, SystemClock};
 use keyferry::storage::{
     COMMIT_OPERATIONS_MAX, Changes, Page, Precondition, Revision, Snapshot, SqliteStore, Store,
     StoreError, Write,

@@ -80,7 +80,7 @@ impl Policy {
                 "decided"
             );
             if !allowed {
-                return Err(Error::from(Rule::Permitted));
+                return Err(Error::from(Rule::NotPermitted));
             }
         }
         Ok(Grant {
@@ -176,7 +176,7 @@ mod tests {
         assert!(Policy::VerifiedCallers.authorise(&question(&user)).is_ok());
         for (policy, principal) in [(Policy::Dev, &user), (Policy::VerifiedCallers, &dev)] {
             let denied = policy.authorise(&question(principal)).unwrap_err();
-            assert_eq!(denied.rule(), Rule::Permitted);
+            assert_eq!(denied.rule(), Rule::NotPermitted);
         }
     }
 

@@ -250,7 +250,7 @@ impl Session {
         use tonic_types::StatusExt;
         let details = status.get_error_details();
         let reason = details.error_info().map(|info| info.reason.as_str());
-        if reason != Some(Rule::DryRun.reason()) {
+        if reason != Some(Rule::DryRunSucceeded.reason()) {
             return self.failed(status).into();
         }
         let request_id = details.request_info().map(|info| info.request_id.clone());

@@ -264,12 +264,12 @@ mod tests {
         let proxys =
             Failure::of_call(&Status::unavailable("no healthy upstream"), "http://here", None);
         assert_eq!(proxys.exit(), Exit::Unreachable);
-        assert_eq!(failure(Rule::StoreReachable).exit(), Exit::Refused);
+        assert_eq!(failure(Rule::StoreUnreachable).exit(), Exit::Refused);
     }
 
     #[test]
     fn programs_get_the_reason_and_the_request_id() {
-        let json = failure(Rule::KeyExists).json();
+        let json = failure(Rule::KeyNotFound).json();
         assert_eq!(json["error"]["reason"], "Forbidden.KeyNotFound");
         assert_eq!(json["error"]["request_id"], "r-1");
         assert_eq!(json["error"]["code"], "NOT_FOUND");
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_the_server_says_cannot_steer_the_terminal() {
-        let status = Error::from(Rule::KeyExists).saying("\u{1b}[2Jgone").into_status("r");
+        let status = Error::from(Rule::KeyNotFound).saying("\u{1b}[2Jgone").into_status("r");
         let lines = Failure::of_call(&status, "http://here", None).lines();
         assert!(lines.iter().all(|(_, line)| !line.contains('\u{1b}')), "{lines:?}");
     }

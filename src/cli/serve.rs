@@ -14,7 +14,7 @@ use super::text::Text;
 use crate::config::{Address, Callers, Config, ConfigError, GatewayConfig, Mode, RootKeyConfig};
 use crate::gateway::Gateway;
 use crate::instance::{self, OpenError};
-use crate::keys::root_key::FileRootKey;
+use crate::keys::guard::root_key::FileRootKey;
 use crate::server::{
     self, BindError, Drained, Faces, Health, Limits, Listener, Tls, hardening, logs,
 };

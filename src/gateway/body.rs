@@ -17,7 +17,7 @@ pub(super) async fn read<B: Body>(body: B, by: Instant) -> Result<Zeroizing<Vec<
     let most = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX);
     let hint = body.size_hint();
     if hint.lower() > most {
-        return Err(Rule::RequestSize.into());
+        return Err(Rule::RequestTooLarge.into());
     }
     // Room from the start: a buffer that grows leaves copies behind.
     let room = usize::try_from(hint.upper().unwrap_or(most).min(most)).unwrap_or(MAX_REQUEST_BYTES);
@@ -37,7 +37,7 @@ pub(super) async fn read<B: Body>(body: B, by: Instant) -> Result<Zeroizing<Vec<
 
 fn take(data: &mut impl Buf, read: &mut Vec<u8>) -> Result<()> {
     if data.remaining() > MAX_REQUEST_BYTES.saturating_sub(read.len()) {
-        return Err(Rule::RequestSize.into());
+        return Err(Rule::RequestTooLarge.into());
     }
     while data.has_remaining() {
         let chunk = data.chunk();
@@ -49,9 +49,9 @@ fn take(data: &mut impl Buf, read: &mut Vec<u8>) -> Result<()> {
 }
 
 fn too_slow() -> Error {
-    Error::from(Rule::Deadline).saying("The body of the request did not come in time.")
+    Error::from(Rule::DeadlinePassed).saying("The body of the request did not come in time.")
 }
 
 fn broken_off() -> Error {
-    Error::from(Rule::ParametersReadable).saying("The body of the request broke off.")
+    Error::from(Rule::UnreadableParameters).saying("The body of the request broke off.")
 }

@@ -44,7 +44,7 @@ use crate::config::GatewayConfig;
 use crate::crypto::secret::{AccessKeySecret, Reveal};
 use crate::error::{Error, Result, Rule};
 use crate::keys::access_keys::AccessKey;
-use crate::keys::used_nonces::SpentNonce;
+use crate::keys::access_keys::used_nonces::SpentNonce;
 use crate::service::Services;
 use crate::service::caller::Caller;
 use actions::Action;
@@ -139,7 +139,7 @@ impl Gateway {
         let verified = verified?;
         // Told to who holds the secret, and to nobody else.
         if !key.is_enabled() {
-            return Err(Rule::AccessKeyActive.into());
+            return Err(Rule::AccessKeyDisabled.into());
         }
         let elapsed = self.services.clock().elapsed();
         self.nonces.use_once(verified.access_key_id(), verified.nonce(), elapsed)?;
@@ -213,10 +213,10 @@ impl Call {
     fn action(&self, seen: &Seen) -> Result<&'static Action> {
         match self.verified.version() {
             Some(VERSION) => {}
-            Some(_) => return Err(Rule::KnownVersion.into()),
+            Some(_) => return Err(Rule::UnknownApiVersion.into()),
             None => return Err(Error::missing("Version")),
         }
-        let action = seen.action.ok_or(Rule::KnownOperation)?;
+        let action = seen.action.ok_or(Rule::UnknownOperation)?;
         // Whoever reads a log of paths must not be led astray.
         if self.in_path.is_some_and(|in_path| in_path.name != action.name) {
             return Err(Error::invalid("Action", "the path names another one"));
@@ -237,11 +237,11 @@ fn action_in_path(head: &Parts) -> Result<Option<&'static Action>> {
         "/" => None,
         path => {
             let named = path.strip_prefix('/').and_then(Action::named);
-            Some(named.ok_or_else(|| Error::from(Rule::KnownOperation))?)
+            Some(named.ok_or_else(|| Error::from(Rule::UnknownOperation))?)
         }
     };
     if head.method != Method::GET && head.method != Method::POST {
-        return Err(Rule::KnownMethod.into());
+        return Err(Rule::UnsupportedHttpMethod.into());
     }
     Ok(in_path)
 }
@@ -271,7 +271,7 @@ fn host<B>(request: &Request<B>) -> Option<&str> {
 }
 
 fn no_such_access_key() -> Error {
-    Error::from(Rule::Authenticated).saying("The specified access key is not found.")
+    Error::from(Rule::NotAuthenticated).saying("The specified access key is not found.")
 }
 
 /// The headers of a request's id: ours, and the one that the SDKs read.

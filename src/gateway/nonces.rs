@@ -7,7 +7,7 @@
 //! This memory is the process's own. A restart forgets it, and so a request that
 //! only reads can be repeated after one, by whoever got hold of it, until its
 //! time stamp has passed. A request that changes something is guarded by a commit
-//! before its change (`keys/used_nonces.rs`), not by this room. The same holds
+//! before its change (`keys/access_keys/used_nonces.rs`), not by this room. The same holds
 //! where the wall clock is set back by more than [`SLACK`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -74,7 +74,7 @@ impl Nonces {
     }
 
     /// Uses a nonce, whose signature must have been verified. `elapsed` is the
-    /// reading of [`Clock::elapsed`](crate::keys::clock::Clock::elapsed): a clock
+    /// reading of [`Clock::elapsed`](crate::keys::schedule::clock::Clock::elapsed): a clock
     /// that nobody can set forward to have nonces forgotten.
     pub fn use_once(&self, access_key_id: &str, nonce: &str, elapsed: Duration) -> Result<()> {
         let mut used = self.used();
@@ -82,11 +82,11 @@ impl Nonces {
         let digest = digest(nonce);
         let own = used.by_access_key.get(access_key_id);
         if own.is_some_and(|own| own.seen.contains(&digest)) {
-            return Err(Rule::NonceUnused.into());
+            return Err(Rule::NonceUsed.into());
         }
         let count = own.map_or(0, |own| own.seen.len());
         if count >= self.most.per_access_key || used.in_all >= self.most.in_all {
-            return Err(Rule::Throttle.into());
+            return Err(Rule::TooManyRequests.into());
         }
         used.keep(access_key_id, digest, elapsed);
         Ok(())
@@ -168,10 +168,10 @@ mod tests {
     fn a_nonce_is_good_for_once_and_for_its_own_access_key() {
         let nonces = Nonces::default();
         assert_eq!(refusal(nonces.use_once("a", "1", at(0))), None);
-        assert_eq!(refusal(nonces.use_once("a", "1", at(0))), Some(Rule::NonceUnused));
+        assert_eq!(refusal(nonces.use_once("a", "1", at(0))), Some(Rule::NonceUsed));
         assert_eq!(refusal(nonces.use_once("a", "2", at(0))), None);
         assert_eq!(refusal(nonces.use_once("b", "1", at(0))), None);
-        assert_eq!(refusal(nonces.use_once("b", "1", at(1))), Some(Rule::NonceUnused));
+        assert_eq!(refusal(nonces.use_once("b", "1", at(1))), Some(Rule::NonceUsed));
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
             let other = format!("other {second}");
             assert_eq!(refusal(nonces.use_once("a", &other, at(second))), None);
             let outcome = nonces.use_once("a", "other 0", at(second));
-            assert_eq!(refusal(outcome), Some(Rule::NonceUnused), "{second}");
+            assert_eq!(refusal(outcome), Some(Rule::NonceUsed), "{second}");
         }
         assert_eq!(nonces.used().in_all, usize::try_from(KEPT.as_secs()).unwrap() + 1);
         assert_eq!(refusal(nonces.use_once("b", "1", at(3 * KEPT.as_secs()))), None);
@@ -197,7 +197,7 @@ mod tests {
         nonces.use_once("a", "2", at(0)).expect("unused");
         for nonce in ["1", "2"] {
             let outcome = nonces.use_once("a", nonce, Duration::ZERO);
-            assert_eq!(refusal(outcome), Some(Rule::NonceUnused));
+            assert_eq!(refusal(outcome), Some(Rule::NonceUsed));
         }
     }
 
@@ -207,12 +207,12 @@ mod tests {
         for (key, nonce, refused) in [
             ("a", "1", None),
             ("a", "2", None),
-            ("a", "3", Some(Rule::Throttle)),
+            ("a", "3", Some(Rule::TooManyRequests)),
             ("b", "1", None),
-            ("b", "2", Some(Rule::Throttle)),
-            ("c", "1", Some(Rule::Throttle)),
-            ("a", "1", Some(Rule::NonceUnused)),
-            ("b", "1", Some(Rule::NonceUnused)),
+            ("b", "2", Some(Rule::TooManyRequests)),
+            ("c", "1", Some(Rule::TooManyRequests)),
+            ("a", "1", Some(Rule::NonceUsed)),
+            ("b", "1", Some(Rule::NonceUsed)),
         ] {
             assert_eq!(refusal(nonces.use_once(key, nonce, at(0))), refused, "{key} {nonce}");
         }

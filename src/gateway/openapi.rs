@@ -233,7 +233,7 @@ fn error_schema() -> Value {
             "Message": text, "RequestId": text, "HostId": text, "Recommend": text,
         },
         "examples": [{
-            "Code": Rule::KeyExists.reason(), "Message": "The specified key is not found.",
+            "Code": Rule::KeyNotFound.reason(), "Message": "The specified key is not found.",
             "RequestId": "0D4B4A5C-51B5-4A8E-8D0F-2C0C2A6A7E11", "HostId": "127.0.0.1:7311",
             "Recommend": "",
         }],

@@ -31,7 +31,7 @@ impl Parameters {
         let query = query.unwrap_or_default();
         let form = form.unwrap_or_default();
         if query.len() + form.len() > MAX_BYTES {
-            return Err(Rule::RequestSize.into());
+            return Err(Rule::RequestTooLarge.into());
         }
         let form = std::str::from_utf8(form).map_err(|_| unreadable("the form is not UTF-8"))?;
         // Counted before anything is allocated.
@@ -159,7 +159,7 @@ fn given_twice(name: &str) -> Error {
 
 fn unreadable(found: impl fmt::Display) -> Error {
     let text = format!("The request's parameters cannot be read: {found}.");
-    Error::from(Rule::ParametersReadable).saying(text)
+    Error::from(Rule::UnreadableParameters).saying(text)
 }
 
 #[cfg(test)]
@@ -198,14 +198,18 @@ mod tests {
     #[test]
     fn values_may_be_empty_and_hold_equals_signs_and_names_may_not_be_empty() {
         assert_eq!(pairs("a=&b&c=d=e&&", ""), owned(&[("a", ""), ("b", ""), ("c", "d=e")]));
-        assert_eq!(refusal("=a", b""), Rule::ParametersReadable);
+        assert_eq!(refusal("=a", b""), Rule::UnreadableParameters);
     }
 
     #[test]
     fn a_name_has_one_value() {
         assert_eq!(pairs("a=1&a=1", "a=%31"), owned(&[("a", "1")]));
         for (query, form) in [("a=1&a=2", ""), ("a=1", "a=2"), ("a=1&a=1&a=", ""), ("a", "%61=+")] {
-            assert_eq!(refusal(query, form.as_bytes()), Rule::ParametersReadable, "{query} {form}");
+            assert_eq!(
+                refusal(query, form.as_bytes()),
+                Rule::UnreadableParameters,
+                "{query} {form}"
+            );
         }
         let refused = Parameters::read(Some("PLANTED=1&PLANTED=2"), None).expect_err("twice");
         assert!(refused.text().contains("PLANTED") && !refused.to_string().contains("PLANTED"));
@@ -214,24 +218,24 @@ mod tests {
     #[test]
     fn what_does_not_decode_is_refused() {
         for sent in ["a=%", "a=%4", "a=%zz", "%=a", "a=%+1", "a=%80", "a=%ED%A0%80", "a=%C0%AF"] {
-            assert_eq!(refusal(sent, b""), Rule::ParametersReadable, "{sent}");
-            assert_eq!(refusal("", sent.as_bytes()), Rule::ParametersReadable, "{sent}");
+            assert_eq!(refusal(sent, b""), Rule::UnreadableParameters, "{sent}");
+            assert_eq!(refusal("", sent.as_bytes()), Rule::UnreadableParameters, "{sent}");
         }
-        assert_eq!(refusal("", b"a=\xff"), Rule::ParametersReadable);
+        assert_eq!(refusal("", b"a=\xff"), Rule::UnreadableParameters);
     }
 
     #[test]
     fn the_limits_hold() {
         let many = |n: usize| (0..n).map(|i| format!("{i}=")).collect::<Vec<_>>().join("&");
         assert_eq!(pairs(&many(MAX_PARAMETERS), "").len(), MAX_PARAMETERS);
-        assert_eq!(refusal(&many(MAX_PARAMETERS), b"more"), Rule::ParametersReadable);
-        assert_eq!(refusal(&many(10_000), b""), Rule::ParametersReadable);
+        assert_eq!(refusal(&many(MAX_PARAMETERS), b"more"), Rule::UnreadableParameters);
+        assert_eq!(refusal(&many(10_000), b""), Rule::UnreadableParameters);
         assert_eq!(pairs(&"n".repeat(MAX_NAME_BYTES), "").len(), 1);
-        assert_eq!(refusal(&"n".repeat(MAX_NAME_BYTES + 1), b""), Rule::ParametersReadable);
+        assert_eq!(refusal(&"n".repeat(MAX_NAME_BYTES + 1), b""), Rule::UnreadableParameters);
         let half = format!("{}=", "v".repeat(200));
         let value = "v".repeat(MAX_BYTES - 203);
         assert_eq!(pairs(&half, &format!("a={value}")).len(), 2);
-        assert_eq!(refusal(&half, format!("ab={value}v").as_bytes()), Rule::RequestSize);
+        assert_eq!(refusal(&half, format!("ab={value}v").as_bytes()), Rule::RequestTooLarge);
     }
 
     #[test]

@@ -7,8 +7,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::records::{RecordKind, RecordSeals, v1};
 use crate::error::{Error, Result};
+use crate::keys::guard::records::{RecordKind, RecordSeals, v1};
 
 /// Smallest and largest page.
 pub const PAGE_SIZE: std::ops::RangeInclusive<u32> = 1..=100;

@@ -228,7 +228,7 @@ impl Peer {
     /// Who asks. Asked anew for each request: a connection outlives
     /// certificates.
     pub(super) fn principal(&self) -> Result<&Principal, Error> {
-        let refused = |why: String| Error::from(Rule::Authenticated).saying(why);
+        let refused = |why: String| Error::from(Rule::NotAuthenticated).saying(why);
         match &self.identity {
             Identity::Known(principal) => Ok(principal),
             Identity::Unknown => Err(refused(

@@ -175,7 +175,7 @@ impl Edge {
         })?;
         let deadline = started + given.min(self.front.deadline);
         if deadline <= Instant::now() {
-            return Err(Rule::Deadline.into());
+            return Err(Rule::DeadlinePassed.into());
         }
         Ok(deadline)
     }
@@ -185,7 +185,7 @@ impl Edge {
             return Ok(None);
         }
         let permit = self.front.in_flight.clone().try_acquire_owned();
-        permit.map(Some).map_err(|_| Rule::Throttle.into())
+        permit.map(Some).map_err(|_| Rule::TooManyRequests.into())
     }
 }
 
@@ -276,7 +276,7 @@ fn served(
         return Poll::Ready(served.and_then(|served| served.map_err(|never| match never {})));
     }
     let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-    alarm.as_mut().poll(cx).map(|()| Err(Rule::Deadline.into()))
+    alarm.as_mut().poll(cx).map(|()| Err(Rule::DeadlinePassed.into()))
 }
 
 /// Polls, and makes an error of a panic.
@@ -297,7 +297,7 @@ pub(super) async fn bounded<T>(
     let mut work = pin!(work);
     let guarded = std::future::poll_fn(|cx| guarded(work.as_mut(), cx));
     let in_time = tokio::time::timeout_at(deadline.into(), guarded).await;
-    in_time.map_err(|_| Rule::Deadline)??
+    in_time.map_err(|_| Rule::DeadlinePassed)??
 }
 
 /// PROTOCOL-HTTP2: what is not gRPC is answered 415, so that gRPC clients

@@ -100,7 +100,7 @@ impl FrontDoor {
 }
 
 fn place(among: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    among.clone().try_acquire_owned().map_err(|_| Error::from(Rule::Throttle))
+    among.clone().try_acquire_owned().map_err(|_| Error::from(Rule::TooManyRequests))
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Bytes> {

@@ -290,11 +290,11 @@ fn ours(status: Status, maker: Maker, request_id: &str) -> Status {
         return status;
     }
     let error = match (status.code(), maker) {
-        (Code::OutOfRange, _) => Rule::RequestSize.into(),
-        (Code::Unimplemented, _) if status.message().is_empty() => Rule::KnownOperation.into(),
+        (Code::OutOfRange, _) => Rule::RequestTooLarge.into(),
+        (Code::Unimplemented, _) if status.message().is_empty() => Rule::UnknownOperation.into(),
         // A compression that we don't speak.
         (Code::Unimplemented, _) => {
-            Error::from(Rule::KnownOperation).saying(status.message().to_owned())
+            Error::from(Rule::UnknownOperation).saying(status.message().to_owned())
         }
         // tonic blames itself for bytes that are no message, and for none at all.
         (Code::Internal | Code::Unknown | Code::Cancelled, Maker::Request) => {
@@ -366,7 +366,7 @@ mod tests {
             let info = told.get_details_request_info().expect("RequestInfo");
             assert_eq!(info.request_id, "request-1");
         }
-        let own = Error::from(Rule::StoredLimit).into_status("r");
+        let own = Error::from(Rule::StoredLimitReached).into_status("r");
         assert_eq!(ours(own, Maker::Request, "r").code(), Code::ResourceExhausted);
     }
 

@@ -16,8 +16,8 @@ use crate::access::service_account::ServiceAccount;
 use crate::crypto::secret::Reveal;
 use crate::error::{Error, Result, Rule};
 use crate::ids::AccessKeyId;
-use crate::keys::access_key_list::AccessKeyEntry;
 use crate::keys::access_keys::AccessKey;
+use crate::keys::access_keys::list::AccessKeyEntry;
 use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
@@ -143,7 +143,7 @@ impl Services {
             None => None,
         };
         let grant = self.granted_account(ask, found.as_deref().map(|key| &key.account))?;
-        let found = found.ok_or_else(|| Error::from(Rule::AccessKeyExists).blaming(ID))?;
+        let found = found.ok_or_else(|| Error::from(Rule::AccessKeyNotFound).blaming(ID))?;
         Ok((found.id, grant))
     }
 }

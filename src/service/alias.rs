@@ -10,9 +10,9 @@ use crate::access::decisions::{
     CREATE_ALIAS, DELETE_ALIAS, LIST_ALIASES, LIST_ALIASES_BY_KEY_ID, On, UPDATE_ALIAS,
 };
 use crate::error::Result;
-use crate::keys::alias_name::AliasName;
-use crate::keys::aliases::AliasEntry;
-use crate::keys::key_state::Operation;
+use crate::keys::keyring::aliases::AliasEntry;
+use crate::keys::model::alias_name::AliasName;
+use crate::keys::model::key_state::Operation;
 use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 

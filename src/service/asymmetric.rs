@@ -13,8 +13,8 @@ use crate::access::decisions::{
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
 use crate::ids::KeyVersionId;
-use crate::keys::cmk::KeyUsage;
-use crate::keys::pair_version::PairVersion;
+use crate::keys::keyring::pair_version::PairVersion;
+use crate::keys::model::cmk::KeyUsage;
 use crate::proto::v1;
 
 /// The key and version that a request names.

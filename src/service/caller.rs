@@ -22,7 +22,7 @@ pub struct Caller {
 impl Caller {
     /// Refuses to begin costly work for a caller who has stopped waiting.
     pub fn check_deadline(&self) -> Result<()> {
-        if Instant::now() < self.deadline { Ok(()) } else { Err(Rule::Deadline.into()) }
+        if Instant::now() < self.deadline { Ok(()) } else { Err(Rule::DeadlinePassed.into()) }
     }
 }
 

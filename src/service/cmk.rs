@@ -9,10 +9,10 @@ use super::fields;
 use super::spine::{Ask, KeyRef};
 use crate::access::decisions::{CREATE_KEY, DESCRIBE_KEY, LIST_KEYS, On};
 use crate::error::{Error, Result, Rule};
-use crate::keys::cmk::{
+use crate::keys::model::cmk::{
     Cmk, KeySpec, KeyState, KeyUsage, NewCmk, Origin, ProtectionLevel, check_description,
 };
-use crate::keys::filters::Filters;
+use crate::keys::model::filters::Filters;
 use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
@@ -134,13 +134,13 @@ fn parse_new(caller: &Caller, request: v1::CreateKeyRequest) -> Result<NewCmk> {
     let spec = parse_spec(&request.key_spec)?;
     let usage = parse_usage(&request.key_usage, spec)?;
     if !request.origin.is_empty() && Origin::parse(&request.origin).is_none() {
-        let error = Error::from(Rule::OriginSupported).blaming("origin");
+        let error = Error::from(Rule::UnsupportedOrigin).blaming("origin");
         return Err(error.saying("The one origin offered is Aliyun_KMS."));
     }
     if !request.protection_level.is_empty()
         && ProtectionLevel::parse(&request.protection_level).is_none()
     {
-        let error = Error::from(Rule::ProtectionLevelSupported).blaming("protection_level");
+        let error = Error::from(Rule::UnsupportedProtectionLevel).blaming("protection_level");
         return Err(error.saying("The one protection level offered is SOFTWARE."));
     }
     let rotation = fields::rotation(request.enable_automatic_rotation, &request.rotation_interval)?;

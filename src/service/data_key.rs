@@ -245,5 +245,5 @@ impl Services {
 
 /// A dry run ends here: every check is done, and nothing has left or changed.
 pub(super) fn unless_dry_run(dry_run: bool) -> Result<()> {
-    if dry_run { Err(Rule::DryRun.into()) } else { Ok(()) }
+    if dry_run { Err(Rule::DryRunSucceeded.into()) } else { Ok(()) }
 }

@@ -126,7 +126,7 @@ impl Exports {
         let most = self.line.silence();
         self.unless_over(timeout(most, step)).await?.map_err(|_| {
             let text = format!("Nothing was {what} for {} seconds.", most.as_secs());
-            Error::from(Rule::Deadline).saying(text).into()
+            Error::from(Rule::DeadlinePassed).saying(text).into()
         })
     }
 
@@ -134,7 +134,7 @@ impl Exports {
     async fn unless_over<T>(&self, step: impl Future<Output = T>) -> Result<T, Over> {
         tokio::select! {
             biased;
-            () = self.line.stopping() => Err(Over::Broken(Rule::ServerStays.into())),
+            () = self.line.stopping() => Err(Over::Broken(Rule::ServerStopping.into())),
             () = self.sink.closed() => Err(Over::CallerLeft),
             done = step => Ok(done),
         }

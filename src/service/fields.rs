@@ -12,8 +12,8 @@ use crate::crypto::wrapping::{
 };
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
-use crate::keys::rotation::RotationInterval;
-use crate::keys::tags::Tags;
+use crate::keys::model::rotation::RotationInterval;
+use crate::keys::model::tags::Tags;
 use crate::proto::v1;
 
 /// Longest data key, in bytes.
@@ -55,7 +55,7 @@ pub(super) fn blob(bytes: &[u8]) -> Result<CiphertextBlob> {
         return Err(Error::missing("ciphertext_blob"));
     }
     CiphertextBlob::parse(bytes)
-        .map_err(|_| Error::from(Rule::BlobOpens).blaming("ciphertext_blob"))
+        .map_err(|_| Error::from(Rule::BlobDoesNotOpen).blaming("ciphertext_blob"))
 }
 
 /// Whose public key, and how to wrap under it.

@@ -60,8 +60,8 @@ fn answer<T>(caller: &Caller, outcome: Result<T>) -> std::result::Result<Respons
 /// own.
 fn unreadable(status: &Status) -> Error {
     match status.code() {
-        Code::OutOfRange => Rule::RequestSize.into(),
-        Code::Cancelled => Error::from(Rule::Deadline).saying("The caller left."),
+        Code::OutOfRange => Rule::RequestTooLarge.into(),
+        Code::Cancelled => Error::from(Rule::DeadlinePassed).saying("The caller left."),
         _ => Error::invalid("request", "an item is not one whole message of this RPC"),
     }
 }

@@ -15,9 +15,11 @@ use crate::access::decisions::{
     UPDATE_KEY_DESCRIPTION, UPDATE_ROTATION_POLICY,
 };
 use crate::error::{Error, Result};
-use crate::keys::cmk::{Cmk, DeletionProtection, check_description, check_protection_description};
-use crate::keys::life_cycle::PENDING_WINDOW_DAYS;
-use crate::keys::tags::Tags;
+use crate::keys::model::cmk::{
+    Cmk, DeletionProtection, check_description, check_protection_description,
+};
+use crate::keys::model::life_cycle::PENDING_WINDOW_DAYS;
+use crate::keys::model::tags::Tags;
 use crate::proto::v1;
 
 /// Which CMK is to be changed, and for what RPC.

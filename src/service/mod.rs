@@ -27,9 +27,9 @@ use std::sync::Arc;
 use crate::access::policy::Policy;
 use crate::crypto::recipients::Recipients;
 use crate::error::{Error, Result};
-use crate::keys::clock::Clock;
+use crate::keys::access_keys::used_nonces::SpentNonce;
 use crate::keys::keyring::Keyring;
-use crate::keys::used_nonces::SpentNonce;
+use crate::keys::schedule::clock::Clock;
 use naming::Place;
 use private_key_pool::PrivateKeyPool;
 

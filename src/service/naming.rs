@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ids::KeyId;
-use crate::keys::alias_name::AliasName;
+use crate::keys::model::alias_name::AliasName;
 
 /// Longest text that may name a key: an ARN with the longest alias.
 const MAX_NAME_CHARS: usize = 1024;

@@ -7,8 +7,8 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::caller::Caller;
 use crate::error::{Error, Result, Rule};
-use crate::keys::cmk::KeySpec;
-use crate::keys::version_material::VersionMaterial;
+use crate::keys::keyring::version_material::VersionMaterial;
+use crate::keys::model::cmk::KeySpec;
 
 /// Most operations that wait for a thread; who comes later is told to come
 /// back.
@@ -57,7 +57,7 @@ impl PrivateKeyPool {
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().map_err(|_| Rule::Throttle.into())
+        self.places.clone().try_acquire_owned().map_err(|_| Rule::TooManyRequests.into())
     }
 
     async fn work<T: Send + 'static>(

@@ -14,8 +14,8 @@ use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::wrapping::WrappingAlgorithm;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
-use crate::keys::cmk::KeyUsage;
 use crate::keys::keyring::Refusal;
+use crate::keys::model::cmk::KeyUsage;
 use crate::proto::v1;
 
 /// Where the content comes from.
@@ -167,8 +167,8 @@ impl Services {
 /// way where a key is none.
 fn of_another_kind(refusal: Refusal) -> Refusal {
     match refusal {
-        Refusal::Broken(error) if error.rule() == Rule::PairServes => {
-            Error::from(Rule::KeyServes).blaming("source_key_id").into()
+        Refusal::Broken(error) if error.rule() == Rule::RejectedKeyKind => {
+            Error::from(Rule::UnsupportedKeyKind).blaming("source_key_id").into()
         }
         refusal => refusal,
     }

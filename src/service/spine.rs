@@ -137,7 +137,7 @@ impl Attempts {
             }
             Err(Refusal::Stale) => {
                 let text = "The key is being changed by many at once. Try again later.";
-                Some(Err(Error::from(Rule::Throttle).saying(text)))
+                Some(Err(Error::from(Rule::TooManyRequests).saying(text)))
             }
         }
     }
@@ -145,10 +145,10 @@ impl Attempts {
 
 fn unknown(key: KeyRef<'_>) -> Error {
     match key {
-        KeyRef::Version(_) => Error::from(Rule::KeyExists)
+        KeyRef::Version(_) => Error::from(Rule::KeyNotFound)
             .saying("The key version of this ciphertext blob is not here: was the blob made by another region or instance?")
             .blaming("ciphertext_blob"),
-        KeyRef::Named(KeyName::Alias(_) | KeyName::UnknownAlias) => Rule::AliasExists.into(),
-        KeyRef::Named(KeyName::Id(_) | KeyName::Unknown) => Rule::KeyExists.into(),
+        KeyRef::Named(KeyName::Alias(_) | KeyName::UnknownAlias) => Rule::AliasNotFound.into(),
+        KeyRef::Named(KeyName::Id(_) | KeyName::Unknown) => Rule::KeyNotFound.into(),
     }
 }

@@ -8,8 +8,8 @@ use super::fields;
 use super::spine::{Ask, KeyRef, until_fresh};
 use crate::access::decisions::{CREATE_KEY_VERSION, DESCRIBE_KEY_VERSION, LIST_KEY_VERSIONS, On};
 use crate::error::Result;
+use crate::keys::keyring::versions::VersionEntry;
 use crate::keys::pages::PageRequest;
-use crate::keys::versions::VersionEntry;
 use crate::proto::v1;
 
 impl Services {

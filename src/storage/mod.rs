@@ -173,7 +173,7 @@ impl From<StoreError> for Error {
             ),
             _ => None,
         };
-        let base = Self::from(Rule::StoreReachable).logging(error.to_string());
+        let base = Self::from(Rule::StoreUnreachable).logging(error.to_string());
         match text {
             Some(text) => base.saying(text),
             None => base,

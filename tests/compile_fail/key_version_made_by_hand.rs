@@ -1,5 +1,5 @@
 //! A key version is made by the keyring alone.
-use keyferry::keys::key_version::KeyVersion;
+use keyferry::keys::keyring::key_version::KeyVersion;
 
 fn by_hand(version: KeyVersion) -> KeyVersion {
     KeyVersion { ..version }

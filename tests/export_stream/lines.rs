@@ -68,7 +68,7 @@ impl Line for TestLine {
     fn principal(&self) -> Result<Principal> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         match self.credentials {
-            Credentials::Lapse(after) if asked >= after => Err(Rule::Authenticated.into()),
+            Credentials::Lapse(after) if asked >= after => Err(Rule::NotAuthenticated.into()),
             Credentials::Panic(after) if asked >= after => panic!("planted"),
             _ => Ok(Principal::dev()),
         }
@@ -160,7 +160,7 @@ async fn credentials_lapse_between_items() {
     let (items, mut answers) = house.begin(&line);
     house.say(&items, 0..5);
     exported(&mut answers, 0..2).await;
-    ends_with(&mut answers, Rule::Authenticated).await;
+    ends_with(&mut answers, Rule::NotAuthenticated).await;
     line.let_go().await;
 }
 
@@ -181,10 +181,10 @@ async fn what_cannot_be_read_ends_the_stream_after_the_answers() {
     let line = TestLine::new(Credentials::Good, LONG);
     let (items, mut answers) = house.begin(&line);
     house.say(&items, 0..3);
-    items.send(Err(Rule::RequestSize.into())).unwrap();
+    items.send(Err(Rule::RequestTooLarge.into())).unwrap();
     house.say(&items, 3..5);
     exported(&mut answers, 0..3).await;
-    ends_with(&mut answers, Rule::RequestSize).await;
+    ends_with(&mut answers, Rule::RequestTooLarge).await;
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn who_says_nothing_is_not_waited_for() {
         exported(&mut answers, n..n + 1).await;
     }
     let fell_silent = Instant::now();
-    let error = ends_with(&mut answers, Rule::Deadline).await;
+    let error = ends_with(&mut answers, Rule::DeadlinePassed).await;
     assert!(fell_silent.elapsed() >= silence / 2, "{:?}", fell_silent.elapsed());
     assert!(error.text().contains("sent"), "{error}");
     line.let_go().await;
@@ -215,7 +215,7 @@ async fn who_takes_nothing_is_not_waited_for_and_told_so_later() {
     line.let_go().await;
     assert_eq!(line.asked.load(Ordering::SeqCst), 1, "one answer waits, and no more are made");
     exported(&mut answers, 0..1).await;
-    let error = ends_with(&mut answers, Rule::Deadline).await;
+    let error = ends_with(&mut answers, Rule::DeadlinePassed).await;
     assert!(error.text().contains("taken"), "{error}");
 }
 
@@ -300,6 +300,6 @@ async fn a_server_that_stops_says_so_at_once() {
         if matches!(wait, WaitsFor::Reader) {
             exported(&mut answers, 0..1).await;
         }
-        ends_with(&mut answers, Rule::ServerStays).await;
+        ends_with(&mut answers, Rule::ServerStopping).await;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyferry::config::GatewayConfig;
-use keyferry::keys::clock::SystemClock;
+use keyferry::keys::schedule::clock::SystemClock;
 use keyferry::proto::v1;
 use keyferry::server::Limits;
 use keyferry::storage::MemoryStore;

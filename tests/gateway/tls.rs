@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyferry::access::policy::Policy;
 use keyferry::config::{Address, Config};
 use keyferry::gateway::Gateway;
-use keyferry::keys::clock::SystemClock;
+use keyferry::keys::schedule::clock::SystemClock;
 use keyferry::proto::v1::access_management_client::AccessManagementClient;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::{CreateAccessKeyRequest, ListKeysRequest};

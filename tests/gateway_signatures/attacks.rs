@@ -187,8 +187,8 @@ fn edit_authorization(request: &mut Request, edit: impl FnOnce(&str, &str) -> St
     request.set("authorization", &edited);
 }
 
-const MISMATCH: Rule = Rule::SignatureMatches;
-const INCOMPLETE: Rule = Rule::SignatureComplete;
+const MISMATCH: Rule = Rule::SignatureMismatch;
+const INCOMPLETE: Rule = Rule::IncompleteSignature;
 
 #[test]
 fn unchanged_requests_are_taken() {
@@ -214,7 +214,7 @@ fn parameters_changed_after_signing_are_found_out() {
         ("two in one value", |r| edit_query(r, "&Plaintext=", "%26Plaintext%3D"), MISMATCH),
         ("another path", |r| "/x".clone_into(&mut r.path), MISMATCH),
         ("another method", |r| "GET".clone_into(&mut r.method), MISMATCH),
-        ("twice", |r| edit_query(r, "DryRun", "DryRun=false&DryRun"), Rule::ParametersReadable),
+        ("twice", |r| edit_query(r, "DryRun", "DryRun=false&DryRun"), Rule::UnreadableParameters),
     ];
     all_are_refused(v3, changes);
     all_are_refused(v1, changes);
@@ -427,7 +427,7 @@ fn a_v1_request_needs_all_of_its_parts() {
         ("SignatureMethod", "hmac-sha1", Rule::InvalidParameter),
         ("SignatureVersion", "2.0", Rule::InvalidParameter),
         ("SignatureType", "BEARERTOKEN", Rule::InvalidParameter),
-        ("Timestamp", "today", Rule::TimestampReadable),
+        ("Timestamp", "today", Rule::MalformedTimestamp),
     ] {
         assert_eq!(refusal(&v1_with(name, Some(value))), expected, "{name}");
     }
@@ -460,11 +460,11 @@ fn a_request_is_good_for_a_quarter_of_an_hour_and_for_once() {
         let at = |seconds: i64| Timestamp::now() + SignedDuration::from_secs(seconds);
         for late in [-16 * 60, 16 * 60] {
             let refused = request.judge_at(at(late), &nonces).unwrap_err();
-            assert_eq!(refused.rule(), Rule::TimestampCurrent);
+            assert_eq!(refused.rule(), Rule::TimestampExpired);
         }
         request.judge_at(at(-14 * 60), &nonces).unwrap();
         let refused = request.judge_at(at(14 * 60), &nonces).unwrap_err();
-        assert_eq!(refused.rule(), Rule::NonceUnused);
+        assert_eq!(refused.rule(), Rule::NonceUsed);
         // What is not verified uses up no nonce.
         let nonces = Nonces::default();
         let mut changed = request.clone();

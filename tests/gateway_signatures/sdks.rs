@@ -142,7 +142,7 @@ fn verifies(sdks: &mut Sdks, sdk: &str, scheme: Scheme) {
         let mut more = request.clone();
         let query = request.query.map_or_else(String::new, |query| query + "&");
         more.query = Some(query + "GrantTokens=");
-        prop_assert_eq!(more.judge().unwrap_err().rule(), Rule::SignatureMatches);
+        prop_assert_eq!(more.judge().unwrap_err().rule(), Rule::SignatureMismatch);
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{sdk}: {failure}"));

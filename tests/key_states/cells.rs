@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use keyferry::access::decisions;
 use keyferry::error::Rule;
-use keyferry::keys::cmk::KeyState;
-use keyferry::keys::key_state::Operation;
+use keyferry::keys::model::cmk::KeyState;
+use keyferry::keys::model::key_state::Operation;
 use keyferry::proto::v1;
 use tonic::Code;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use keyferry::keys::due_work::Carried;
 use keyferry::keys::keyring::Keyring;
+use keyferry::keys::schedule::due_work::Carried;
 use keyferry::proto::v1;
 use keyferry::service::Services;
 use keyferry::storage::memory::{Gate, Moment};

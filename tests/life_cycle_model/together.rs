@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyferry::keys::due_work::Carried;
 use keyferry::keys::keyring::Keyring;
+use keyferry::keys::schedule::due_work::Carried;
 use keyferry::proto::v1;
 use keyferry::service::Services;
 use keyferry::storage::memory::Moment;

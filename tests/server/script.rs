@@ -67,7 +67,7 @@ impl Script {
                 self.release.acquire().await.unwrap().forget();
             }
             ("panic", text) => panic!("{text}"),
-            ("disabled", _) => return Err(Rule::KeyEnabled.into()),
+            ("disabled", _) => return Err(Rule::KeyDisabled.into()),
             ("internal", text) => return Err(Error::internal(text.to_owned())),
             _ => {}
         }
@@ -76,7 +76,7 @@ impl Script {
 }
 
 fn not_scripted<T>() -> Result<T, Status> {
-    Err(Error::from(Rule::KnownOperation).into_status("not scripted"))
+    Err(Error::from(Rule::UnknownOperation).into_status("not scripted"))
 }
 
 #[tonic::async_trait]

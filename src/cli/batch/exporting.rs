@@ -247,7 +247,8 @@ fn passes(error: &v1::ItemError) -> bool {
 }
 
 fn is_a_matter_of_time(code: Code, reason: &str) -> bool {
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded) || reason == Rule::Throttle.reason()
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded)
+        || reason == Rule::TooManyRequests.reason()
 }
 
 #[cfg(test)]
@@ -264,11 +265,11 @@ mod tests {
             };
             let expected = matches!(
                 rule,
-                Rule::Throttle
-                    | Rule::Deadline
-                    | Rule::StoreReachable
-                    | Rule::ServerStays
-                    | Rule::ClockSteady
+                Rule::TooManyRequests
+                    | Rule::DeadlinePassed
+                    | Rule::StoreUnreachable
+                    | Rule::ServerStopping
+                    | Rule::ClockJumped
             );
             assert_eq!(passes(&error), expected, "{rule:?}");
         }

@@ -97,7 +97,9 @@ impl Wrong {
     fn error(self, number: u64) -> v1::ItemError {
         let (rule, found) = match self {
             Self::Found(found) => (Rule::InvalidParameter, found),
-            Self::TooLarge => (Rule::RequestSize, "it makes a request of more than 64 KiB".into()),
+            Self::TooLarge => {
+                (Rule::RequestTooLarge, "it makes a request of more than 64 KiB".into())
+            }
         };
         let found: String = found.chars().take(MAX_FOUND_CHARS).collect();
         v1::ItemError {

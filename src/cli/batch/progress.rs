@@ -29,7 +29,7 @@ impl Tally {
     pub fn count(&mut self, outcome: &Outcome) -> bool {
         let works = match outcome {
             Outcome::Exported(_) => true,
-            Outcome::Error(error) => self.dry_run && error.reason == Rule::DryRun.reason(),
+            Outcome::Error(error) => self.dry_run && error.reason == Rule::DryRunSucceeded.reason(),
         };
         *(if works { &mut self.exported } else { &mut self.refused }) += 1;
         !(self.dry_run && works)
@@ -134,8 +134,8 @@ mod tests {
         let before = Finished { lines: 5, refused: 2, end: 0 };
         let mut tally = Tally::new(before, false);
         assert!(tally.count(&Outcome::Exported(v1::ExportDataKeyResponse::default())));
-        assert!(tally.count(&refusal(Rule::BlobOpens)));
-        assert!(tally.count(&refusal(Rule::DryRun)), "a line that asked for it by itself");
+        assert!(tally.count(&refusal(Rule::BlobDoesNotOpen)));
+        assert!(tally.count(&refusal(Rule::DryRunSucceeded)), "a line that asked for it by itself");
         assert_eq!((tally.answered(), tally.refused(), tally.all()), (3, 4, 8));
         let sentence = "1 exported, 2 refused, 5 skipped: done before, 2 of them refused.";
         assert_eq!(tally.sentence(), sentence);
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn of_a_dry_run_refusals_are_told() {
         let mut tally = Tally::new(Finished::default(), true);
-        assert!(!tally.count(&refusal(Rule::DryRun)));
-        assert!(tally.count(&refusal(Rule::BlobOpens)));
+        assert!(!tally.count(&refusal(Rule::DryRunSucceeded)));
+        assert!(tally.count(&refusal(Rule::BlobDoesNotOpen)));
         assert_eq!(tally.sentence(), "Dry run: 1 would be exported, 1 refused.");
     }
 }

@@ -170,7 +170,7 @@ impl Claim {
         Ok(Verified {
             scheme,
             access_key_id: self.access_key_id,
-            past_at: time::past_at(&self.time).ok_or(Rule::TimestampReadable)?,
+            past_at: time::past_at(&self.time).ok_or(Rule::MalformedTimestamp)?,
             nonce: self.nonce,
             action,
             version,
@@ -247,13 +247,13 @@ fn bounded(what: &str, value: &str) -> Result<()> {
 
 fn incomplete(found: impl fmt::Display) -> Error {
     let text = format!("The request signature does not conform to the standards: {found}.");
-    Error::from(Rule::SignatureComplete).saying(text)
+    Error::from(Rule::IncompleteSignature).saying(text)
 }
 
 /// The refusal that the SDKs read. What they signed may hold a secret of the
 /// caller's, so it is for the caller alone.
 fn mismatch(string_to_sign: &str) -> Error {
-    let error = Error::from(Rule::SignatureMatches);
+    let error = Error::from(Rule::SignatureMismatch);
     let mut text = Zeroizing::new(String::with_capacity(error.text().len() + string_to_sign.len()));
     text.push_str(error.text());
     text.push_str(string_to_sign);

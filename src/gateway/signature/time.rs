@@ -12,10 +12,10 @@ pub(super) fn past_at(time: &str) -> Option<Timestamp> {
 
 /// Refuses what is no time, and what is over 15 minutes from now.
 pub(super) fn check(time: &str, now: Timestamp) -> Result<()> {
-    let time = parse(time).ok_or(Rule::TimestampReadable)?;
+    let time = parse(time).ok_or(Rule::MalformedTimestamp)?;
     let skew = SignedDuration::from_secs(time.as_second() - now.as_second());
     if skew.unsigned_abs() > MAX_SKEW {
-        return Err(Rule::TimestampCurrent.into());
+        return Err(Rule::TimestampExpired.into());
     }
     Ok(())
 }
@@ -45,10 +45,10 @@ mod tests {
             ("2026-11-23T12:00:00Z", None),
             ("2026-11-23T11:45:00Z", None),
             ("2026-11-23T12:15:00Z", None),
-            ("2026-11-23T11:44:59Z", Some(Rule::TimestampCurrent)),
-            ("2026-11-23T12:15:01Z", Some(Rule::TimestampCurrent)),
-            ("1970-01-01T00:00:00Z", Some(Rule::TimestampCurrent)),
-            ("9999-12-30T00:00:00Z", Some(Rule::TimestampCurrent)),
+            ("2026-11-23T11:44:59Z", Some(Rule::TimestampExpired)),
+            ("2026-11-23T12:15:01Z", Some(Rule::TimestampExpired)),
+            ("1970-01-01T00:00:00Z", Some(Rule::TimestampExpired)),
+            ("9999-12-30T00:00:00Z", Some(Rule::TimestampExpired)),
         ] {
             assert_eq!(refusal(time, now), refused, "{time}");
         }
@@ -75,7 +75,7 @@ mod tests {
         ] {
             assert_eq!(
                 refusal(time, "2026-11-23T12:00:00Z"),
-                Some(Rule::TimestampReadable),
+                Some(Rule::MalformedTimestamp),
                 "{time}"
             );
         }

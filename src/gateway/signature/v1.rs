@@ -138,7 +138,7 @@ mod tests {
         let query = format!("{VECTOR}&Signature=41wk2SSX1GJh7fwnc5eqOfiJPFg%3D");
         let refused = with(&Method::GET, &query, "", |signed| Claim::read(signed).map(|_| ()));
         let refused = refused.expect_err("no nonce");
-        assert_eq!(refused.rule(), Rule::SignatureComplete);
+        assert_eq!(refused.rule(), Rule::IncompleteSignature);
         assert!(refused.text().contains("SignatureNonce"), "{refused}");
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::filters::Filters;
-use super::keyring::{CMK_PREFIX, Keyring};
-use super::pages::{Page, PageRequest, PageStart};
 use crate::access::policy::Grant;
 use crate::error::{Error, Result};
 use crate::ids::KeyId;
+use crate::keys::keyring::{CMK_PREFIX, Keyring};
+use crate::keys::model::filters::Filters;
+use crate::keys::pages::{Page, PageRequest, PageStart};
 
 /// CMKs that are read at a time on the way through all of them.
 const READ_AT_A_TIME: usize = 200;

@@ -17,14 +17,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::clock_watch::Reading;
-use super::due::{self, DELETIONS, ROTATIONS};
-use super::erasure;
-use super::keyring::{Keyring, Refusal, StoredCmk};
-use super::life_cycle::Due;
-use super::version_material::VersionMaterial;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyId;
+use crate::keys::keyring::version_material::VersionMaterial;
+use crate::keys::keyring::{Keyring, Refusal, StoredCmk};
+use crate::keys::model::life_cycle::Due;
+use crate::keys::schedule::clock_watch::Reading;
+use crate::keys::schedule::due::{self, DELETIONS, ROTATIONS};
+use crate::keys::schedule::erasure;
 use crate::storage::{Precondition, Write};
 
 /// The pause between two looks.
@@ -75,7 +75,7 @@ impl Keyring {
     /// Refuses where the clock jumped within the last hour.
     pub fn check_clock_steady(&self) -> Result<()> {
         self.read_clocks();
-        if self.watch().jumped() { Err(Rule::ClockSteady.into()) } else { Ok(()) }
+        if self.watch().jumped() { Err(Rule::ClockJumped.into()) } else { Ok(()) }
     }
 
     fn read_clocks(&self) -> Reading {
@@ -199,8 +199,8 @@ impl Keyring {
     ) -> Result<(), Refusal> {
         tracing::warn!(key_id = %id, path, "an entry of the index of what is due is not borne out");
         let unchanged = match found {
-            Some(stored) => Precondition::At(super::keyring::cmk_path(id), stored.revision),
-            None => Precondition::Absent(super::keyring::cmk_path(id)),
+            Some(stored) => Precondition::At(crate::keys::keyring::cmk_path(id), stored.revision),
+            None => Precondition::Absent(crate::keys::keyring::cmk_path(id)),
         };
         self.commit(&[unchanged], &[Write::Delete(path.to_owned())]).await.map(|_| ())
     }

@@ -6,31 +6,38 @@
 //! succeeds with that key. With several replicas over one store this will take
 //! a lease as well, checked in [`Keyring::take`] and again before the answer.
 
+pub mod aliases;
+mod cmk_list;
+mod cmk_record;
+pub mod key_version;
+pub mod pair_version;
+pub mod version_material;
+pub mod versions;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::access_keys::AccessKey;
-use super::alias_name::AliasName;
-use super::clock::Clock;
-use super::clock_watch::ClockWatch;
-use super::cmk::{Cmk, NewCmk};
-use super::cmk_record;
-use super::due;
-use super::fresh_cache::FreshCache;
-use super::key_state::Operation;
-use super::key_version::{KeyVersion, LoadedVersion};
-use super::pages::{Page, PageRequest, PageStart};
-use super::records::{RecordKind, RecordNotIntact, RecordSeals, v1};
-use super::version_material::VersionMaterial;
-use super::versions::version_path;
 use crate::access::policy::{Grant, KeyFacts};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{AccessKeyId, KeyId, KeyVersionId};
+use crate::keys::access_keys::AccessKey;
+use crate::keys::fresh_cache::FreshCache;
+use crate::keys::guard::records::{RecordKind, RecordNotIntact, RecordSeals, v1};
+use crate::keys::keyring::key_version::{KeyVersion, LoadedVersion};
+use crate::keys::keyring::version_material::VersionMaterial;
+use crate::keys::keyring::versions::version_path;
+use crate::keys::model::alias_name::AliasName;
+use crate::keys::model::cmk::{Cmk, NewCmk};
+use crate::keys::model::key_state::Operation;
+use crate::keys::pages::{Page, PageRequest, PageStart};
+use crate::keys::schedule::clock::Clock;
+use crate::keys::schedule::clock_watch::ClockWatch;
+use crate::keys::schedule::due;
 use crate::storage::{Precondition, Revision, Store, StoreError, Versioned, Write, commit_settled};
 
-pub(super) const CMK_PREFIX: &str = "cmk/";
+pub(in crate::keys) const CMK_PREFIX: &str = "cmk/";
 /// Entries that a list skips at a time on its way to a numbered page.
 const SKIP_AT_A_TIME: usize = 1000;
 const MAX_CACHED_CMK_BYTES: u64 = 16 << 20;
@@ -74,14 +81,14 @@ impl<E: Into<Error>> From<E> for Refusal {
 /// Loads, keeps and changes CMKs, their versions and their aliases, and access
 /// keys.
 pub struct Keyring {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) seals: RecordSeals,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(in crate::keys) store: Arc<dyn Store>,
+    pub(in crate::keys) seals: RecordSeals,
+    pub(in crate::keys) clock: Arc<dyn Clock>,
     watch: Mutex<ClockWatch>,
     cmks: FreshCache<KeyId, Arc<StoredCmk>>,
-    pub(super) versions: FreshCache<KeyVersionId, Arc<LoadedVersion>>,
-    pub(super) aliases: FreshCache<AliasName, KeyId>,
-    pub(super) access_keys: FreshCache<AccessKeyId, Arc<AccessKey>>,
+    pub(in crate::keys) versions: FreshCache<KeyVersionId, Arc<LoadedVersion>>,
+    pub(in crate::keys) aliases: FreshCache<AliasName, KeyId>,
+    pub(in crate::keys) access_keys: FreshCache<AccessKeyId, Arc<AccessKey>>,
     damaged: AtomicBool,
 }
 
@@ -161,7 +168,7 @@ impl Keyring {
         let current = self.usable(&grant).await?;
         current.cmk.check_seals()?;
         let id = version.unwrap_or(current.cmk.newest_version);
-        let loaded = self.load_version(id).await?.ok_or(Rule::KeyVersionExists)?;
+        let loaded = self.load_version(id).await?.ok_or(Rule::KeyVersionNotFound)?;
         if loaded.key_id != current.cmk.id {
             return Err(
                 Error::internal("a key version was asked for by a grant for another key").into()
@@ -172,9 +179,9 @@ impl Keyring {
 
     /// The grant is for a key at a revision; here its state is judged, on what
     /// the store holds now.
-    pub(super) async fn usable(&self, grant: &Grant) -> Result<Arc<StoredCmk>, Refusal> {
+    pub(in crate::keys) async fn usable(&self, grant: &Grant) -> Result<Arc<StoredCmk>, Refusal> {
         let granted = granted_key(grant)?;
-        let current = self.find(granted.id).await?.ok_or(Rule::KeyExists)?;
+        let current = self.find(granted.id).await?.ok_or(Rule::KeyNotFound)?;
         if current.facts() != granted {
             return Err(Refusal::Stale);
         }
@@ -182,7 +189,7 @@ impl Keyring {
         Ok(current)
     }
 
-    pub(super) fn watch(&self) -> MutexGuard<'_, ClockWatch> {
+    pub(in crate::keys) fn watch(&self) -> MutexGuard<'_, ClockWatch> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,7 +244,7 @@ impl Keyring {
 
     /// Commits a changed CMK, its place in the index of what is due, and other
     /// writes that belong to the change.
-    pub(super) async fn commit_cmk(
+    pub(in crate::keys) async fn commit_cmk(
         &self,
         old: &StoredCmk,
         new: &Cmk,
@@ -267,7 +274,7 @@ impl Keyring {
     }
 
     /// A page of what lies under a prefix, in order of creation.
-    pub(super) async fn list_paths(
+    pub(in crate::keys) async fn list_paths(
         &self,
         prefix: &str,
         page: &PageRequest,
@@ -307,12 +314,12 @@ impl Keyring {
         Ok(after)
     }
 
-    pub(super) async fn read_one(&self, path: &str) -> Result<Option<Versioned>> {
+    pub(in crate::keys) async fn read_one(&self, path: &str) -> Result<Option<Versioned>> {
         Ok(self.store.read(&[path]).await?.values.into_iter().next().flatten())
     }
 
     /// Commits, and settles an uncertain outcome where a re-read can.
-    pub(super) async fn commit(
+    pub(in crate::keys) async fn commit(
         &self,
         preconditions: &[Precondition],
         writes: &[Write],
@@ -325,7 +332,7 @@ impl Keyring {
     }
 
     /// Lets through what is intact, and remembers what is not.
-    pub(super) fn intact<T>(&self, opened: Result<T, RecordNotIntact>) -> Result<T> {
+    pub(in crate::keys) fn intact<T>(&self, opened: Result<T, RecordNotIntact>) -> Result<T> {
         opened.map_err(|not_intact| {
             self.damaged.store(true, Ordering::Relaxed);
             not_intact.into()
@@ -333,17 +340,17 @@ impl Keyring {
     }
 
     /// A record that is intact and yet is not what it should be.
-    pub(super) fn not_intact(&self, path: &str) -> Error {
+    pub(in crate::keys) fn not_intact(&self, path: &str) -> Error {
         self.damaged.store(true, Ordering::Relaxed);
         Error::internal(format!("the stored record at {path} is not what it should be"))
     }
 
     /// Makes the next look at this CMK go to the store.
-    pub(super) fn forget(&self, id: KeyId) {
+    pub(in crate::keys) fn forget(&self, id: KeyId) {
         self.cmks.forget(&id);
     }
 
-    pub(super) fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<StoredCmk> {
+    pub(in crate::keys) fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<StoredCmk> {
         let path = cmk_path(id);
         let (record, _): (v1::Cmk, _) =
             self.intact(self.seals.open(RecordKind::Cmk, &path, &stored.value))?;
@@ -359,14 +366,14 @@ impl Keyring {
 }
 
 /// The key that a grant is for.
-pub(super) fn granted_key(grant: &Grant) -> Result<KeyFacts> {
+pub(in crate::keys) fn granted_key(grant: &Grant) -> Result<KeyFacts> {
     grant.key().ok_or_else(|| Error::internal("a grant for no key was used for one"))
 }
 
-pub(super) fn cmk_path(id: KeyId) -> String {
+pub(in crate::keys) fn cmk_path(id: KeyId) -> String {
     format!("{CMK_PREFIX}{id}")
 }
 
-pub(super) fn tombstone_path(id: KeyId) -> String {
+pub(in crate::keys) fn tombstone_path(id: KeyId) -> String {
     format!("tombstone/{id}")
 }

@@ -40,8 +40,8 @@ pub(crate) enum VersionKeys {
 /// only for a [`Grant`] and a CMK whose state permits it.
 #[must_use]
 pub struct KeyVersion {
-    pub(super) loaded: Arc<LoadedVersion>,
-    pub(super) grant: Grant,
+    pub(in crate::keys) loaded: Arc<LoadedVersion>,
+    pub(in crate::keys) grant: Grant,
 }
 
 impl std::fmt::Debug for KeyVersion {
@@ -87,7 +87,7 @@ impl KeyVersion {
         self.grant.check(context.sha256(), recipient_sha256)?;
         self.blob_keys()?
             .open(blob, context)
-            .map_err(|_| Error::from(Rule::BlobOpens).blaming("ciphertext_blob"))
+            .map_err(|_| Error::from(Rule::BlobDoesNotOpen).blaming("ciphertext_blob"))
     }
 
     /// Seals bytes of the caller's.

@@ -3,11 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::rotation::RotationInterval;
-use super::tags::Tags;
 use crate::crypto::key_pair::KeyPairSpec;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
+use crate::keys::model::rotation::RotationInterval;
+use crate::keys::model::tags::Tags;
 
 /// Most aliases that one CMK may have.
 pub const MAX_ALIASES: usize = 50;
@@ -236,7 +236,7 @@ impl Cmk {
     pub fn check_seals(&self) -> Result<()> {
         match self.spec {
             KeySpec::Aes256 => Ok(()),
-            _ => Err(Rule::KeyServes.into()),
+            _ => Err(Rule::UnsupportedKeyKind.into()),
         }
     }
 
@@ -244,7 +244,7 @@ impl Cmk {
     pub fn check_pair(&self, usage: Option<KeyUsage>) -> Result<KeyPairSpec> {
         match self.spec.pair() {
             Some(spec) if usage.is_none_or(|usage| usage == self.usage) => Ok(spec),
-            _ => Err(Rule::PairServes.into()),
+            _ => Err(Rule::RejectedKeyKind.into()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which operation each state of a CMK permits: one table, pure.
 
-use super::cmk::KeyState;
 use crate::error::{Result, Rule};
+use crate::keys::model::cmk::KeyState;
 
 /// What is done with a CMK, as far as its state matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,10 @@ impl Operation {
     #[rustfmt::skip]
     #[expect(clippy::match_same_arms, reason = "one table, a row for each operation")]
     const fn row(self) -> [Option<Rule>; 4] {
-        const DISABLED: Option<Rule> = Some(Rule::KeyEnabled);
-        const DELETION: Option<Rule> = Some(Rule::KeyNotPendingDeletion);
-        const IMPORT: Option<Rule> = Some(Rule::KeyNotPendingImport);
-        const CHANGE: Option<Rule> = Some(Rule::StateChange);
+        const DISABLED: Option<Rule> = Some(Rule::KeyDisabled);
+        const DELETION: Option<Rule> = Some(Rule::KeyPendingDeletion);
+        const IMPORT: Option<Rule> = Some(Rule::KeyPendingImport);
+        const CHANGE: Option<Rule> = Some(Rule::StateForbidsChange);
         const OK: Option<Rule> = None;
         match self {
             //                         Enabled  Disabled  PendingDeletion  PendingImport

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use prost::Message;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::records::{FORMAT_VERSION, RecordKind, RecordSeals, v1};
-use super::root_key::{RootKeyId, RootKeyProvider};
 use crate::crypto::secret::{Reveal, StoreKey};
 use crate::ids::{StoreId, StoreKeyId};
+use crate::keys::guard::records::{FORMAT_VERSION, RecordKind, RecordSeals, v1};
+use crate::keys::guard::root_key::{RootKeyId, RootKeyProvider};
 use crate::storage::{Precondition, Store, StoreError, Write, commit_settled};
 
 const IDENTITY_PATH: &str = "store/identity";

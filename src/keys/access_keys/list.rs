@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::access_keys::{AccessKey, AccessKeyState, ORDER_PREFIX, account_path, path};
-use super::keyring::Keyring;
-use super::pages::{Page, PageRequest};
-use super::records::v1;
 use crate::access::policy::Grant;
 use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result};
 use crate::ids::{AccessKeyId, AccessKeyPlace};
+use crate::keys::access_keys::{AccessKey, AccessKeyState, ORDER_PREFIX, account_path, path};
+use crate::keys::guard::records::v1;
+use crate::keys::keyring::Keyring;
+use crate::keys::pages::{Page, PageRequest};
 
 /// What is known of an access key; nothing of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -56,7 +56,7 @@ impl Tags {
         all.extend(others.0.iter().map(|(key, value)| (key.clone(), value.clone())));
         if all.len() > MAX_TAGS {
             let text = format!("The key would have {} tags, and may have {MAX_TAGS}.", all.len());
-            return Err(Error::from(Rule::StoredLimit).saying(text));
+            return Err(Error::from(Rule::StoredLimitReached).saying(text));
         }
         Ok(Self(all))
     }
@@ -141,7 +141,7 @@ mod tests {
     fn a_cmk_has_20_tags_at_most() {
         let full = numbered(0..MAX_TAGS);
         assert!(full.with(&numbered(0..MAX_TAGS)).is_ok(), "the same keys again");
-        assert_eq!(full.with(&numbered(20..21)).unwrap_err().rule(), Rule::StoredLimit);
+        assert_eq!(full.with(&numbered(20..21)).unwrap_err().rule(), Rule::StoredLimitReached);
     }
 
     #[test]

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::cmk::{Cmk, KeySpec, KeyUsage};
-use super::key_version::{LoadedVersion, VersionKeys};
-use super::keyring::{Keyring, Refusal, StoredCmk, granted_key};
-use super::pages::{Page, PageRequest};
-use super::pair_version::PairVersion;
-use super::records::{RecordKind, v1};
-use super::version_material::VersionMaterial;
 use crate::access::policy::Grant;
 use crate::crypto::ciphertext_blob::BlobKeys;
 use crate::crypto::key_pair::KeyPair;
 use crate::crypto::secret::KeyMaterial;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
+use crate::keys::guard::records::{RecordKind, v1};
+use crate::keys::keyring::key_version::{LoadedVersion, VersionKeys};
+use crate::keys::keyring::pair_version::PairVersion;
+use crate::keys::keyring::version_material::VersionMaterial;
+use crate::keys::keyring::{Keyring, Refusal, StoredCmk, granted_key};
+use crate::keys::model::cmk::{Cmk, KeySpec, KeyUsage};
+use crate::keys::pages::{Page, PageRequest};
 use crate::storage::{Versioned, Write};
 
 const VERSION_PREFIX: &str = "version/";
@@ -55,7 +55,7 @@ impl Keyring {
         self.add_version(old, material).await
     }
 
-    pub(super) async fn add_version(
+    pub(in crate::keys) async fn add_version(
         &self,
         old: &StoredCmk,
         material: &VersionMaterial,
@@ -67,7 +67,7 @@ impl Keyring {
     }
 
     /// The records of a CMK's newest version.
-    pub(super) fn version_writes(
+    pub(in crate::keys) fn version_writes(
         &self,
         cmk: &Cmk,
         material: &VersionMaterial,
@@ -96,7 +96,7 @@ impl Keyring {
     ) -> Result<PairVersion, Refusal> {
         let current = self.usable(&grant).await?;
         current.cmk.check_pair(usage)?;
-        let unknown = || Error::from(Rule::KeyVersionExists);
+        let unknown = || Error::from(Rule::KeyVersionNotFound);
         let id = version.ok_or_else(unknown)?;
         let loaded = self.load_version(id).await?.ok_or_else(unknown)?;
         if loaded.key_id != current.cmk.id {
@@ -112,7 +112,7 @@ impl Keyring {
         version: Option<KeyVersionId>,
     ) -> Result<VersionEntry> {
         let key_id = granted_key(&grant)?.id;
-        let unknown = || Error::from(Rule::KeyVersionExists);
+        let unknown = || Error::from(Rule::KeyVersionNotFound);
         let id = version.ok_or_else(unknown)?;
         let stored = self.read_one(&version_path(id)).await?.ok_or_else(unknown)?;
         let entry = self.open_version(id, &stored)?.entry;
@@ -147,7 +147,7 @@ impl Keyring {
         Ok(Page { entries, total_count, next_page_token })
     }
 
-    pub(super) async fn load_version(
+    pub(in crate::keys) async fn load_version(
         &self,
         id: KeyVersionId,
     ) -> Result<Option<Arc<LoadedVersion>>> {
@@ -174,7 +174,7 @@ impl Keyring {
     }
 
     /// Drops the keys of the version at a path, if one is there.
-    pub(super) fn forget_version_at(&self, path: &str) {
+    pub(in crate::keys) fn forget_version_at(&self, path: &str) {
         let id = path.strip_prefix(VERSION_PREFIX).and_then(|id| KeyVersionId::parse(id).ok());
         if let Some(id) = id {
             self.versions.forget(&id);
@@ -196,19 +196,19 @@ impl Keyring {
     }
 }
 
-pub(super) fn version_path(id: KeyVersionId) -> String {
+pub(in crate::keys) fn version_path(id: KeyVersionId) -> String {
     format!("{VERSION_PREFIX}{id}")
 }
 
-pub(super) fn index_prefix(key_id: KeyId) -> String {
+pub(in crate::keys) fn index_prefix(key_id: KeyId) -> String {
     format!("key-version/{key_id}/")
 }
 
-pub(super) fn index_path(key_id: KeyId, id: KeyVersionId) -> String {
+pub(in crate::keys) fn index_path(key_id: KeyId, id: KeyVersionId) -> String {
     format!("{}{id}", index_prefix(key_id))
 }
 
-pub(super) fn version_at(prefix: &str, path: &str) -> Result<KeyVersionId> {
+pub(in crate::keys) fn version_at(prefix: &str, path: &str) -> Result<KeyVersionId> {
     path.strip_prefix(prefix)
         .and_then(|id| KeyVersionId::parse(id).ok())
         .ok_or_else(|| Error::internal("a path in the store is malformed"))

@@ -18,7 +18,7 @@ impl AliasName {
     /// Reads a name that shall be given to a key.
     pub fn parse_new(text: &str) -> Result<Self> {
         if text.starts_with("alias/acs") {
-            return Err(Error::from(Rule::AliasSupported).blaming("alias_name"));
+            return Err(Error::from(Rule::AliasReserved).blaming("alias_name"));
         }
         Self::parse(text).ok_or_else(|| {
             let wanted = "a name is alias/ and then letters, digits, \"/\", \"_\" or \"-\", at most 255 characters in all";
@@ -76,6 +76,6 @@ mod tests {
                 "{bad}"
             );
         }
-        assert_eq!(AliasName::parse_new("alias/acs/kms").unwrap_err().rule(), Rule::AliasSupported);
+        assert_eq!(AliasName::parse_new("alias/acs/kms").unwrap_err().rule(), Rule::AliasReserved);
     }
 }

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::cmk::{Cmk, DeletionProtection, KeySpec, KeyState, KeyUsage, Origin};
-use super::records::v1;
-use super::rotation::RotationInterval;
-use super::tags::Tags;
 use crate::ids::{KeyId, KeyVersionId};
+use crate::keys::guard::records::v1;
+use crate::keys::model::cmk::{Cmk, DeletionProtection, KeySpec, KeyState, KeyUsage, Origin};
+use crate::keys::model::rotation::RotationInterval;
+use crate::keys::model::tags::Tags;
 
-pub(super) fn from_cmk(cmk: &Cmk) -> v1::Cmk {
+pub(in crate::keys) fn from_cmk(cmk: &Cmk) -> v1::Cmk {
     let tags = cmk.tags.iter();
     v1::Cmk {
         key_spec: cmk.spec.as_str().to_owned(),
@@ -30,7 +30,7 @@ pub(super) fn from_cmk(cmk: &Cmk) -> v1::Cmk {
 }
 
 /// `None`: a value that this version does not know.
-pub(super) fn to_cmk(id: KeyId, record: v1::Cmk) -> Option<Cmk> {
+pub(in crate::keys) fn to_cmk(id: KeyId, record: v1::Cmk) -> Option<Cmk> {
     let state = KeyState::parse(&record.key_state)?;
     Some(Cmk {
         id,

@@ -3,12 +3,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cmk::{Cmk, DeletionProtection, KeyState};
-use super::key_state::Operation;
-use super::rotation::RotationInterval;
-use super::tags::Tags;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
+use crate::keys::model::cmk::{Cmk, DeletionProtection, KeyState};
+use crate::keys::model::key_state::Operation;
+use crate::keys::model::rotation::RotationInterval;
+use crate::keys::model::tags::Tags;
 
 /// How many days lie between ScheduleKeyDeletion and deletion.
 pub const PENDING_WINDOW_DAYS: std::ops::RangeInclusive<u32> = 7..=366;
@@ -87,7 +87,7 @@ impl Cmk {
     pub fn awaiting_deletion(&self, now: Timestamp, window_days: u32) -> Result<Self> {
         self.state.check(Operation::ScheduleDeletion)?;
         if self.protection.on {
-            return Err(Rule::DeletionUnprotected.into());
+            return Err(Rule::DeletionProtected.into());
         }
         let window = SignedDuration::from_hours(24 * i64::from(window_days));
         let due_at = now.checked_add(window).map_err(|_| Error::internal("the clock is absurd"))?;
@@ -104,7 +104,7 @@ impl Cmk {
     pub fn rotating(&self, rotation: Option<RotationInterval>) -> Result<Self> {
         self.state.check(Operation::Rotate)?;
         if self.spec.pair().is_some() {
-            return Err(Rule::PairServes.into());
+            return Err(Rule::RejectedKeyKind.into());
         }
         Ok(Self { rotation, ..self.clone() })
     }
@@ -126,12 +126,12 @@ impl Cmk {
         let is_pair = self.spec.pair().is_some();
         if is_pair && now.duration_since(self.rotated_at) < MIN_TIME_BETWEEN_PAIRS {
             let text = "The newest version of the key is younger than 7 days: versions of an asymmetric key are made at least 7 days apart.";
-            return Err(Error::from(Rule::PairServes).saying(text));
+            return Err(Error::from(Rule::RejectedKeyKind).saying(text));
         }
         let most = if is_pair { MAX_PAIR_VERSIONS } else { MAX_SYMMETRIC_VERSIONS };
         if self.versions >= most {
             let text = format!("The key has {most} versions, which is the most that one can have.");
-            return Err(Error::from(Rule::StoredLimit).saying(text));
+            return Err(Error::from(Rule::StoredLimitReached).saying(text));
         }
         Ok(())
     }

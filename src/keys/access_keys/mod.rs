@@ -4,12 +4,13 @@
 //! key with its secret, sealed; its place in the order of creation; and the list
 //! of its service account's access keys.
 
+pub mod list;
+pub mod used_nonces;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::keyring::{Keyring, Refusal};
-use super::records::{RecordKind, v1};
 use crate::access::policy::Grant;
 use crate::access::principal::Principal;
 use crate::access::service_account::ServiceAccount;
@@ -17,13 +18,15 @@ use crate::crypto::random::{self, RandomUnavailable};
 use crate::crypto::secret::{AccessKeySecret, Reveal};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{ACCESS_KEY_TAIL_LEN_BYTES, AccessKeyId, AccessKeyPlace};
+use crate::keys::guard::records::{RecordKind, v1};
+use crate::keys::keyring::{Keyring, Refusal};
 use crate::storage::{Precondition, Revision, Versioned, Write};
 
 /// Most access keys that one service account can have.
 pub const MAX_ACCESS_KEYS: usize = 10;
 
 const PREFIX: &str = "access-key/";
-pub(super) const ORDER_PREFIX: &str = "access-key-order/";
+pub(in crate::keys) const ORDER_PREFIX: &str = "access-key-order/";
 
 /// Whether an access key lets anybody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub struct AccessKey {
     pub created_at: Timestamp,
     /// What requests are signed with.
     pub secret: AccessKeySecret,
-    pub(super) place: AccessKeyPlace,
+    pub(in crate::keys) place: AccessKeyPlace,
 }
 
 impl AccessKey {
@@ -95,9 +98,9 @@ impl AccessKey {
 }
 
 /// The access keys of one service account, as the store has them.
-pub(super) struct StoredAccount {
+pub(in crate::keys) struct StoredAccount {
     path: String,
-    pub(super) keys: Vec<v1::AccountAccessKey>,
+    pub(in crate::keys) keys: Vec<v1::AccountAccessKey>,
     revision: Option<Revision>,
 }
 
@@ -169,7 +172,7 @@ impl Keyring {
         id: AccessKeyId,
     ) -> Result<(AccessKey, Revision)> {
         let account = granted_account(grant)?;
-        let stored = self.read_one(&path(id)).await?.ok_or(Rule::AccessKeyExists)?;
+        let stored = self.read_one(&path(id)).await?.ok_or(Rule::AccessKeyNotFound)?;
         let key = self.open_access_key(id, &stored)?;
         if key.account != *account {
             return Err(Error::internal("a grant was used for another service account"));
@@ -189,7 +192,11 @@ impl Keyring {
         outcome.map(|_| ())
     }
 
-    pub(super) fn open_access_key(&self, id: AccessKeyId, stored: &Versioned) -> Result<AccessKey> {
+    pub(in crate::keys) fn open_access_key(
+        &self,
+        id: AccessKeyId,
+        stored: &Versioned,
+    ) -> Result<AccessKey> {
         let path = path(id);
         let (record, secret): (v1::AccessKey, _) =
             self.intact(self.seals.open(RecordKind::AccessKey, &path, &stored.value))?;
@@ -219,7 +226,10 @@ impl Keyring {
         Ok(Write::Put(path, sealed))
     }
 
-    pub(super) async fn read_account(&self, account: &ServiceAccount) -> Result<StoredAccount> {
+    pub(in crate::keys) async fn read_account(
+        &self,
+        account: &ServiceAccount,
+    ) -> Result<StoredAccount> {
         let path = account_path(account);
         let Some(stored) = self.read_one(&path).await? else {
             return Ok(StoredAccount { path, keys: Vec::new(), revision: None });
@@ -244,7 +254,7 @@ impl StoredAccount {
         let text = format!(
             "The service account has {MAX_ACCESS_KEYS} access keys, which is the most that one can have."
         );
-        Err(Error::from(Rule::StoredLimit).saying(text))
+        Err(Error::from(Rule::StoredLimitReached).saying(text))
     }
 
     fn add(&mut self, key: &AccessKey) -> Result<()> {
@@ -277,7 +287,7 @@ fn no_randomness(error: RandomUnavailable) -> Error {
     Error::internal(error.to_string())
 }
 
-pub(super) fn path(id: AccessKeyId) -> String {
+pub(in crate::keys) fn path(id: AccessKeyId) -> String {
     format!("{PREFIX}{id}")
 }
 
@@ -285,6 +295,6 @@ fn order_path(key: &AccessKey) -> String {
     format!("{ORDER_PREFIX}{}/{}", key.place, key.id)
 }
 
-pub(super) fn account_path(account: &ServiceAccount) -> String {
+pub(in crate::keys) fn account_path(account: &ServiceAccount) -> String {
     format!("service-account/{}", account.name())
 }

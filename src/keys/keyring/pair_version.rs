@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::key_version::{LoadedVersion, VersionKeys};
 use crate::access::policy::Grant;
 use crate::crypto::key_pair::{IllegalEncryption, KeyPair, SigningAlgorithm};
 use crate::crypto::secret::{DataKey, Plaintext, UnwrappedKey};
 use crate::crypto::wrapping::{IllegalMethod, Sm2CiphertextEncoding, WrappingAlgorithm};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
+use crate::keys::keyring::key_version::{LoadedVersion, VersionKeys};
 
 /// A version that a caller may use, once. Only the keyring makes one, and only
 /// for a [`Grant`] and a CMK whose state and usage permit it.
@@ -27,7 +27,7 @@ impl std::fmt::Debug for PairVersion {
 }
 
 impl PairVersion {
-    pub(super) fn new(loaded: Arc<LoadedVersion>, grant: Grant) -> Result<Self> {
+    pub(in crate::keys) fn new(loaded: Arc<LoadedVersion>, grant: Grant) -> Result<Self> {
         match loaded.keys {
             VersionKeys::Pair(_) => Ok(Self { loaded, _grant: grant }),
             VersionKeys::Symmetric(_) => Err(not_a_pair()),
@@ -103,7 +103,7 @@ impl PairVersion {
         ciphertext: &[u8],
     ) -> Result<UnwrappedKey> {
         let unwrapped = self.pair()?.decrypt(algorithm, ciphertext);
-        unwrapped.map_err(|_| Error::from(Rule::Unwraps).blaming(field))
+        unwrapped.map_err(|_| Error::from(Rule::CiphertextDoesNotUnwrap).blaming(field))
     }
 
     /// Decrypts a data key. One answer for whatever is wrong with the
@@ -115,7 +115,8 @@ impl PairVersion {
         ciphertext: &[u8],
     ) -> Result<DataKey> {
         let unwrapped = self.decrypt(field, algorithm, ciphertext)?;
-        DataKey::imported(unwrapped).ok_or_else(|| Error::from(Rule::Unwraps).blaming(field))
+        DataKey::imported(unwrapped)
+            .ok_or_else(|| Error::from(Rule::CiphertextDoesNotUnwrap).blaming(field))
     }
 
     /// Signs a digest.

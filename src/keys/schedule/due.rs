@@ -6,18 +6,18 @@
 
 use jiff::Timestamp;
 
-use super::cmk::Cmk;
-use super::life_cycle::Due;
 use crate::ids::KeyId;
+use crate::keys::model::cmk::Cmk;
+use crate::keys::model::life_cycle::Due;
 use crate::storage::Write;
 
 /// Where deletions stand, earliest first.
-pub(super) const DELETIONS: &str = "due/deletion/";
+pub(in crate::keys) const DELETIONS: &str = "due/deletion/";
 /// Where rotations stand, earliest first.
-pub(super) const ROTATIONS: &str = "due/rotation/";
+pub(in crate::keys) const ROTATIONS: &str = "due/rotation/";
 
 /// Where a CMK stands.
-pub(super) fn path(due: Due, id: KeyId) -> String {
+pub(in crate::keys) fn path(due: Due, id: KeyId) -> String {
     let (prefix, at) = match due {
         Due::Deletion(at) => (DELETIONS, at),
         Due::Rotation(at) => (ROTATIONS, at),
@@ -26,13 +26,13 @@ pub(super) fn path(due: Due, id: KeyId) -> String {
 }
 
 /// When the CMK at a path under `prefix` is due.
-pub(super) fn parse(prefix: &str, path: &str) -> Option<(Timestamp, KeyId)> {
+pub(in crate::keys) fn parse(prefix: &str, path: &str) -> Option<(Timestamp, KeyId)> {
     let (at, id) = path.strip_prefix(prefix)?.split_once('/')?;
     Some((Timestamp::from_second(at.parse().ok()?).ok()?, KeyId::parse(id).ok()?))
 }
 
 /// The writes that move a CMK to its new place.
-pub(super) fn moves(old: &Cmk, new: &Cmk) -> Vec<Write> {
+pub(in crate::keys) fn moves(old: &Cmk, new: &Cmk) -> Vec<Write> {
     let [left, taken] = [old, new].map(|cmk| cmk.due().map(|due| path(due, cmk.id)));
     if left == taken {
         return Vec::new();

@@ -12,10 +12,10 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::keyring::{Keyring, Refusal};
 use crate::crypto::random;
 use crate::error::{Error, Result, Rule};
 use crate::ids::AccessKeyId;
+use crate::keys::keyring::{Keyring, Refusal};
 use crate::storage::{Precondition, Write};
 
 const PREFIX: &str = "used-nonce/";
@@ -56,13 +56,13 @@ impl Keyring {
         let mark = random::array::<16>().map_err(|error| Error::internal(error.to_string()))?;
         match self.commit(&unspent, &[Write::Put(path, mark.to_vec())]).await {
             Ok(_) => Ok(()),
-            Err(Refusal::Stale) => Err(Rule::NonceUnused.into()),
+            Err(Refusal::Stale) => Err(Rule::NonceUsed.into()),
             Err(Refusal::Broken(error)) => Err(error),
         }
     }
 
     /// Takes away what is past at `settled`.
-    pub(super) async fn forget_spent_nonces(&self, settled: Timestamp) -> Result<()> {
+    pub(in crate::keys) async fn forget_spent_nonces(&self, settled: Timestamp) -> Result<()> {
         loop {
             let listed = self.store.list(PREFIX, None, AT_A_TIME).await?.entries;
             let past = listed.into_iter().map(|(path, _)| path);

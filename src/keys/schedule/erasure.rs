@@ -3,17 +3,17 @@
 //! The tombstone stays for ever: it proves that the CMK was deleted here, and
 //! its id is not used again.
 
-use super::alias_name::AliasName;
-use super::due;
-use super::keyring::{Keyring, Refusal, StoredCmk, cmk_path, tombstone_path};
-use super::records::{RecordKind, v1};
-use super::versions::{index_prefix, version_at, version_path};
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyId;
+use crate::keys::guard::records::{RecordKind, v1};
+use crate::keys::keyring::versions::{index_prefix, version_at, version_path};
+use crate::keys::keyring::{Keyring, Refusal, StoredCmk, cmk_path, tombstone_path};
+use crate::keys::model::alias_name::AliasName;
+use crate::keys::schedule::due;
 use crate::storage::{Precondition, Write};
 
 /// Where the marks of what is to be erased stand.
-pub(super) const PREFIX: &str = "erasure/";
+pub(in crate::keys) const PREFIX: &str = "erasure/";
 /// Versions that one commit erases, two records each.
 const VERSIONS_AT_A_TIME: usize = 30;
 
@@ -22,13 +22,13 @@ fn mark_path(id: KeyId) -> String {
 }
 
 /// The CMK whose material is to be erased.
-pub(super) fn parse(path: &str) -> Option<KeyId> {
+pub(in crate::keys) fn parse(path: &str) -> Option<KeyId> {
     KeyId::parse(path.strip_prefix(PREFIX)?).ok()
 }
 
 impl Keyring {
     /// Puts a tombstone in the CMK's place. From here on it does not exist.
-    pub(super) async fn entomb(&self, stored: &StoredCmk) -> Result<(), Refusal> {
+    pub(in crate::keys) async fn entomb(&self, stored: &StoredCmk) -> Result<(), Refusal> {
         let cmk = &stored.cmk;
         let path = tombstone_path(cmk.id);
         let tombstone = v1::Tombstone {
@@ -55,7 +55,7 @@ impl Keyring {
 
     /// Erases what is left of a CMK that has a tombstone. May be begun again
     /// wherever it was broken off.
-    pub(super) async fn erase(&self, id: KeyId) -> Result<()> {
+    pub(in crate::keys) async fn erase(&self, id: KeyId) -> Result<()> {
         if !self.is_entombed(id).await? {
             return Err(Error::internal("a CMK without a tombstone was to be erased"));
         }
@@ -102,7 +102,7 @@ impl Keyring {
                 .ok_or_else(|| Error::internal("the names of a CMK are malformed"))?;
             self.erase_name_for_good(id, &name).await?;
         }
-        let names = Write::Delete(super::aliases::names_path(id));
+        let names = Write::Delete(crate::keys::keyring::aliases::names_path(id));
         self.commit(&[], &[names]).await.map(|_| ()).map_err(unexpected)
     }
 
@@ -113,7 +113,7 @@ impl Keyring {
         while self.is_name_of(id, name).await? {
             match self.erase_name(id, name).await {
                 Ok(()) | Err(Refusal::Stale) => {}
-                Err(Refusal::Broken(error)) if error.rule() == Rule::AliasExists => {}
+                Err(Refusal::Broken(error)) if error.rule() == Rule::AliasNotFound => {}
                 Err(Refusal::Broken(error)) => return Err(error),
             }
         }

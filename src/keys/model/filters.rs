@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::alias_name::AliasName;
-use super::cmk::{Cmk, ProtectionLevel};
 use crate::error::{Error, Result};
 use crate::ids::KeyId;
+use crate::keys::model::alias_name::AliasName;
+use crate::keys::model::cmk::{Cmk, ProtectionLevel};
 
 /// Most filters of one list, and most values of one filter.
 pub const MAX_FILTERS: usize = 10;

@@ -3,14 +3,14 @@
 //! Three records stand for one alias, written in one commit: what the name
 //! means, its place in the order of creation, and the list of its CMK's names.
 
-use super::alias_name::AliasName;
-use super::cmk::MAX_ALIASES;
-use super::keyring::{Keyring, Refusal, cmk_path, granted_key};
-use super::pages::{Page, PageRequest};
-use super::records::{RecordKind, v1};
 use crate::access::policy::Grant;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{AliasId, KeyId};
+use crate::keys::guard::records::{RecordKind, v1};
+use crate::keys::keyring::{Keyring, Refusal, cmk_path, granted_key};
+use crate::keys::model::alias_name::AliasName;
+use crate::keys::model::cmk::MAX_ALIASES;
+use crate::keys::pages::{Page, PageRequest};
 use crate::storage::{Precondition, Revision, Versioned, Write};
 
 const ORDER_PREFIX: &str = "alias-order/";
@@ -52,7 +52,7 @@ impl Keyring {
     /// Refuses a name that is taken.
     pub async fn check_alias_free(&self, name: &AliasName) -> Result<()> {
         match self.read_alias(name).await? {
-            Some(_) => Err(Error::from(Rule::AliasFree).blaming("alias_name")),
+            Some(_) => Err(Error::from(Rule::AliasTaken).blaming("alias_name")),
             None => Ok(()),
         }
     }
@@ -121,7 +121,11 @@ impl Keyring {
     }
 
     /// Takes a name away, if it is that CMK's.
-    pub(super) async fn erase_name(&self, id: KeyId, name: &AliasName) -> Result<(), Refusal> {
+    pub(in crate::keys) async fn erase_name(
+        &self,
+        id: KeyId,
+        name: &AliasName,
+    ) -> Result<(), Refusal> {
         let stored = self.read_alias(name).await?.ok_or_else(alias_not_found)?;
         if stored.key_id != id {
             self.aliases.forget(name);
@@ -140,12 +144,12 @@ impl Keyring {
     }
 
     /// Whether a name means that CMK, by the store.
-    pub(super) async fn is_name_of(&self, id: KeyId, name: &AliasName) -> Result<bool> {
+    pub(in crate::keys) async fn is_name_of(&self, id: KeyId, name: &AliasName) -> Result<bool> {
         Ok(self.read_alias(name).await?.is_some_and(|stored| stored.key_id == id))
     }
 
     /// Every name of a CMK.
-    pub(super) async fn names_of(&self, id: KeyId) -> Result<Vec<String>> {
+    pub(in crate::keys) async fn names_of(&self, id: KeyId) -> Result<Vec<String>> {
         let names = self.read_names(id).await?.names.aliases;
         Ok(names.into_iter().map(|alias| alias.alias_name).collect())
     }
@@ -250,7 +254,7 @@ impl StoredNames {
         if self.names.aliases.len() >= MAX_ALIASES {
             let text =
                 format!("The key has {MAX_ALIASES} aliases, which is the most that one can have.");
-            return Err(Error::from(Rule::StoredLimit).saying(text));
+            return Err(Error::from(Rule::StoredLimitReached).saying(text));
         }
         Ok(())
     }
@@ -277,7 +281,7 @@ impl StoredNames {
 }
 
 fn alias_not_found() -> Error {
-    Error::from(Rule::AliasExists).blaming("alias_name")
+    Error::from(Rule::AliasNotFound).blaming("alias_name")
 }
 
 fn malformed() -> Error {
@@ -288,6 +292,6 @@ fn order_path(alias_id: &str) -> String {
     format!("{ORDER_PREFIX}{alias_id}")
 }
 
-pub(super) fn names_path(key_id: KeyId) -> String {
+pub(in crate::keys) fn names_path(key_id: KeyId) -> String {
     format!("key-aliases/{key_id}")
 }

@@ -1,10 +1,10 @@
 //! The secret of a new key version, made before it is stored: a key pair takes
 //! its time.
 
-use super::cmk::KeySpec;
 use crate::crypto::key_pair::KeyPair;
 use crate::crypto::secret::{KeyMaterial, PrivateKeyMaterial, Reveal};
 use crate::error::{Error, Result};
+use crate::keys::model::cmk::KeySpec;
 
 /// What a key version is made of.
 pub struct VersionMaterial {
@@ -35,7 +35,7 @@ impl VersionMaterial {
     }
 
     /// The bytes, for the sealed record.
-    pub(super) fn reveal(&self) -> &[u8] {
+    pub(in crate::keys) fn reveal(&self) -> &[u8] {
         match &self.secret {
             Secret::Symmetric(material) => material.reveal(Reveal::ToStore),
             Secret::Pair(material) => material.reveal(Reveal::ToStore),
