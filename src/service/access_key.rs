@@ -1,13 +1,13 @@
-//! Access keys: made, listed, disabled, deleted; and found, for whoever verifies
-//! a signature.
+//! Access keys: created, listed, disabled, deleted; and found, to verify a
+//! signature.
 
 use std::sync::Arc;
 
-use super::Services;
+use super::authorise::AccessRequest;
 use super::caller::Caller;
+use super::change::Event;
 use super::cmk::{date, total};
-use super::data_key::unless_dry_run;
-use super::spine::{Ask, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     CREATE_ACCESS_KEY, DELETE_ACCESS_KEY, DISABLE_ACCESS_KEY, LIST_ACCESS_KEYS,
 };
@@ -22,8 +22,8 @@ use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
 impl Services {
-    /// The access key of that id, whatever its state, for whoever verifies a
-    /// signature. No decision is needed: what it tells is not told to callers.
+    /// The access key of that id, whatever its state, to verify a signature. No
+    /// decision is needed: callers are told nothing of it.
     pub async fn find_access_key(&self, id: &str) -> Result<Option<Arc<AccessKey>>> {
         match AccessKeyId::parse(id) {
             Ok(id) => self.keyring.find_access_key(&id).await,
@@ -31,7 +31,7 @@ impl Services {
         }
     }
 
-    /// Makes an access key.
+    /// Creates an access key.
     pub async fn create_access_key(
         &self,
         caller: &Caller,
@@ -39,21 +39,27 @@ impl Services {
     ) -> Result<v1::CreateAccessKeyResponse> {
         let account =
             parse_account(&request.principal)?.ok_or_else(|| Error::missing(PRINCIPAL))?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
         let made = self
-            .change(async move {
-                until_fresh!({
-                    let ask = Ask::new(&task_caller, CREATE_ACCESS_KEY);
-                    let grant = services.granted_account(ask, Some(&account))?;
-                    services.keyring.check_room_for_access_key(&account).await?;
-                    unless_dry_run(request.dry_run)?;
-                    services.keyring.create_access_key(grant).await
+            .change(caller, CREATE_ACCESS_KEY, request.dry_run, account, |change, account| {
+                Box::pin(async move {
+                    let keyring = change.keyring();
+                    let grant =
+                        change.services.authorise_account(change.access(), Some(account))?;
+                    keyring.check_room_for_access_key(account).await?;
+                    let event = Event {
+                        creator: Some(change.caller.principal.to_string()),
+                        ..Event::of("access key created")
+                    };
+                    change
+                        .commit(event, async {
+                            let made = keyring.create_access_key(grant).await?;
+                            tracing::warn!(access_key_id = %made.id, "the new access key may do everything: there is no policy yet");
+                            Ok(made)
+                        })
+                        .await
                 })
             })
             .await?;
-        // Until there are policies, whoever has it may do everything.
-        tracing::warn!(access_key_id = %made.id, account = made.account.name(), creator = %caller.principal, "made an access key, which may do everything: there is no policy yet");
         Ok(v1::CreateAccessKeyResponse {
             access_key_id: made.id.to_string(),
             access_key_secret: secret_text(&made)?,
@@ -69,7 +75,7 @@ impl Services {
     ) -> Result<v1::ListAccessKeysResponse> {
         let account = parse_account(&request.principal)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let grant = self.granted_here(Ask::new(caller, LIST_ACCESS_KEYS))?;
+        let grant = self.authorise_instance(AccessRequest::new(caller, LIST_ACCESS_KEYS))?;
         let listed = match account {
             Some(account) => self.keyring.list_access_keys_of(grant, &account, &page).await?,
             None => self.keyring.list_access_keys(grant, &page).await?,
@@ -85,46 +91,38 @@ impl Services {
         })
     }
 
-    /// Lets nobody in by an access key any more.
+    /// Disables an access key, for good.
     pub async fn disable_access_key(
         &self,
         caller: &Caller,
         request: v1::DisableAccessKeyRequest,
     ) -> Result<v1::DisableAccessKeyResponse> {
         let id = parse_id(&request.access_key_id)?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
-        self.change(async move {
-            until_fresh!({
-                let ask = Ask::new(&task_caller, DISABLE_ACCESS_KEY);
-                let (id, grant) = services.granted_access_key(ask, id).await?;
-                unless_dry_run(request.dry_run)?;
-                services.keyring.disable_access_key(grant, id).await?;
-                tracing::info!(access_key_id = %id, "disabled an access key");
-                Ok(())
+        self.change(caller, DISABLE_ACCESS_KEY, request.dry_run, id, |change, id| {
+            Box::pin(async move {
+                let (id, grant) =
+                    change.services.authorise_access_key(change.access(), *id).await?;
+                let event = Event { access_key_id: Some(id), ..Event::of("access key disabled") };
+                change.commit(event, change.keyring().disable_access_key(grant, id)).await
             })
         })
         .await?;
         Ok(v1::DisableAccessKeyResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Takes an access key away.
+    /// Deletes an access key.
     pub async fn delete_access_key(
         &self,
         caller: &Caller,
         request: v1::DeleteAccessKeyRequest,
     ) -> Result<v1::DeleteAccessKeyResponse> {
         let id = parse_id(&request.access_key_id)?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
-        self.change(async move {
-            until_fresh!({
-                let ask = Ask::new(&task_caller, DELETE_ACCESS_KEY);
-                let (id, grant) = services.granted_access_key(ask, id).await?;
-                unless_dry_run(request.dry_run)?;
-                services.keyring.delete_access_key(grant, id).await?;
-                tracing::info!(access_key_id = %id, "deleted an access key");
-                Ok(())
+        self.change(caller, DELETE_ACCESS_KEY, request.dry_run, id, |change, id| {
+            Box::pin(async move {
+                let (id, grant) =
+                    change.services.authorise_access_key(change.access(), *id).await?;
+                let event = Event { access_key_id: Some(id), ..Event::of("access key deleted") };
+                change.commit(event, change.keyring().delete_access_key(grant, id)).await
             })
         })
         .await?;
@@ -132,17 +130,17 @@ impl Services {
     }
 
     /// Finds an access key and asks whether the caller may. One that does not
-    /// exist is judged too, and only who would be allowed learns that.
-    async fn granted_access_key(
+    /// exist is judged too: only a caller who would be allowed learns that.
+    async fn authorise_access_key(
         &self,
-        ask: Ask<'_>,
+        access: AccessRequest<'_>,
         id: Option<AccessKeyId>,
     ) -> Result<(AccessKeyId, Grant)> {
         let found = match id {
             Some(id) => self.keyring.find_access_key(&id).await?,
             None => None,
         };
-        let grant = self.granted_account(ask, found.as_deref().map(|key| &key.account))?;
+        let grant = self.authorise_account(access, found.as_deref().map(|key| &key.account))?;
         let found = found.ok_or_else(|| Error::from(Rule::AccessKeyNotFound).blaming(ID))?;
         Ok((found.id, grant))
     }

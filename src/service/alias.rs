@@ -1,15 +1,15 @@
-//! Aliases: given, moved, taken away, listed.
+//! Aliases: created, moved to another CMK, deleted, listed.
 
-use super::Services;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
+use super::change::Event;
 use super::cmk::total;
-use super::data_key::unless_dry_run;
 use super::naming::KeyName;
-use super::spine::{Ask, KeyRef, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     CREATE_ALIAS, DELETE_ALIAS, LIST_ALIASES, LIST_ALIASES_BY_KEY_ID, On, UPDATE_ALIAS,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys::keyring::aliases::AliasEntry;
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::key_state::Operation;
@@ -17,7 +17,7 @@ use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
 impl Services {
-    /// Gives a CMK a name.
+    /// Gives a CMK an alias.
     pub async fn create_alias(
         &self,
         caller: &Caller,
@@ -25,87 +25,76 @@ impl Services {
     ) -> Result<v1::CreateAliasResponse> {
         let alias = parse_new_alias(&request.alias_name)?;
         let key = self.place.key_id("key_id", &request.key_id)?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
-        self.change(async move {
-            until_fresh!({
-                let ask = Ask::new(&task_caller, CREATE_ALIAS);
-                let granted = services.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+        let input = (alias, key);
+        self.change(caller, CREATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
+            Box::pin(async move {
+                let keyring = change.keyring();
+                let granted = change.authorise_key(On::Key, KeyRef::Named(key)).await?;
                 granted.key.cmk.state.check(Operation::Name)?;
-                services.keyring.check_alias_free(&alias).await?;
-                services.keyring.check_room_for_alias(granted.key.cmk.id).await?;
-                unless_dry_run(request.dry_run)?;
-                services.keyring.create_alias(granted.grant, &alias).await?;
-                tracing::info!(%alias, key_id = %granted.key.cmk.id, "gave a CMK a name");
-                Ok(())
+                keyring.check_alias_free(alias).await?;
+                keyring.check_room_for_alias(granted.key.cmk.id).await?;
+                let event = Event::of_key("alias created", &granted).with_alias(alias);
+                change.commit(event, keyring.create_alias(granted.grant, alias)).await
             })
         })
         .await?;
         Ok(v1::CreateAliasResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Makes a name mean another CMK.
+    /// Makes an alias name another CMK.
     pub async fn update_alias(
         &self,
         caller: &Caller,
         request: v1::UpdateAliasRequest,
     ) -> Result<v1::UpdateAliasResponse> {
-        let named = self.parse_alias(&request.alias_name)?;
+        let alias = self.parse_alias(&request.alias_name)?;
         let key = self.place.key_id("key_id", &request.key_id)?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
-        self.change(async move {
-            until_fresh!({
-                let ask = Ask::new(&task_caller, UPDATE_ALIAS);
-                let from = services.granted(ask, On::Key, KeyRef::Named(&named)).await?;
-                let to = services.granted(ask, On::Destination, KeyRef::Named(&key)).await?;
+        let input = (alias, key);
+        self.change(caller, UPDATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
+            Box::pin(async move {
+                let keyring = change.keyring();
+                let from = change.authorise_key(On::Key, KeyRef::Named(alias)).await?;
+                let to = change.authorise_key(On::Destination, KeyRef::Named(key)).await?;
                 to.key.cmk.state.check(Operation::Rename)?;
                 if to.key.cmk.id != from.key.cmk.id {
-                    services.keyring.check_room_for_alias(to.key.cmk.id).await?;
+                    keyring.check_room_for_alias(to.key.cmk.id).await?;
                 }
-                unless_dry_run(request.dry_run)?;
-                let alias = known(&named)?;
-                services.keyring.update_alias(from.grant, to.grant, alias).await?;
-                tracing::info!(%alias, key_id = %to.key.cmk.id, "gave a name to another CMK");
-                Ok(())
+                let alias = existing(alias)?;
+                let event = Event::of_key("alias moved to another CMK", &to).with_alias(alias);
+                change.commit(event, keyring.update_alias(from.grant, to.grant, alias)).await
             })
         })
         .await?;
         Ok(v1::UpdateAliasResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Takes a name away.
+    /// Deletes an alias.
     pub async fn delete_alias(
         &self,
         caller: &Caller,
         request: v1::DeleteAliasRequest,
     ) -> Result<v1::DeleteAliasResponse> {
-        let named = self.parse_alias(&request.alias_name)?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
-        self.change(async move {
-            until_fresh!({
-                let ask = Ask::new(&task_caller, DELETE_ALIAS);
-                let granted = services.granted(ask, On::Key, KeyRef::Named(&named)).await?;
-                unless_dry_run(request.dry_run)?;
-                let alias = known(&named)?;
-                services.keyring.delete_alias(granted.grant, alias).await?;
-                tracing::info!(%alias, key_id = %granted.key.cmk.id, "took a name away");
-                Ok(())
+        let alias = self.parse_alias(&request.alias_name)?;
+        self.change(caller, DELETE_ALIAS, request.dry_run, alias, |change, alias| {
+            Box::pin(async move {
+                let granted = change.authorise_key(On::Key, KeyRef::Named(alias)).await?;
+                let alias = existing(alias)?;
+                let event = Event::of_key("alias deleted", &granted).with_alias(alias);
+                change.commit(event, change.keyring().delete_alias(granted.grant, alias)).await
             })
         })
         .await?;
         Ok(v1::DeleteAliasResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Lists all names.
+    /// Lists all aliases.
     pub async fn list_aliases(
         &self,
         caller: &Caller,
         request: v1::ListAliasesRequest,
     ) -> Result<v1::ListAliasesResponse> {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let grant = self.granted_here(Ask::new(caller, LIST_ALIASES))?;
+        let grant = self.authorise_instance(AccessRequest::new(caller, LIST_ALIASES))?;
         let listed = self.keyring.list_aliases(grant, &page).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListAliasesResponse {
@@ -118,7 +107,7 @@ impl Services {
         })
     }
 
-    /// Lists the names of one CMK.
+    /// Lists the aliases of one CMK.
     pub async fn list_aliases_by_key_id(
         &self,
         caller: &Caller,
@@ -126,8 +115,8 @@ impl Services {
     ) -> Result<v1::ListAliasesByKeyIdResponse> {
         let name = self.place.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let ask = Ask::new(caller, LIST_ALIASES_BY_KEY_ID);
-        let granted = self.granted(ask, On::Key, KeyRef::Named(&name)).await?;
+        let access = AccessRequest::new(caller, LIST_ALIASES_BY_KEY_ID);
+        let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
         let listed = self.keyring.list_aliases_of(granted.grant, &page).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListAliasesByKeyIdResponse {
@@ -158,15 +147,15 @@ impl Services {
 
 fn parse_new_alias(text: &str) -> Result<AliasName> {
     if text.is_empty() {
-        return Err(crate::error::Error::missing("alias_name"));
+        return Err(Error::missing("alias_name"));
     }
     AliasName::parse_new(text)
 }
 
 /// The name of an alias for which a grant was given, and which hence exists.
-fn known(name: &KeyName) -> Result<&AliasName> {
-    match name {
+fn existing(alias: &KeyName) -> Result<&AliasName> {
+    match alias {
         KeyName::Alias(name) => Ok(name),
-        _ => Err(crate::error::Error::internal("an alias was granted without a name")),
+        _ => Err(Error::internal("a grant was given for an alias that cannot exist")),
     }
 }

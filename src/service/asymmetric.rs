@@ -1,11 +1,11 @@
 //! Asymmetric CMKs: public keys handed out, bytes encrypted and decrypted,
 //! digests signed, signatures verified.
 
-use super::Services;
+use super::attempts::until_fresh;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
-use super::data_key::unless_dry_run;
 use super::fields;
-use super::spine::{Ask, KeyRef, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     ASYMMETRIC_DECRYPT, ASYMMETRIC_ENCRYPT, ASYMMETRIC_SIGN, ASYMMETRIC_VERIFY, Decisions,
     GET_PUBLIC_KEY, On,
@@ -153,9 +153,9 @@ impl Services {
         let key = self.place.key_name("key_id", name.key_id)?;
         let version: Option<KeyVersionId> =
             fields::version_id("key_version_id", name.key_version_id)?;
-        let ask = Ask::new(caller, decisions);
+        let access = AccessRequest::new(caller, decisions);
         until_fresh!({
-            let granted = self.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+            let granted = self.authorise_key(access, On::Key, KeyRef::Named(&key)).await?;
             self.keyring.take_pair(granted.grant, version, usage).await
         })
     }

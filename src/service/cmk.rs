@@ -1,12 +1,12 @@
-//! CMKs: made, described, listed.
+//! CMKs: created, described, listed.
 
 use jiff::Timestamp;
 
-use super::Services;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
-use super::data_key::unless_dry_run;
+use super::change::Event;
 use super::fields;
-use super::spine::{Ask, KeyRef};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{CREATE_KEY, DESCRIBE_KEY, LIST_KEYS, On};
 use crate::error::{Error, Result, Rule};
 use crate::keys::model::cmk::{
@@ -17,7 +17,7 @@ use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
 impl Services {
-    /// Makes a CMK.
+    /// Creates a CMK.
     pub async fn create_key(
         &self,
         caller: &Caller,
@@ -25,18 +25,22 @@ impl Services {
     ) -> Result<v1::CreateKeyResponse> {
         let dry_run = request.dry_run;
         let new = parse_new(caller, request)?;
-        let grant = self.granted_here(Ask::new(caller, CREATE_KEY))?;
-        unless_dry_run(dry_run)?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
-        let made = async move {
-            let material = services.private_keys.generate(&task_caller, new.spec).await?;
-            services.keyring.create(grant, new, &material).await
-        };
-        let stored = self.change(made).await?;
-        tracing::info!(key_id = %stored.cmk.id, creator = stored.cmk.creator, "made a CMK");
+        let made = self
+            .change(caller, CREATE_KEY, dry_run, new, |change, new| {
+                Box::pin(async move {
+                    let Services { keyring, private_keys, .. } = &change.services;
+                    let grant = change.services.authorise_instance(change.access())?;
+                    change
+                        .commit(Event::of("CMK created"), async {
+                            let material = private_keys.generate(&change.caller, new.spec).await?;
+                            Ok(keyring.create(grant, new.clone(), &material).await?)
+                        })
+                        .await
+                })
+            })
+            .await?;
         Ok(v1::CreateKeyResponse {
-            key_metadata: Some(self.metadata(&stored.cmk)),
+            key_metadata: Some(self.metadata(&made.cmk)),
             request_id: caller.request_id.clone(),
         })
     }
@@ -48,8 +52,9 @@ impl Services {
         request: v1::DescribeKeyRequest,
     ) -> Result<v1::DescribeKeyResponse> {
         let name = self.place.key_name("key_id", &request.key_id)?;
-        let granted =
-            self.granted(Ask::new(caller, DESCRIBE_KEY), On::Key, KeyRef::Named(&name)).await?;
+        let granted = self
+            .authorise_key(AccessRequest::new(caller, DESCRIBE_KEY), On::Key, KeyRef::Named(&name))
+            .await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::DescribeKeyResponse {
             key_metadata: Some(self.metadata(&granted.key.cmk)),
@@ -66,7 +71,7 @@ impl Services {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let filters = request.filters.into_iter().map(|filter| (filter.key, filter.values));
         let filters = Filters::parse(filters)?;
-        let grant = self.granted_here(Ask::new(caller, LIST_KEYS))?;
+        let grant = self.authorise_instance(AccessRequest::new(caller, LIST_KEYS))?;
         let listed = self.keyring.list(grant, &filters, &page).await?;
         unless_dry_run(request.dry_run)?;
         let key = |id| v1::Key { key_id: format!("{id}"), key_arn: self.place.key_arn(id) };

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Services;
+use super::attempts::until_fresh;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
 use super::fields::{self, Wrapping, WrappingFields};
 use super::naming::KeyName;
-use super::spine::{Ask, KeyRef, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     Decisions, EXPORT_DATA_KEY, GENERATE_AND_EXPORT_DATA_KEY, GENERATE_DATA_KEY,
     GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, On,
@@ -18,7 +19,7 @@ use crate::access::decisions::{
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::secret::{DataKey, Reveal};
-use crate::error::{Error, Result, Rule};
+use crate::error::{Error, Result};
 use crate::ids::{KeyId, KeyVersionId};
 use crate::proto::v1;
 
@@ -50,8 +51,8 @@ impl Services {
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let ask = Ask::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT);
-        let made = self.generate(ask, &generation, BlobKind::DataKeyUnseen, None).await?;
+        let access = AccessRequest::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT);
+        let made = self.generate(access, &generation, BlobKind::DataKeyUnseen, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateDataKeyWithoutPlaintextResponse {
             key_id: made.key_id.to_string(),
@@ -73,8 +74,8 @@ impl Services {
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let ask = Ask::new(caller, GENERATE_DATA_KEY);
-        let made = self.generate(ask, &generation, BlobKind::DataKeyShown, None).await?;
+        let access = AccessRequest::new(caller, GENERATE_DATA_KEY);
+        let made = self.generate(access, &generation, BlobKind::DataKeyShown, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateDataKeyResponse {
             key_id: made.key_id.to_string(),
@@ -106,9 +107,9 @@ impl Services {
                 sm2_ciphertext_encoding: request.sm2_ciphertext_encoding,
             },
         )?;
-        let ask = Ask::new(caller, GENERATE_AND_EXPORT_DATA_KEY);
+        let access = AccessRequest::new(caller, GENERATE_AND_EXPORT_DATA_KEY);
         let made =
-            self.generate(ask, &generation, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
+            self.generate(access, &generation, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
         let exported = self.wrap(caller, made.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateAndExportDataKeyResponse {
@@ -147,8 +148,8 @@ impl Services {
             },
         )?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let ask = Ask::new(caller, decisions);
-        let opened = self.open(ask, On::Key, &blob, &context, Some(&wrapping)).await?;
+        let access = AccessRequest::new(caller, decisions);
+        let opened = self.open(access, On::Key, &blob, &context, Some(&wrapping)).await?;
         let exported = self.wrap(caller, opened.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ExportDataKeyResponse {
@@ -179,22 +180,26 @@ impl Services {
 
     async fn generate(
         &self,
-        ask: Ask<'_>,
+        access: AccessRequest<'_>,
         generation: &Generation,
         kind: BlobKind,
         wrapping: Option<&Wrapping>,
     ) -> Result<Generated> {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
-        let ask =
-            Ask { context_sha256: Some(generation.context.sha256()), recipient_sha256, ..ask };
+        let access = AccessRequest {
+            context_sha256: Some(generation.context.sha256()),
+            recipient_sha256,
+            ..access
+        };
         let version = until_fresh!({
-            let granted = self.granted(ask, On::Key, KeyRef::Named(&generation.key)).await?;
+            let granted =
+                self.authorise_key(access, On::Key, KeyRef::Named(&generation.key)).await?;
             self.keyring.take_primary(granted.grant).await
         })?;
         if let Some(wrapping) = wrapping {
             wrapping.check_fits("number_of_bytes", generation.len)?;
         }
-        ask.caller.check_deadline()?;
+        access.caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
         let (data_key, blob) =
             version.generate(kind, generation.len, &generation.context, recipient_sha256)?;
@@ -221,29 +226,26 @@ impl Services {
     /// Opens a blob for a grant: state first, then length, then the blob.
     pub(super) async fn open(
         &self,
-        ask: Ask<'_>,
+        access: AccessRequest<'_>,
         on: On,
         blob: &CiphertextBlob,
         context: &EncryptionContext,
         wrapping: Option<&Wrapping>,
     ) -> Result<Opened> {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
-        let ask = Ask { context_sha256: Some(context.sha256()), recipient_sha256, ..ask };
+        let access =
+            AccessRequest { context_sha256: Some(context.sha256()), recipient_sha256, ..access };
         let version = until_fresh!({
-            let granted = self.granted(ask, on, KeyRef::Version(blob.version_id())).await?;
+            let granted =
+                self.authorise_key(access, on, KeyRef::Version(blob.version_id())).await?;
             self.keyring.take_version(granted.grant, blob.version_id()).await
         })?;
         if let Some(wrapping) = wrapping {
             wrapping.check_fits("ciphertext_blob", blob.content_len())?;
         }
-        ask.caller.check_deadline()?;
+        access.caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
         let data_key = version.open(blob, context, recipient_sha256)?;
         Ok(Opened { key_id, version_id, data_key })
     }
-}
-
-/// A dry run ends here: every check is done, and nothing has left or changed.
-pub(super) fn unless_dry_run(dry_run: bool) -> Result<()> {
-    if dry_run { Err(Rule::DryRunSucceeded.into()) } else { Ok(()) }
 }

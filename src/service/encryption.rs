@@ -1,10 +1,10 @@
 //! Bytes of the caller's, encrypted and decrypted under a symmetric CMK.
 
-use super::Services;
+use super::attempts::until_fresh;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
-use super::data_key::unless_dry_run;
 use super::fields;
-use super::spine::{Ask, KeyRef, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{DECRYPT, ENCRYPT, On};
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
@@ -25,9 +25,12 @@ impl Services {
         let key = self.place.key_name("key_id", &request.key_id)?;
         check_plaintext(&plaintext)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let ask = Ask { context_sha256: Some(context.sha256()), ..Ask::new(caller, ENCRYPT) };
+        let access = AccessRequest {
+            context_sha256: Some(context.sha256()),
+            ..AccessRequest::new(caller, ENCRYPT)
+        };
         let version = until_fresh!({
-            let granted = self.granted(ask, On::Key, KeyRef::Named(&key)).await?;
+            let granted = self.authorise_key(access, On::Key, KeyRef::Named(&key)).await?;
             self.keyring.take_primary(granted.grant).await
         })?;
         caller.check_deadline()?;
@@ -50,7 +53,8 @@ impl Services {
     ) -> Result<v1::DecryptResponse> {
         let blob = fields::blob(&request.ciphertext_blob)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let opened = self.open(Ask::new(caller, DECRYPT), On::Key, &blob, &context, None).await?;
+        let opened =
+            self.open(AccessRequest::new(caller, DECRYPT), On::Key, &blob, &context, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::DecryptResponse {
             key_id: opened.key_id.to_string(),

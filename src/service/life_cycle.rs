@@ -3,12 +3,12 @@
 
 use jiff::Timestamp;
 
-use super::Services;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
-use super::data_key::unless_dry_run;
+use super::change::Event;
 use super::fields;
 use super::naming::KeyName;
-use super::spine::{Ask, KeyRef, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     CANCEL_KEY_DELETION, DISABLE_KEY, Decisions, ENABLE_KEY, LIST_RESOURCE_TAGS, On,
     SCHEDULE_KEY_DELETION, SET_DELETION_PROTECTION, TAG_RESOURCE, UNTAG_RESOURCE,
@@ -22,13 +22,6 @@ use crate::keys::model::life_cycle::PENDING_WINDOW_DAYS;
 use crate::keys::model::tags::Tags;
 use crate::proto::v1;
 
-/// Which CMK is to be changed, and for what RPC.
-struct Change {
-    decisions: Decisions,
-    key: KeyName,
-    dry_run: bool,
-}
-
 impl Services {
     /// Lets a CMK be used.
     pub async fn enable_key(
@@ -37,8 +30,7 @@ impl Services {
         request: v1::EnableKeyRequest,
     ) -> Result<v1::EnableKeyResponse> {
         let key = self.place.key_name("key_id", &request.key_id)?;
-        let change = Change { decisions: ENABLE_KEY, key, dry_run: request.dry_run };
-        self.alter(caller, change, |cmk, _| cmk.enabled()).await?;
+        self.alter(caller, ENABLE_KEY, request.dry_run, key, |cmk, _| cmk.enabled()).await?;
         Ok(v1::EnableKeyResponse { request_id: caller.request_id.clone() })
     }
 
@@ -49,8 +41,7 @@ impl Services {
         request: v1::DisableKeyRequest,
     ) -> Result<v1::DisableKeyResponse> {
         let key = self.place.key_name("key_id", &request.key_id)?;
-        let change = Change { decisions: DISABLE_KEY, key, dry_run: request.dry_run };
-        self.alter(caller, change, |cmk, _| cmk.disabled()).await?;
+        self.alter(caller, DISABLE_KEY, request.dry_run, key, |cmk, _| cmk.disabled()).await?;
         Ok(v1::DisableKeyResponse { request_id: caller.request_id.clone() })
     }
 
@@ -63,8 +54,10 @@ impl Services {
         let key = self.place.key_name("key_id", &request.key_id)?;
         let description = request.description;
         check_description(&description)?;
-        let change = Change { decisions: UPDATE_KEY_DESCRIPTION, key, dry_run: request.dry_run };
-        self.alter(caller, change, move |cmk, _| cmk.described(description.clone())).await?;
+        self.alter(caller, UPDATE_KEY_DESCRIPTION, request.dry_run, key, move |cmk, _| {
+            cmk.described(description.clone())
+        })
+        .await?;
         Ok(v1::UpdateKeyDescriptionResponse { request_id: caller.request_id.clone() })
     }
 
@@ -76,7 +69,6 @@ impl Services {
     ) -> Result<v1::ScheduleKeyDeletionResponse> {
         let key = self.place.key_name("key_id", &request.key_id)?;
         let days = pending_window(request.pending_window_in_days)?;
-        let change = Change { decisions: SCHEDULE_KEY_DELETION, key, dry_run: request.dry_run };
         let keyring = self.keyring.clone();
         let turn = move |cmk: &Cmk, now| {
             let turned = cmk.awaiting_deletion(now, days)?;
@@ -84,7 +76,7 @@ impl Services {
             keyring.check_clock_steady()?;
             Ok(turned)
         };
-        self.alter(caller, change, turn).await?;
+        self.alter(caller, SCHEDULE_KEY_DELETION, request.dry_run, key, turn).await?;
         Ok(v1::ScheduleKeyDeletionResponse { request_id: caller.request_id.clone() })
     }
 
@@ -95,8 +87,7 @@ impl Services {
         request: v1::CancelKeyDeletionRequest,
     ) -> Result<v1::CancelKeyDeletionResponse> {
         let key = self.place.key_name("key_id", &request.key_id)?;
-        let change = Change { decisions: CANCEL_KEY_DELETION, key, dry_run: request.dry_run };
-        self.alter(caller, change, |cmk, _| cmk.kept()).await?;
+        self.alter(caller, CANCEL_KEY_DELETION, request.dry_run, key, |cmk, _| cmk.kept()).await?;
         Ok(v1::CancelKeyDeletionResponse { request_id: caller.request_id.clone() })
     }
 
@@ -112,8 +103,10 @@ impl Services {
         let description = request.deletion_protection_description;
         check_protection_description(&description)?;
         let protection = DeletionProtection { on, description };
-        let change = Change { decisions: SET_DELETION_PROTECTION, key, dry_run: request.dry_run };
-        self.alter(caller, change, move |cmk, _| cmk.protected(protection.clone())).await?;
+        self.alter(caller, SET_DELETION_PROTECTION, request.dry_run, key, move |cmk, _| {
+            cmk.protected(protection.clone())
+        })
+        .await?;
         Ok(v1::SetDeletionProtectionResponse { request_id: caller.request_id.clone() })
     }
 
@@ -127,8 +120,10 @@ impl Services {
         let on = request.enable_automatic_rotation;
         let on = on.ok_or_else(|| Error::missing("enable_automatic_rotation"))?;
         let rotation = fields::rotation(on, &request.rotation_interval)?;
-        let change = Change { decisions: UPDATE_ROTATION_POLICY, key, dry_run: request.dry_run };
-        self.alter(caller, change, move |cmk, _| cmk.rotating(rotation)).await?;
+        self.alter(caller, UPDATE_ROTATION_POLICY, request.dry_run, key, move |cmk, _| {
+            cmk.rotating(rotation)
+        })
+        .await?;
         Ok(v1::UpdateRotationPolicyResponse { request_id: caller.request_id.clone() })
     }
 
@@ -143,8 +138,8 @@ impl Services {
         if tags.is_empty() {
             return Err(Error::missing("tags"));
         }
-        let change = Change { decisions: TAG_RESOURCE, key, dry_run: request.dry_run };
-        self.alter(caller, change, move |cmk, _| cmk.tagged(&tags)).await?;
+        self.alter(caller, TAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.tagged(&tags))
+            .await?;
         Ok(v1::TagResourceResponse { request_id: caller.request_id.clone() })
     }
 
@@ -156,8 +151,8 @@ impl Services {
     ) -> Result<v1::UntagResourceResponse> {
         let key = self.place.key_name("key_id", &request.key_id)?;
         let keys = Tags::parse_keys(request.tag_keys)?;
-        let change = Change { decisions: UNTAG_RESOURCE, key, dry_run: request.dry_run };
-        self.alter(caller, change, move |cmk, _| cmk.untagged(&keys)).await?;
+        self.alter(caller, UNTAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.untagged(&keys))
+            .await?;
         Ok(v1::UntagResourceResponse { request_id: caller.request_id.clone() })
     }
 
@@ -168,8 +163,8 @@ impl Services {
         request: v1::ListResourceTagsRequest,
     ) -> Result<v1::ListResourceTagsResponse> {
         let name = self.place.key_name("key_id", &request.key_id)?;
-        let ask = Ask::new(caller, LIST_RESOURCE_TAGS);
-        let cmk = &self.granted(ask, On::Key, KeyRef::Named(&name)).await?.key.cmk;
+        let access = AccessRequest::new(caller, LIST_RESOURCE_TAGS);
+        let cmk = &self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?.key.cmk;
         unless_dry_run(request.dry_run)?;
         let tag = |(key, value): (&str, &str)| v1::KeyTag {
             key_id: cmk.id.to_string(),
@@ -182,26 +177,24 @@ impl Services {
         })
     }
 
-    /// Finds a CMK, asks whether the caller may, and puts what the CMK turns
-    /// into in its place.
+    /// Puts what a CMK turns into in its place.
     async fn alter(
         &self,
         caller: &Caller,
-        change: Change,
+        decisions: Decisions,
+        dry_run: bool,
+        key: KeyName,
         turn: impl Fn(&Cmk, Timestamp) -> Result<Cmk> + Send + Sync + 'static,
     ) -> Result<()> {
-        caller.check_deadline()?;
-        let (services, caller) = (self.clone(), caller.clone());
-        self.change(async move {
-            let Change { decisions, key, dry_run } = change;
-            until_fresh!({
-                let ask = Ask::new(&caller, decisions);
-                let granted = services.granted(ask, On::Key, KeyRef::Named(&key)).await?;
-                let turned = turn(&granted.key.cmk, services.keyring.now())?;
-                unless_dry_run(dry_run)?;
-                services.keyring.replace(granted.grant, &granted.key, &turned).await?;
-                tracing::info!(key_id = %turned.id, rpc = decisions.rpc, state = turned.state.as_str(), "changed a CMK");
-                Ok(())
+        self.change(caller, decisions, dry_run, (key, turn), |change, (key, turn)| {
+            Box::pin(async move {
+                let keyring = change.keyring();
+                let granted = change.authorise_key(On::Key, KeyRef::Named(key)).await?;
+                let turned = turn(&granted.key.cmk, keyring.now())?;
+                let event =
+                    Event { state: Some(turned.state), ..Event::of_key("CMK updated", &granted) };
+                let replacing = keyring.replace(granted.grant, &granted.key, &turned);
+                change.commit(event, replacing).await
             })
         })
         .await

@@ -7,7 +7,10 @@
 pub mod access_key;
 pub mod alias;
 pub mod asymmetric;
+mod attempts;
+mod authorise;
 pub mod caller;
+mod change;
 pub mod cmk;
 pub mod data_key;
 pub mod encryption;
@@ -18,7 +21,6 @@ pub mod life_cycle;
 pub mod naming;
 mod private_key_pool;
 pub mod re_encryption;
-mod spine;
 pub mod versions;
 
 use std::convert::Infallible;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 
 use crate::access::policy::Policy;
 use crate::crypto::recipients::Recipients;
-use crate::error::{Error, Result};
+use crate::error::{Result, Rule};
 use crate::keys::access_keys::used_nonces::SpentNonce;
 use crate::keys::keyring::Keyring;
 use crate::keys::schedule::clock::Clock;
@@ -82,15 +84,9 @@ impl Services {
     pub async fn carry_out_for_ever(&self) -> Infallible {
         self.keyring.clone().carry_out_for_ever().await
     }
+}
 
-    /// Runs a change in a task of its own: a caller who vanishes cannot cancel
-    /// it between its commit and what must follow.
-    async fn change<T: Send + 'static>(
-        &self,
-        change: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<T> {
-        let span = tracing::Span::current();
-        let task = tokio::spawn(tracing::Instrument::instrument(change, span));
-        task.await.map_err(|failed| Error::internal(format!("a change did not end: {failed}")))?
-    }
+/// A dry run ends here: every check is done, and nothing has left or changed.
+fn unless_dry_run(dry_run: bool) -> Result<()> {
+    if dry_run { Err(Rule::DryRunSucceeded.into()) } else { Ok(()) }
 }

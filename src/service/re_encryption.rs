@@ -2,12 +2,12 @@
 //! what another region encrypted under a public key of ours, so that its data
 //! key goes on here without being shown.
 
-use super::Services;
+use super::attempts::until_fresh;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
-use super::data_key::unless_dry_run;
 use super::fields;
 use super::naming::KeyName;
-use super::spine::{Ask, KeyRef, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{On, RE_ENCRYPT};
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
@@ -115,14 +115,14 @@ impl Services {
         context: &EncryptionContext,
         destination: &Destination,
     ) -> Result<Resealed> {
-        let ask = Ask::new(caller, RE_ENCRYPT);
-        let ask_from = Ask { context_sha256: Some(context.sha256()), ..ask };
-        let ask_to = Ask { context_sha256: Some(destination.context.sha256()), ..ask };
+        let access = AccessRequest::new(caller, RE_ENCRYPT);
+        let ask_from = AccessRequest { context_sha256: Some(context.sha256()), ..access };
+        let ask_to = AccessRequest { context_sha256: Some(destination.context.sha256()), ..access };
         let (opening, sealing) = until_fresh!({
             let from = KeyRef::Version(blob.version_id());
-            let source = self.granted(ask_from, On::Key, from).await?;
+            let source = self.authorise_key(ask_from, On::Key, from).await?;
             let to = KeyRef::Named(&destination.key);
-            let sink = self.granted(ask_to, On::Destination, to).await?;
+            let sink = self.authorise_key(ask_to, On::Destination, to).await?;
             let opening = self.keyring.take_version(source.grant, blob.version_id()).await?;
             Ok((opening, self.keyring.take_primary(sink.grant).await?))
         })?;
@@ -142,13 +142,14 @@ impl Services {
         destination: &Destination,
     ) -> Result<Resealed> {
         let Encrypted { key, version, algorithm, ciphertext } = source;
-        let ask_from = Ask::new(caller, RE_ENCRYPT);
-        let ask_to = Ask { context_sha256: Some(destination.context.sha256()), ..ask_from };
+        let ask_from = AccessRequest::new(caller, RE_ENCRYPT);
+        let ask_to =
+            AccessRequest { context_sha256: Some(destination.context.sha256()), ..ask_from };
         let usage = Some(KeyUsage::EncryptDecrypt);
         let (opening, sealing) = until_fresh!({
-            let source = self.granted(ask_from, On::Key, KeyRef::Named(&key)).await?;
+            let source = self.authorise_key(ask_from, On::Key, KeyRef::Named(&key)).await?;
             let to = KeyRef::Named(&destination.key);
-            let sink = self.granted(ask_to, On::Destination, to).await?;
+            let sink = self.authorise_key(ask_to, On::Destination, to).await?;
             let opening = self.keyring.take_pair(source.grant, version, usage).await;
             let opening = opening.map_err(of_another_kind)?;
             Ok((opening, self.keyring.take_primary(sink.grant).await?))

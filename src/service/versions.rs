@@ -1,11 +1,11 @@
-//! The versions of CMKs: made, described, listed.
+//! The versions of CMKs: created, described, listed.
 
-use super::Services;
+use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
+use super::change::Event;
 use super::cmk::{date, total};
-use super::data_key::unless_dry_run;
 use super::fields;
-use super::spine::{Ask, KeyRef, until_fresh};
+use super::{Services, unless_dry_run};
 use crate::access::decisions::{CREATE_KEY_VERSION, DESCRIBE_KEY_VERSION, LIST_KEY_VERSIONS, On};
 use crate::error::Result;
 use crate::keys::keyring::versions::VersionEntry;
@@ -13,29 +13,26 @@ use crate::keys::pages::PageRequest;
 use crate::proto::v1;
 
 impl Services {
-    /// Makes a new version of a CMK.
+    /// Creates a new version of a CMK.
     pub async fn create_key_version(
         &self,
         caller: &Caller,
         request: v1::CreateKeyVersionRequest,
     ) -> Result<v1::CreateKeyVersionResponse> {
         let key = self.place.key_name("key_id", &request.key_id)?;
-        caller.check_deadline()?;
-        let (services, task_caller) = (self.clone(), caller.clone());
         let made = self
-            .change(async move {
-                until_fresh!({
-                    let ask = Ask::new(&task_caller, CREATE_KEY_VERSION);
-                    let granted = services.granted(ask, On::Key, KeyRef::Named(&key)).await?;
-                    let old = &granted.key;
-                    old.cmk.check_version_permitted(services.keyring.now())?;
-                    unless_dry_run(request.dry_run)?;
-                    let pool = &services.private_keys;
-                    let material = pool.generate(&task_caller, old.cmk.spec).await?;
-                    let made =
-                        services.keyring.create_version(granted.grant, old, &material).await?;
-                    tracing::info!(key_id = %made.key_id, key_version_id = %made.id, "made a key version");
-                    Ok(made)
+            .change(caller, CREATE_KEY_VERSION, request.dry_run, key, |change, key| {
+                Box::pin(async move {
+                    let Services { keyring, private_keys, .. } = &change.services;
+                    let granted = change.authorise_key(On::Key, KeyRef::Named(key)).await?;
+                    granted.key.cmk.check_version_permitted(keyring.now())?;
+                    change
+                        .commit(Event::of_key("key version created", &granted), async {
+                            let spec = granted.key.cmk.spec;
+                            let material = private_keys.generate(&change.caller, spec).await?;
+                            keyring.create_version(granted.grant, &granted.key, &material).await
+                        })
+                        .await
                 })
             })
             .await?;
@@ -53,8 +50,8 @@ impl Services {
     ) -> Result<v1::DescribeKeyVersionResponse> {
         let name = self.place.key_name("key_id", &request.key_id)?;
         let version = fields::version_id("key_version_id", &request.key_version_id)?;
-        let ask = Ask::new(caller, DESCRIBE_KEY_VERSION);
-        let granted = self.granted(ask, On::Key, KeyRef::Named(&name)).await?;
+        let access = AccessRequest::new(caller, DESCRIBE_KEY_VERSION);
+        let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
         let found = self.keyring.describe_version(granted.grant, version).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::DescribeKeyVersionResponse {
@@ -71,8 +68,8 @@ impl Services {
     ) -> Result<v1::ListKeyVersionsResponse> {
         let name = self.place.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let ask = Ask::new(caller, LIST_KEY_VERSIONS);
-        let granted = self.granted(ask, On::Key, KeyRef::Named(&name)).await?;
+        let access = AccessRequest::new(caller, LIST_KEY_VERSIONS);
+        let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
         let listed = self.keyring.list_versions(granted.grant, &page).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListKeyVersionsResponse {

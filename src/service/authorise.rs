@@ -1,5 +1,4 @@
-//! The way of every request about a key: find it, ask whether the caller may,
-//! act with the grant, and begin again where the key changed in between.
+//! Finds what a request names and asks the policy whether its caller may.
 
 use std::sync::Arc;
 
@@ -11,23 +10,19 @@ use crate::access::policy::{Grant, KeyFacts, Question};
 use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
-use crate::keys::keyring::{Refusal, StoredCmk};
+use crate::keys::keyring::StoredCmk;
 
-/// How often a request begins again before it gives way to the others that
-/// change the same key.
-const MAX_ATTEMPTS: usize = 16;
-
-/// What is asked about one key.
+/// What a caller asks to be allowed.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a> {
+pub(super) struct AccessRequest<'a> {
     pub(super) caller: &'a Caller,
     pub(super) decisions: Decisions,
     pub(super) context_sha256: Option<[u8; 32]>,
     pub(super) recipient_sha256: Option<[u8; 32]>,
 }
 
-impl<'a> Ask<'a> {
-    /// An ask without context or recipient.
+impl<'a> AccessRequest<'a> {
+    /// A request without context or recipient.
     pub(super) fn new(caller: &'a Caller, decisions: Decisions) -> Self {
         Self { caller, decisions, context_sha256: None, recipient_sha256: None }
     }
@@ -42,53 +37,58 @@ pub(super) enum KeyRef<'a> {
     Version(KeyVersionId),
 }
 
-/// A key that was found, and the grant to do what was asked with it.
-pub(super) struct Granted {
+/// A key that was found, and the grant to do with it what was asked.
+pub(super) struct GrantedKey {
     pub(super) key: Arc<StoredCmk>,
     pub(super) grant: Grant,
 }
 
 impl Services {
     /// Finds a key and asks whether the caller may. An unknown key is judged
-    /// too, as a placeholder, and only who would be allowed learns that it does
-    /// not exist.
-    pub(super) async fn granted(&self, ask: Ask<'_>, on: On, key: KeyRef<'_>) -> Result<Granted> {
+    /// too, as a placeholder: only a caller who would be allowed learns that it
+    /// does not exist.
+    pub(super) async fn authorise_key(
+        &self,
+        request: AccessRequest<'_>,
+        on: On,
+        key: KeyRef<'_>,
+    ) -> Result<GrantedKey> {
         let found = self.find(key).await?;
-        let grant = self.authorise(ask, on, found.as_deref().map(StoredCmk::facts), None)?;
+        let grant = self.authorise(request, on, found.as_deref().map(StoredCmk::facts), None)?;
         let key = found.ok_or_else(|| unknown(key))?;
-        Ok(Granted { key, grant })
+        Ok(GrantedKey { key, grant })
     }
 
     /// Asks whether the caller may do what concerns no key in particular.
-    pub(super) fn granted_here(&self, ask: Ask<'_>) -> Result<Grant> {
-        self.authorise(ask, On::Instance, None, None)
+    pub(super) fn authorise_instance(&self, request: AccessRequest<'_>) -> Result<Grant> {
+        self.authorise(request, On::Instance, None, None)
     }
 
     /// Asks whether the caller may do something to the access keys of a service
     /// account; `None` is that of an access key that does not exist.
-    pub(super) fn granted_account(
+    pub(super) fn authorise_account(
         &self,
-        ask: Ask<'_>,
+        request: AccessRequest<'_>,
         account: Option<&ServiceAccount>,
     ) -> Result<Grant> {
-        self.authorise(ask, On::Account, None, account)
+        self.authorise(request, On::Account, None, account)
     }
 
     fn authorise(
         &self,
-        ask: Ask<'_>,
+        request: AccessRequest<'_>,
         on: On,
         key: Option<KeyFacts>,
         account: Option<&ServiceAccount>,
     ) -> Result<Grant> {
         self.policy.authorise(&Question {
-            principal: &ask.caller.principal,
-            decisions: ask.decisions,
+            principal: &request.caller.principal,
+            decisions: request.decisions,
             on,
             key,
             account,
-            context_sha256: ask.context_sha256,
-            recipient_sha256: ask.recipient_sha256,
+            context_sha256: request.context_sha256,
+            recipient_sha256: request.recipient_sha256,
         })
     }
 
@@ -101,44 +101,6 @@ impl Services {
                 None => Ok(None),
             },
             KeyRef::Named(KeyName::Unknown | KeyName::UnknownAlias) => Ok(None),
-        }
-    }
-}
-
-/// Acts, and begins again while what was granted is stale: each attempt finds
-/// and asks anew. A macro, as the future of an async closure that borrows is not
-/// known to be `Send`.
-macro_rules! until_fresh {
-    ($act:block) => {{
-        let mut attempts = $crate::service::spine::Attempts::default();
-        loop {
-            if let Some(settled) = attempts.settle(async $act.await).await {
-                break settled;
-            }
-        }
-    }};
-}
-pub(super) use until_fresh;
-
-/// How often a request has begun.
-#[derive(Default)]
-pub(super) struct Attempts(usize);
-
-impl Attempts {
-    /// The outcome of an attempt, or `None` where another is due.
-    pub(super) async fn settle<T>(&mut self, outcome: Result<T, Refusal>) -> Option<Result<T>> {
-        self.0 += 1;
-        match outcome {
-            Ok(done) => Some(Ok(done)),
-            Err(Refusal::Broken(error)) => Some(Err(error)),
-            Err(Refusal::Stale) if self.0 < MAX_ATTEMPTS => {
-                tokio::task::yield_now().await;
-                None
-            }
-            Err(Refusal::Stale) => {
-                let text = "The key is being changed by many at once. Try again later.";
-                Some(Err(Error::from(Rule::TooManyRequests).saying(text)))
-            }
         }
     }
 }

@@ -1,0 +1,175 @@
+//! The one way to make a change.
+//!
+//! ```text
+//! deadline → task of its own → find → authorise → check → dry run → commit → log
+//!                              └───────── again, where the key changed ────┘
+//! ```
+//!
+//! An operation that changes something hands its own steps to
+//! [`Services::change`]: what to find and by which decisions, what to check, and
+//! at their end [`Change::commit`] with what it is and the commit. That is the one
+//! place where a change is recorded: its intent before the commit, its outcome
+//! after it.
+
+use std::pin::Pin;
+
+use tracing::Instrument;
+
+use super::attempts::until_fresh;
+use super::authorise::{AccessRequest, GrantedKey, KeyRef};
+use super::caller::Caller;
+use super::{Services, unless_dry_run};
+use crate::access::decisions::{Decisions, On};
+use crate::access::service_account::ServiceAccount;
+use crate::error::{Error, Result};
+use crate::ids::{AccessKeyId, KeyId, KeyVersionId};
+use crate::keys::access_keys::AccessKey;
+use crate::keys::keyring::versions::VersionEntry;
+use crate::keys::keyring::{Keyring, Refusal, StoredCmk};
+use crate::keys::model::alias_name::AliasName;
+use crate::keys::model::cmk::KeyState;
+
+/// A change on its way: its caller, its RPC, and what its steps work with.
+pub(super) struct Change {
+    pub(super) services: Services,
+    pub(super) caller: Caller,
+    decisions: Decisions,
+    dry_run: bool,
+}
+
+/// The steps of one operation, begun.
+pub(super) type Steps<'a, T> =
+    Pin<Box<dyn Future<Output = Result<Committed<T>, Refusal>> + Send + 'a>>;
+
+/// The outcome of a change that was committed and recorded.
+pub(super) struct Committed<T>(T);
+
+/// What is changed, as it is recorded.
+#[derive(Default)]
+pub(super) struct Event {
+    /// In words.
+    pub(super) what: &'static str,
+    pub(super) key_id: Option<KeyId>,
+    pub(super) key_version_id: Option<KeyVersionId>,
+    pub(super) state: Option<KeyState>,
+    pub(super) alias: Option<AliasName>,
+    pub(super) access_key_id: Option<AccessKeyId>,
+    pub(super) account: Option<ServiceAccount>,
+    pub(super) creator: Option<String>,
+}
+
+impl Services {
+    /// Makes a change, in a task of its own: a caller who vanishes cannot cancel
+    /// it between its commit and what must follow. The steps are taken again
+    /// where what was granted has changed; `input` is what they are taken with.
+    pub(super) async fn change<I, T>(
+        &self,
+        caller: &Caller,
+        decisions: Decisions,
+        dry_run: bool,
+        input: I,
+        steps: for<'a> fn(&'a Change, &'a I) -> Steps<'a, T>,
+    ) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        caller.check_deadline()?;
+        let change = Change { services: self.clone(), caller: caller.clone(), decisions, dry_run };
+        let task = async move { until_fresh!({ steps(&change, &input).await }) };
+        let task = tokio::spawn(task.instrument(tracing::Span::current()));
+        let ended = task.await;
+        let ended = ended.map_err(|why| Error::internal(format!("a change did not end: {why}")))?;
+        ended.map(|Committed(done)| done)
+    }
+}
+
+impl Change {
+    /// Finds a key and asks whether the caller may change it.
+    pub(super) async fn authorise_key(&self, on: On, key: KeyRef<'_>) -> Result<GrantedKey> {
+        self.services.authorise_key(self.access(), on, key).await
+    }
+
+    /// What the caller asks to be allowed.
+    pub(super) fn access(&self) -> AccessRequest<'_> {
+        AccessRequest::new(&self.caller, self.decisions)
+    }
+
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.services.keyring
+    }
+
+    /// Ends a dry run; else commits, and records that. The commit is a future
+    /// that nothing has polled yet, so that it begins here.
+    pub(super) async fn commit<T: Outcome>(
+        &self,
+        mut event: Event,
+        commit: impl Future<Output = Result<T, Refusal>> + Send,
+    ) -> Result<Committed<T>, Refusal> {
+        unless_dry_run(self.dry_run)?;
+        let done = commit.await?;
+        done.complete(&mut event);
+        event.log(self);
+        Ok(Committed(done))
+    }
+}
+
+/// What a commit made: it adds to the event what is known only afterwards.
+pub(super) trait Outcome {
+    fn complete(&self, event: &mut Event);
+}
+
+impl Outcome for () {
+    fn complete(&self, _: &mut Event) {}
+}
+
+impl Outcome for StoredCmk {
+    fn complete(&self, event: &mut Event) {
+        event.key_id = Some(self.cmk.id);
+        event.creator = Some(self.cmk.creator.clone());
+    }
+}
+
+impl Outcome for VersionEntry {
+    fn complete(&self, event: &mut Event) {
+        event.key_version_id = Some(self.id);
+    }
+}
+
+impl Outcome for AccessKey {
+    fn complete(&self, event: &mut Event) {
+        event.access_key_id = Some(self.id);
+        event.account = Some(self.account.clone());
+    }
+}
+
+impl Event {
+    pub(super) fn of(what: &'static str) -> Self {
+        Self { what, ..Self::default() }
+    }
+
+    pub(super) fn of_key(what: &'static str, granted: &GrantedKey) -> Self {
+        Self { key_id: Some(granted.key.cmk.id), ..Self::of(what) }
+    }
+
+    pub(super) fn with_alias(self, alias: &AliasName) -> Self {
+        Self { alias: Some(alias.clone()), ..self }
+    }
+
+    fn log(&self, change: &Change) {
+        tracing::info!(
+            request_id = change.caller.request_id,
+            principal = %change.caller.principal,
+            rpc = change.decisions.rpc,
+            key_id = self.key_id.map(display),
+            key_version_id = self.key_version_id.map(display),
+            state = self.state.map(KeyState::as_str),
+            alias = self.alias.as_ref().map(display),
+            access_key_id = self.access_key_id.map(display),
+            account = self.account.as_ref().map(ServiceAccount::name),
+            creator = self.creator,
+            "changed: {}",
+            self.what
+        );
+    }
+}
