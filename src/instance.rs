@@ -10,7 +10,7 @@ use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
 use crate::keys::keyring::Keyring;
 use crate::keys::schedule::clock::{Clock, SystemClock};
 use crate::service::Services;
-use crate::service::naming::Place;
+use crate::service::naming::Arns;
 use crate::storage::{OpenStoreError, SqliteStore, Store};
 
 /// Why an instance is not opened, and what would do.
@@ -52,8 +52,8 @@ pub async fn open(config: &Config) -> Result<Services, OpenError> {
         }
     };
     let keyring = Keyring::new(store, seals, Arc::new(SystemClock));
-    let place = Place::new(&config.region, &config.account);
-    Ok(Services::new(Arc::new(keyring), policy(config), place))
+    let arns = Arns::new(&config.region, &config.account);
+    Ok(Services::new(Arc::new(keyring), policy(config), arns))
 }
 
 async fn open_dev(config: &Config) -> Result<(Arc<dyn Store>, RecordSeals), OpenError> {

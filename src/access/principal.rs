@@ -1,8 +1,8 @@
-//! Principals: who a caller is, typed by how we know it.
+//! Principals: verified callers, typed by how they are known.
 //!
 //! Kinds never match each other: a certificate that says `dns:billing` is not
 //! the workload `spiffe://billing`. A principal is made only from what the
-//! connection proved; nothing that a request carries has a say.
+//! connection proved; nothing that a request says of itself counts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub enum PrincipalKind {
     Cn,
     /// The user id of the peer of a Unix socket, as the kernel says.
     Unix,
-    /// Everyone who reaches a server started with `--dev`.
+    /// Every caller of a server started with `--dev`.
     Dev,
     /// An access key's service account.
     AccessKey,
 }
 
-/// Who asks. Cheap to clone: it goes with every request.
+/// A verified caller. Cheap to clone: every request carries one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal {
     kind: PrincipalKind,
@@ -48,7 +48,7 @@ impl Principal {
         Self::new(PrincipalKind::Unix, "", &uid.to_string())
     }
 
-    /// Whoever reaches a server started with `--dev`.
+    /// Every caller of a server started with `--dev`.
     #[must_use]
     pub fn dev() -> Self {
         Self::new(PrincipalKind::Dev, "", "")
@@ -84,8 +84,8 @@ impl Principal {
         self.kind
     }
 
-    /// Who vouches for the name, where that is part of it: the SPIFFE trust
-    /// domain; empty for the other kinds.
+    /// The authority that vouches for the name: the SPIFFE trust domain; empty for
+    /// the other kinds.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
@@ -119,7 +119,7 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// Why a verified certificate names nobody.
+/// Why a verified certificate names no principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPrincipal {
     /// It verified, but does not parse for us.

@@ -1,4 +1,4 @@
-//! Service accounts: whom access keys are for.
+//! Service accounts, which access keys belong to.
 //!
 //! An account is a name and nothing else: it exists while it has access keys.
 
@@ -7,7 +7,7 @@ use super::principal::Principal;
 /// Longest name.
 pub const MAX_NAME_CHARS: usize = 128;
 
-/// A service account, and the principal that it is. Cheap to clone.
+/// A service account, as the principal of its access keys. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceAccount(Principal);
 
@@ -36,7 +36,7 @@ impl ServiceAccount {
         self.0.name()
     }
 
-    /// Who its access keys sign for: `access-key:<name>`.
+    /// The principal of its access keys: `access-key:<name>`.
     #[must_use]
     pub const fn principal(&self) -> &Principal {
         &self.0

@@ -26,7 +26,7 @@ use super::outcome::{Outcome, Record};
 use super::{Faces, Limits};
 use crate::access::principal::Principal;
 use crate::error::{Error, Rule};
-use crate::service::caller::{Caller, Line};
+use crate::service::caller::{Caller, Connection};
 
 /// The services, and what all connections share.
 #[derive(Clone)]
@@ -84,7 +84,7 @@ pub(super) struct Edge {
     /// Whether the front door is on this connection's listener.
     gateway: bool,
     peer: SharedPeer,
-    line: Arc<dyn Line>,
+    line: Arc<dyn Connection>,
 }
 
 /// One connection, as a stream on it needs it.
@@ -97,7 +97,7 @@ struct EdgeLine {
 }
 
 #[tonic::async_trait]
-impl Line for EdgeLine {
+impl Connection for EdgeLine {
     fn principal(&self) -> Result<Principal, Error> {
         self.peer.principal().cloned()
     }
@@ -106,12 +106,12 @@ impl Line for EdgeLine {
         Instant::now() + self.deadline
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+    async fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
         let place = self.in_flight.clone().acquire_owned().await;
         place.map_err(|_| Error::internal("the places in flight are closed"))
     }
 
-    fn silence(&self) -> Duration {
+    fn idle_limit(&self) -> Duration {
         self.silence
     }
 

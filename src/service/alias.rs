@@ -24,7 +24,7 @@ impl Services {
         request: v1::CreateAliasRequest,
     ) -> Result<v1::CreateAliasResponse> {
         let alias = parse_new_alias(&request.alias_name)?;
-        let key = self.place.key_id("key_id", &request.key_id)?;
+        let key = self.arns.key_id("key_id", &request.key_id)?;
         let input = (alias, key);
         self.change(caller, CREATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
@@ -48,7 +48,7 @@ impl Services {
         request: v1::UpdateAliasRequest,
     ) -> Result<v1::UpdateAliasResponse> {
         let alias = self.parse_alias(&request.alias_name)?;
-        let key = self.place.key_id("key_id", &request.key_id)?;
+        let key = self.arns.key_id("key_id", &request.key_id)?;
         let input = (alias, key);
         self.change(caller, UPDATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
@@ -113,7 +113,7 @@ impl Services {
         caller: &Caller,
         request: v1::ListAliasesByKeyIdRequest,
     ) -> Result<v1::ListAliasesByKeyIdResponse> {
-        let name = self.place.key_name("key_id", &request.key_id)?;
+        let name = self.arns.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let access = AccessRequest::new(caller, LIST_ALIASES_BY_KEY_ID);
         let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
@@ -131,7 +131,7 @@ impl Services {
 
     fn alias(&self, entry: AliasEntry) -> v1::Alias {
         v1::Alias {
-            alias_arn: self.place.alias_arn(&entry.name),
+            alias_arn: self.arns.alias_arn(&entry.name),
             alias_name: entry.name,
             key_id: entry.key_id.to_string(),
         }
@@ -140,7 +140,7 @@ impl Services {
     /// An alias that may exist. A name that no alias can have is judged and
     /// answered like one that does not exist.
     fn parse_alias(&self, text: &str) -> Result<KeyName> {
-        let name = self.place.alias_name("alias_name", text)?;
+        let name = self.arns.alias_name("alias_name", text)?;
         Ok(name.map_or(KeyName::UnknownAlias, KeyName::Alias))
     }
 }

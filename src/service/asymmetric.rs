@@ -1,5 +1,5 @@
-//! Asymmetric CMKs: public keys handed out, bytes encrypted and decrypted,
-//! digests signed, signatures verified.
+//! Asymmetric CMKs: get public keys, encrypt and decrypt bytes, sign digests,
+//! verify signatures.
 
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, KeyRef};
@@ -24,14 +24,14 @@ struct PairName<'a> {
 }
 
 impl Services {
-    /// Hands out a public key.
+    /// Returns a public key.
     pub async fn get_public_key(
         &self,
         caller: &Caller,
         request: v1::GetPublicKeyRequest,
     ) -> Result<v1::GetPublicKeyResponse> {
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
-        let version = self.pair(caller, GET_PUBLIC_KEY, &name, None).await?;
+        let version = self.take_pair(caller, GET_PUBLIC_KEY, &name, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GetPublicKeyResponse {
             key_id: version.key_id().to_string(),
@@ -47,7 +47,7 @@ impl Services {
         caller: &Caller,
         request: v1::AsymmetricEncryptRequest,
     ) -> Result<v1::AsymmetricEncryptResponse> {
-        // Taken over first, so that it is wiped whatever follows.
+        // First of all, so that it is wiped whatever follows.
         let plaintext = Plaintext::new(request.plaintext);
         if plaintext.is_empty() {
             return Err(Error::missing("plaintext"));
@@ -56,7 +56,7 @@ impl Services {
         let encoding = fields::sm2_ciphertext_encoding(request.sm2_ciphertext_encoding)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let usage = Some(KeyUsage::EncryptDecrypt);
-        let version = self.pair(caller, ASYMMETRIC_ENCRYPT, &name, usage).await?;
+        let version = self.take_pair(caller, ASYMMETRIC_ENCRYPT, &name, usage).await?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
         let ciphertext = version.encrypt(&plaintext, algorithm, encoding)?;
@@ -69,7 +69,7 @@ impl Services {
         })
     }
 
-    /// Decrypts what was encrypted under a public key.
+    /// Decrypts a ciphertext that was made under a public key.
     pub async fn asymmetric_decrypt(
         &self,
         caller: &Caller,
@@ -79,7 +79,7 @@ impl Services {
         let ciphertext = fields::present("ciphertext_blob", request.ciphertext_blob)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let usage = Some(KeyUsage::EncryptDecrypt);
-        let version = self.pair(caller, ASYMMETRIC_DECRYPT, &name, usage).await?;
+        let version = self.take_pair(caller, ASYMMETRIC_DECRYPT, &name, usage).await?;
         version.check_encrypts("algorithm", algorithm)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
@@ -104,7 +104,7 @@ impl Services {
         let digest = fields::digest("digest", &request.digest)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let usage = Some(KeyUsage::SignVerify);
-        let version = self.pair(caller, ASYMMETRIC_SIGN, &name, usage).await?;
+        let version = self.take_pair(caller, ASYMMETRIC_SIGN, &name, usage).await?;
         version.check_signs("algorithm", algorithm)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
@@ -129,7 +129,7 @@ impl Services {
         let signature = fields::present("value", request.value)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let usage = Some(KeyUsage::SignVerify);
-        let version = self.pair(caller, ASYMMETRIC_VERIFY, &name, usage).await?;
+        let version = self.take_pair(caller, ASYMMETRIC_VERIFY, &name, usage).await?;
         version.check_signs("algorithm", algorithm)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
@@ -143,14 +143,14 @@ impl Services {
         })
     }
 
-    async fn pair(
+    async fn take_pair(
         &self,
         caller: &Caller,
         decisions: Decisions,
         name: &PairName<'_>,
         usage: Option<KeyUsage>,
     ) -> Result<PairVersion> {
-        let key = self.place.key_name("key_id", name.key_id)?;
+        let key = self.arns.key_name("key_id", name.key_id)?;
         let version: Option<KeyVersionId> =
             fields::version_id("key_version_id", name.key_version_id)?;
         let access = AccessRequest::new(caller, decisions);

@@ -8,23 +8,32 @@ use super::naming::KeyName;
 use crate::access::decisions::{Decisions, On};
 use crate::access::policy::{Grant, KeyFacts, Question};
 use crate::access::service_account::ServiceAccount;
+use crate::crypto::encryption_context::EncryptionContext;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
 use crate::keys::keyring::StoredCmk;
 
-/// What a caller asks to be allowed.
+/// A caller, and the decisions that must allow what it asks for.
 #[derive(Clone, Copy)]
 pub(super) struct AccessRequest<'a> {
     pub(super) caller: &'a Caller,
     pub(super) decisions: Decisions,
-    pub(super) context_sha256: Option<[u8; 32]>,
-    pub(super) recipient_sha256: Option<[u8; 32]>,
+    context_sha256: Option<[u8; 32]>,
+    recipient_sha256: Option<[u8; 32]>,
 }
 
 impl<'a> AccessRequest<'a> {
-    /// A request without context or recipient.
+    /// Without context or recipient.
     pub(super) fn new(caller: &'a Caller, decisions: Decisions) -> Self {
         Self { caller, decisions, context_sha256: None, recipient_sha256: None }
+    }
+
+    pub(super) fn with_context(self, context: &EncryptionContext) -> Self {
+        Self { context_sha256: Some(context.sha256()), ..self }
+    }
+
+    pub(super) fn with_recipient(self, recipient_sha256: Option<[u8; 32]>) -> Self {
+        Self { recipient_sha256, ..self }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who calls, under which request id, until when; and the line they call by.
+//! The caller of a request, its id and deadline; and the connection that it came
+//! by.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::error::{Result, Rule};
 /// extensions of every request; a request without one does not reach a service.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who calls; verified.
+    /// The caller's principal; verified.
     pub principal: Principal,
     /// The id of this request in the logs: a correlation id that proves nothing.
     pub request_id: String,
@@ -26,19 +27,19 @@ impl Caller {
     }
 }
 
-/// The line that a call came by. A stream outlives what was judged when it
+/// The connection that a call came by. A stream outlives what was judged when it
 /// began, and asks again for each of its items. The edge puts one, in an `Arc`,
 /// beside each [`Caller`].
 #[tonic::async_trait]
-pub trait Line: Send + Sync + 'static {
-    /// Who calls, by credentials that are judged anew.
+pub trait Connection: Send + Sync + 'static {
+    /// The caller, by credentials that are judged anew.
     fn principal(&self) -> Result<Principal>;
     /// When work that begins now must be done.
     fn deadline(&self) -> Instant;
-    /// A place among the requests in flight, waited for.
-    async fn place(&self) -> Result<OwnedSemaphorePermit>;
+    /// Waits for a permit among the requests in flight.
+    async fn admit(&self) -> Result<OwnedSemaphorePermit>;
     /// How long a peer may send nothing, or take nothing.
-    fn silence(&self) -> Duration;
+    fn idle_limit(&self) -> Duration;
     /// Returns when the server stops.
     async fn stopping(&self);
 }

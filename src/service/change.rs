@@ -44,7 +44,7 @@ pub(super) type Steps<'a, T> =
 /// The outcome of a change that was committed and recorded.
 pub(super) struct Committed<T>(T);
 
-/// What is changed, as it is recorded.
+/// A change as it is recorded.
 #[derive(Default)]
 pub(super) struct Event {
     /// In words.
@@ -90,7 +90,7 @@ impl Change {
         self.services.authorise_key(self.access(), on, key).await
     }
 
-    /// What the caller asks to be allowed.
+    /// The caller and the decisions, to authorise with.
     pub(super) fn access(&self) -> AccessRequest<'_> {
         AccessRequest::new(&self.caller, self.decisions)
     }
@@ -114,7 +114,7 @@ impl Change {
     }
 }
 
-/// What a commit made: it adds to the event what is known only afterwards.
+/// The result of a commit. It adds to the event the ids that the commit made.
 pub(super) trait Outcome {
     fn complete(&self, event: &mut Event);
 }

@@ -51,7 +51,7 @@ impl Services {
         caller: &Caller,
         request: v1::DescribeKeyRequest,
     ) -> Result<v1::DescribeKeyResponse> {
-        let name = self.place.key_name("key_id", &request.key_id)?;
+        let name = self.arns.key_name("key_id", &request.key_id)?;
         let granted = self
             .authorise_key(AccessRequest::new(caller, DESCRIBE_KEY), On::Key, KeyRef::Named(&name))
             .await?;
@@ -74,7 +74,7 @@ impl Services {
         let grant = self.authorise_instance(AccessRequest::new(caller, LIST_KEYS))?;
         let listed = self.keyring.list(grant, &filters, &page).await?;
         unless_dry_run(request.dry_run)?;
-        let key = |id| v1::Key { key_id: format!("{id}"), key_arn: self.place.key_arn(id) };
+        let key = |id| v1::Key { key_id: format!("{id}"), key_arn: self.arns.key_arn(id) };
         Ok(v1::ListKeysResponse {
             keys: listed.entries.into_iter().map(key).collect(),
             total_count: total(listed.total_count),
@@ -90,7 +90,7 @@ impl Services {
         let primary = is_symmetric.then(|| cmk.newest_version.to_string());
         v1::KeyMetadata {
             key_id: cmk.id.to_string(),
-            arn: self.place.key_arn(cmk.id),
+            arn: self.arns.key_arn(cmk.id),
             key_spec: cmk.spec.as_str().to_owned(),
             key_usage: cmk.usage.as_str().to_owned(),
             key_state: cmk.state.as_str().to_owned(),
@@ -133,7 +133,7 @@ const fn on_or_off(on: bool) -> &'static str {
     if on { "Enabled" } else { "Disabled" }
 }
 
-/// What CreateKey asks for. An empty field means its default.
+/// Reads CreateKey. An empty field means its default.
 fn parse_new(caller: &Caller, request: v1::CreateKeyRequest) -> Result<NewCmk> {
     check_description(&request.description)?;
     let spec = parse_spec(&request.key_spec)?;

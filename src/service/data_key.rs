@@ -1,8 +1,9 @@
-//! Data keys: born sealed, exported wrapped.
+//! Data keys: generated sealed, exported wrapped.
 //!
-//! The way of ExportDataKey, which the others are parts of: parse everything →
-//! whose version is this? → may they? → the key version, for that grant → open
-//! the blob → wrap the data key, which consumes and wipes it.
+//! ExportDataKey has all the steps, the others have some of them: parse
+//! everything → find the CMK by the blob's key version → authorise → take the key
+//! version, for that grant → open the blob → wrap the data key, which consumes and
+//! wipes it.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +24,14 @@ use crate::error::{Error, Result};
 use crate::ids::{KeyId, KeyVersionId};
 use crate::proto::v1;
 
-/// What generating needs, parsed.
-struct Generation {
+/// A data key to be made.
+struct NewDataKey {
     key: KeyName,
     len: usize,
     context: EncryptionContext,
 }
 
-/// A new data key, and what sealed it.
+/// A new data key, and the key version that sealed it.
 struct Generated {
     key_id: KeyId,
     version_id: KeyVersionId,
@@ -39,20 +40,20 @@ struct Generated {
 }
 
 impl Services {
-    /// Makes a data key that leaves only sealed.
+    /// Generates a data key that leaves only sealed.
     pub async fn generate_data_key_without_plaintext(
         &self,
         caller: &Caller,
         request: v1::GenerateDataKeyWithoutPlaintextRequest,
     ) -> Result<v1::GenerateDataKeyWithoutPlaintextResponse> {
-        let generation = self.parse_generation(
+        let new = self.parse_new(
             &request.key_id,
             request.key_spec,
             request.number_of_bytes,
             request.encryption_context,
         )?;
         let access = AccessRequest::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT);
-        let made = self.generate(access, &generation, BlobKind::DataKeyUnseen, None).await?;
+        let made = self.generate(access, &new, BlobKind::DataKeyUnseen, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateDataKeyWithoutPlaintextResponse {
             key_id: made.key_id.to_string(),
@@ -62,20 +63,20 @@ impl Services {
         })
     }
 
-    /// Makes a data key that leaves sealed and in the clear.
+    /// Generates a data key that leaves sealed and in the clear.
     pub async fn generate_data_key(
         &self,
         caller: &Caller,
         request: v1::GenerateDataKeyRequest,
     ) -> Result<v1::GenerateDataKeyResponse> {
-        let generation = self.parse_generation(
+        let new = self.parse_new(
             &request.key_id,
             request.key_spec,
             request.number_of_bytes,
             request.encryption_context,
         )?;
         let access = AccessRequest::new(caller, GENERATE_DATA_KEY);
-        let made = self.generate(access, &generation, BlobKind::DataKeyShown, None).await?;
+        let made = self.generate(access, &new, BlobKind::DataKeyShown, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateDataKeyResponse {
             key_id: made.key_id.to_string(),
@@ -86,13 +87,13 @@ impl Services {
         })
     }
 
-    /// Makes a data key that leaves sealed and wrapped for its recipient.
+    /// Generates a data key that leaves sealed and wrapped for its recipient.
     pub async fn generate_and_export_data_key(
         &self,
         caller: &Caller,
         request: v1::GenerateAndExportDataKeyRequest,
     ) -> Result<v1::GenerateAndExportDataKeyResponse> {
-        let generation = self.parse_generation(
+        let new = self.parse_new(
             &request.key_id,
             request.key_spec,
             request.number_of_bytes,
@@ -108,8 +109,7 @@ impl Services {
             },
         )?;
         let access = AccessRequest::new(caller, GENERATE_AND_EXPORT_DATA_KEY);
-        let made =
-            self.generate(access, &generation, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
+        let made = self.generate(access, &new, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
         let exported = self.wrap(caller, made.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateAndExportDataKeyResponse {
@@ -160,15 +160,15 @@ impl Services {
         })
     }
 
-    fn parse_generation(
+    fn parse_new(
         &self,
         key_id: &str,
         key_spec: i32,
         number_of_bytes: Option<u32>,
         pairs: BTreeMap<String, String>,
-    ) -> Result<Generation> {
-        Ok(Generation {
-            key: self.place.key_name("key_id", key_id)?,
+    ) -> Result<NewDataKey> {
+        Ok(NewDataKey {
+            key: self.arns.key_name("key_id", key_id)?,
             len: fields::data_key_len(key_spec, number_of_bytes)?,
             context: fields::context("encryption_context", pairs)?,
         })
@@ -181,32 +181,26 @@ impl Services {
     async fn generate(
         &self,
         access: AccessRequest<'_>,
-        generation: &Generation,
+        new: &NewDataKey,
         kind: BlobKind,
         wrapping: Option<&Wrapping>,
     ) -> Result<Generated> {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
-        let access = AccessRequest {
-            context_sha256: Some(generation.context.sha256()),
-            recipient_sha256,
-            ..access
-        };
+        let access = access.with_context(&new.context).with_recipient(recipient_sha256);
         let version = until_fresh!({
-            let granted =
-                self.authorise_key(access, On::Key, KeyRef::Named(&generation.key)).await?;
+            let granted = self.authorise_key(access, On::Key, KeyRef::Named(&new.key)).await?;
             self.keyring.take_primary(granted.grant).await
         })?;
         if let Some(wrapping) = wrapping {
-            wrapping.check_fits("number_of_bytes", generation.len)?;
+            wrapping.check_fits("number_of_bytes", new.len)?;
         }
         access.caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
-        let (data_key, blob) =
-            version.generate(kind, generation.len, &generation.context, recipient_sha256)?;
+        let (data_key, blob) = version.generate(kind, new.len, &new.context, recipient_sha256)?;
         Ok(Generated { key_id, version_id, data_key, blob })
     }
 
-    /// Wraps for a recipient who was allowed, and remembers the recipient.
+    /// Wraps for a recipient that was allowed, and remembers the recipient.
     fn wrap(&self, caller: &Caller, data_key: DataKey, wrapping: &Wrapping) -> Result<Vec<u8>> {
         self.recipients.admit(&caller.principal.to_string(), &wrapping.recipient);
         data_key
@@ -215,7 +209,7 @@ impl Services {
     }
 }
 
-/// What a blob held, and what opened it.
+/// The content of a blob, and the key version that opened it.
 pub(super) struct Opened {
     pub(super) key_id: KeyId,
     pub(super) version_id: KeyVersionId,
@@ -223,7 +217,7 @@ pub(super) struct Opened {
 }
 
 impl Services {
-    /// Opens a blob for a grant: state first, then length, then the blob.
+    /// Opens a blob: checks the CMK's state first, then the length, then opens.
     pub(super) async fn open(
         &self,
         access: AccessRequest<'_>,
@@ -233,8 +227,7 @@ impl Services {
         wrapping: Option<&Wrapping>,
     ) -> Result<Opened> {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
-        let access =
-            AccessRequest { context_sha256: Some(context.sha256()), recipient_sha256, ..access };
+        let access = access.with_context(context).with_recipient(recipient_sha256);
         let version = until_fresh!({
             let granted =
                 self.authorise_key(access, on, KeyRef::Version(blob.version_id())).await?;

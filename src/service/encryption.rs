@@ -1,4 +1,4 @@
-//! Bytes of the caller's, encrypted and decrypted under a symmetric CMK.
+//! Encrypt and Decrypt: a caller's bytes under a symmetric CMK.
 
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, KeyRef};
@@ -14,21 +14,18 @@ use crate::proto::v1;
 const MAX_PLAINTEXT_BYTES: usize = 6144;
 
 impl Services {
-    /// Encrypts bytes of the caller's.
+    /// Encrypts a caller's bytes.
     pub async fn encrypt(
         &self,
         caller: &Caller,
         request: v1::EncryptRequest,
     ) -> Result<v1::EncryptResponse> {
-        // Taken over first, so that it is wiped whatever follows.
+        // First of all, so that it is wiped whatever follows.
         let plaintext = Plaintext::new(request.plaintext);
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         check_plaintext(&plaintext)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let access = AccessRequest {
-            context_sha256: Some(context.sha256()),
-            ..AccessRequest::new(caller, ENCRYPT)
-        };
+        let access = AccessRequest::new(caller, ENCRYPT).with_context(&context);
         let version = until_fresh!({
             let granted = self.authorise_key(access, On::Key, KeyRef::Named(&key)).await?;
             self.keyring.take_primary(granted.grant).await

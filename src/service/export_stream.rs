@@ -1,9 +1,9 @@
 //! ExportDataKeys: many exports over one stream.
 //!
-//! Items are answered one after the other, in order. Each is what ExportDataKey
-//! is by itself: its caller is authenticated anew, it takes a place among the
-//! requests in flight, and its own grant. An item is begun when the answer
-//! before it has been taken, so that a slow reader slows its own stream and
+//! Items are answered one after the other, in order. Each is an ExportDataKey of
+//! its own: its caller is authenticated anew, it waits for a permit among the
+//! requests in flight, and has its own deadline and grant. An item is begun when
+//! the answer before it has been taken: a slow reader slows its own stream, and
 //! holds one item and one answer of the server's memory.
 
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 
 use super::Services;
-use super::caller::{Caller, Line};
+use super::caller::{Caller, Connection};
 use crate::access::decisions::EXPORT_DATA_KEYS;
 use crate::error::{Error, Result, Rule};
 use crate::proto::v1;
@@ -23,13 +23,13 @@ use crate::proto::v1;
 /// Longest name of an item.
 pub const MAX_ITEM_ID_BYTES: usize = 256;
 
-type Sink = mpsc::Sender<v1::ExportDataKeysResponse>;
+type AnswerSender = mpsc::Sender<v1::ExportDataKeysResponse>;
 
 /// The answers of a stream, and then the error that ended it, if one did.
 pub struct Answers {
     answers: mpsc::Receiver<v1::ExportDataKeysResponse>,
-    /// How the stream ended, apart from the answers: it waits for no place among
-    /// them. There until it is told.
+    /// How the stream ended; apart from the answers, so that an error waits for
+    /// no reader. `None` once it was told.
     end: Option<oneshot::Receiver<Result<()>>>,
 }
 
@@ -43,7 +43,7 @@ impl Stream for Answers {
         let Some(end) = self.end.as_mut() else { return Poll::Ready(None) };
         let ended = ready!(Pin::new(end).poll(cx));
         self.end = None;
-        // Whoever answered and did not say how it ended has panicked. The stream
+        // A task that did not say how the stream ended has panicked. The stream
         // must not look finished.
         let ended = ended.unwrap_or_else(|_| Err(Error::internal("a stream was broken off")));
         Poll::Ready(ended.err().map(Err))
@@ -52,17 +52,22 @@ impl Stream for Answers {
 
 impl Services {
     /// Exports the data keys of a stream, for as long as it goes on.
-    pub fn export_data_keys<S>(&self, caller: Caller, line: Arc<dyn Line>, items: S) -> Answers
+    pub fn export_data_keys<S>(
+        &self,
+        caller: Caller,
+        connection: Arc<dyn Connection>,
+        items: S,
+    ) -> Answers
     where
         S: Stream<Item = Result<v1::ExportDataKeysRequest>> + Send + Unpin + 'static,
     {
-        let (sink, answers) = mpsc::channel(1);
+        let (sender, answers) = mpsc::channel(1);
         let (ended, end) = oneshot::channel();
-        let exports = Exports { services: self.clone(), caller, line, sink };
+        let stream = ExportStream { services: self.clone(), caller, connection, answers: sender };
         let answering = async move {
-            let end = match exports.answer(items).await {
-                Over::Finished | Over::CallerLeft => Ok(()),
-                Over::Broken(error) => Err(error),
+            let end = match stream.answer(items).await {
+                End::Finished | End::CallerLeft => Ok(()),
+                End::Failed(error) => Err(error),
             };
             // An error means that the caller has left.
             let _ = ended.send(end);
@@ -73,79 +78,89 @@ impl Services {
 }
 
 /// One stream.
-struct Exports {
+struct ExportStream {
     services: Services,
     caller: Caller,
-    line: Arc<dyn Line>,
-    sink: Sink,
+    connection: Arc<dyn Connection>,
+    answers: AnswerSender,
 }
 
-/// Why a stream is over.
-enum Over {
+/// Why a stream ends.
+enum End {
     /// Every item was answered, and no more will come.
     Finished,
-    /// There is nobody to answer.
+    /// The caller reads no more answers.
     CallerLeft,
-    /// It cannot go on.
-    Broken(Error),
+    /// It cannot continue.
+    Failed(Error),
 }
 
-impl From<Error> for Over {
+impl From<Error> for End {
     fn from(error: Error) -> Self {
-        Self::Broken(error)
+        Self::Failed(error)
     }
 }
 
-impl Exports {
+impl ExportStream {
     /// Answers every item.
-    async fn answer<S>(self, mut items: S) -> Over
+    async fn answer<S>(self, mut items: S) -> End
     where
         S: Stream<Item = Result<v1::ExportDataKeysRequest>> + Send + Unpin,
     {
         loop {
-            if let Err(over) = self.answer_next(&mut items).await {
-                return over;
+            if let Err(end) = self.answer_next(&mut items).await {
+                return end;
             }
         }
     }
 
-    async fn answer_next<S>(&self, items: &mut S) -> Result<(), Over>
+    async fn answer_next<S>(&self, items: &mut S) -> Result<(), End>
     where
         S: Stream<Item = Result<v1::ExportDataKeysRequest>> + Send + Unpin,
     {
-        let item = self.heard("sent", items.next()).await?.ok_or(Over::Finished)??;
-        let slot = self.heard("taken", self.sink.reserve()).await?.map_err(|_| Over::CallerLeft)?;
-        let place = self.unless_over(self.line.place()).await??;
-        slot.send(self.one(item).await?);
-        drop(place);
+        let item = self.within_idle_limit("sent", items.next()).await?.ok_or(End::Finished)??;
+        let slot = self
+            .within_idle_limit("taken", self.answers.reserve())
+            .await?
+            .map_err(|_| End::CallerLeft)?;
+        let permit = self.unless_ended(self.connection.admit()).await??;
+        slot.send(self.answer_item(item).await?);
+        drop(permit);
         Ok(())
     }
 
-    /// What the peer does, if it does not let us wait for too long.
-    async fn heard<T>(&self, what: &str, step: impl Future<Output = T>) -> Result<T, Over> {
-        let most = self.line.silence();
-        self.unless_over(timeout(most, step)).await?.map_err(|_| {
+    /// A step of the peer's, if it takes no longer than the idle limit.
+    async fn within_idle_limit<T>(
+        &self,
+        what: &str,
+        step: impl Future<Output = T>,
+    ) -> Result<T, End> {
+        let most = self.connection.idle_limit();
+        self.unless_ended(timeout(most, step)).await?.map_err(|_| {
             let text = format!("Nothing was {what} for {} seconds.", most.as_secs());
             Error::from(Rule::DeadlinePassed).saying(text).into()
         })
     }
 
     /// Waits, unless the server stops or the caller leaves.
-    async fn unless_over<T>(&self, step: impl Future<Output = T>) -> Result<T, Over> {
+    async fn unless_ended<T>(&self, step: impl Future<Output = T>) -> Result<T, End> {
         tokio::select! {
             biased;
-            () = self.line.stopping() => Err(Over::Broken(Rule::ServerStopping.into())),
-            () = self.sink.closed() => Err(Over::CallerLeft),
+            () = self.connection.stopping() => Err(End::Failed(Rule::ServerStopping.into())),
+            () = self.answers.closed() => Err(End::CallerLeft),
             done = step => Ok(done),
         }
     }
 
     /// The answer to one item; an error where nothing more may be answered.
-    async fn one(&self, request: v1::ExportDataKeysRequest) -> Result<v1::ExportDataKeysResponse> {
+    async fn answer_item(
+        &self,
+        request: v1::ExportDataKeysRequest,
+    ) -> Result<v1::ExportDataKeysResponse> {
         let v1::ExportDataKeysRequest { item_id, item } = request;
         let caller = Caller {
-            principal: self.line.principal()?,
-            deadline: self.line.deadline(),
+            principal: self.connection.principal()?,
+            deadline: self.connection.deadline(),
             ..self.caller.clone()
         };
         let outcome = match self.export(&caller, &item_id, item).await {

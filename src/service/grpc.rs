@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Services;
-use super::caller::{Caller, Line};
+use super::caller::{Caller, Connection};
 use crate::error::{Error, Result, Rule};
 use crate::proto::v1;
 use crate::proto::v1::access_management_server::{AccessManagement, AccessManagementServer};
@@ -90,12 +90,12 @@ rpcs! { Kms {
             &self,
             mut request: Request<Streaming<v1::ExportDataKeysRequest>>,
         ) -> std::result::Result<Response<Self::ExportDataKeysStream>, Status> {
-            let line = request.extensions_mut().remove::<Arc<dyn Line>>();
+            let connection = request.extensions_mut().remove::<Arc<dyn Connection>>();
             let (caller, items) = open(request)?;
-            let line = line.ok_or_else(|| Error::internal("a stream came in past the edge").into_status(""))?;
+            let connection = connection.ok_or_else(|| Error::internal("a stream came in past the edge").into_status(""))?;
             let request_id = caller.request_id.clone();
             let items = items.map(|item| item.map_err(|status| unreadable(&status)));
-            let answers = Services::export_data_keys(self, caller, line, items).map(move |answer| {
+            let answers = Services::export_data_keys(self, caller, connection, items).map(move |answer| {
                 answer.map_err(|error| {
                     error.log_ours(&request_id);
                     error.into_status(&request_id)

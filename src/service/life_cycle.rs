@@ -1,5 +1,5 @@
-//! What becomes of a CMK: switched, described, tagged, rotated on a schedule,
-//! protected, deleted.
+//! The life cycle of CMKs: enabled, disabled, described, tagged, rotated on a
+//! schedule, protected, deleted.
 
 use jiff::Timestamp;
 
@@ -23,24 +23,24 @@ use crate::keys::model::tags::Tags;
 use crate::proto::v1;
 
 impl Services {
-    /// Lets a CMK be used.
+    /// Enables a CMK.
     pub async fn enable_key(
         &self,
         caller: &Caller,
         request: v1::EnableKeyRequest,
     ) -> Result<v1::EnableKeyResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         self.alter(caller, ENABLE_KEY, request.dry_run, key, |cmk, _| cmk.enabled()).await?;
         Ok(v1::EnableKeyResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Stops all use of a CMK.
+    /// Disables a CMK: it cannot be used until it is enabled again.
     pub async fn disable_key(
         &self,
         caller: &Caller,
         request: v1::DisableKeyRequest,
     ) -> Result<v1::DisableKeyResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         self.alter(caller, DISABLE_KEY, request.dry_run, key, |cmk, _| cmk.disabled()).await?;
         Ok(v1::DisableKeyResponse { request_id: caller.request_id.clone() })
     }
@@ -51,7 +51,7 @@ impl Services {
         caller: &Caller,
         request: v1::UpdateKeyDescriptionRequest,
     ) -> Result<v1::UpdateKeyDescriptionResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         let description = request.description;
         check_description(&description)?;
         self.alter(caller, UPDATE_KEY_DESCRIPTION, request.dry_run, key, move |cmk, _| {
@@ -61,13 +61,13 @@ impl Services {
         Ok(v1::UpdateKeyDescriptionResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Has a CMK deleted when a window has passed.
+    /// Schedules the deletion of a CMK, some days from now.
     pub async fn schedule_key_deletion(
         &self,
         caller: &Caller,
         request: v1::ScheduleKeyDeletionRequest,
     ) -> Result<v1::ScheduleKeyDeletionResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         let days = pending_window(request.pending_window_in_days)?;
         let keyring = self.keyring.clone();
         let turn = move |cmk: &Cmk, now| {
@@ -80,24 +80,24 @@ impl Services {
         Ok(v1::ScheduleKeyDeletionResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Calls a deletion off.
+    /// Cancels the deletion of a CMK.
     pub async fn cancel_key_deletion(
         &self,
         caller: &Caller,
         request: v1::CancelKeyDeletionRequest,
     ) -> Result<v1::CancelKeyDeletionResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         self.alter(caller, CANCEL_KEY_DELETION, request.dry_run, key, |cmk, _| cmk.kept()).await?;
         Ok(v1::CancelKeyDeletionResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Protects a CMK from deletion, or no longer.
+    /// Switches a CMK's protection from deletion on or off.
     pub async fn set_deletion_protection(
         &self,
         caller: &Caller,
         request: v1::SetDeletionProtectionRequest,
     ) -> Result<v1::SetDeletionProtectionResponse> {
-        let key = self.place.key_id("protected_resource_arn", &request.protected_resource_arn)?;
+        let key = self.arns.key_id("protected_resource_arn", &request.protected_resource_arn)?;
         let on = request.enable_deletion_protection;
         let on = on.ok_or_else(|| Error::missing("enable_deletion_protection"))?;
         let description = request.deletion_protection_description;
@@ -110,13 +110,13 @@ impl Services {
         Ok(v1::SetDeletionProtectionResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Has a CMK rotated on a schedule, or no longer.
+    /// Switches a CMK's rotation on a schedule on or off.
     pub async fn update_rotation_policy(
         &self,
         caller: &Caller,
         request: v1::UpdateRotationPolicyRequest,
     ) -> Result<v1::UpdateRotationPolicyResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         let on = request.enable_automatic_rotation;
         let on = on.ok_or_else(|| Error::missing("enable_automatic_rotation"))?;
         let rotation = fields::rotation(on, &request.rotation_interval)?;
@@ -127,13 +127,13 @@ impl Services {
         Ok(v1::UpdateRotationPolicyResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Gives a CMK tags.
+    /// Adds tags to a CMK.
     pub async fn tag_resource(
         &self,
         caller: &Caller,
         request: v1::TagResourceRequest,
     ) -> Result<v1::TagResourceResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         let tags = fields::tags(request.tags)?;
         if tags.is_empty() {
             return Err(Error::missing("tags"));
@@ -143,13 +143,13 @@ impl Services {
         Ok(v1::TagResourceResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Takes tags away.
+    /// Removes tags from a CMK.
     pub async fn untag_resource(
         &self,
         caller: &Caller,
         request: v1::UntagResourceRequest,
     ) -> Result<v1::UntagResourceResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         let keys = Tags::parse_keys(request.tag_keys)?;
         self.alter(caller, UNTAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.untagged(&keys))
             .await?;
@@ -162,7 +162,7 @@ impl Services {
         caller: &Caller,
         request: v1::ListResourceTagsRequest,
     ) -> Result<v1::ListResourceTagsResponse> {
-        let name = self.place.key_name("key_id", &request.key_id)?;
+        let name = self.arns.key_name("key_id", &request.key_id)?;
         let access = AccessRequest::new(caller, LIST_RESOURCE_TAGS);
         let cmk = &self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?.key.cmk;
         unless_dry_run(request.dry_run)?;
@@ -177,7 +177,7 @@ impl Services {
         })
     }
 
-    /// Puts what a CMK turns into in its place.
+    /// Replaces a CMK by what `turn` makes of it.
     async fn alter(
         &self,
         caller: &Caller,

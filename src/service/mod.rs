@@ -32,7 +32,7 @@ use crate::error::{Result, Rule};
 use crate::keys::access_keys::used_nonces::SpentNonce;
 use crate::keys::keyring::Keyring;
 use crate::keys::schedule::clock::Clock;
-use naming::Place;
+use naming::Arns;
 use private_key_pool::PrivateKeyPool;
 
 /// Most memory for parsed recipients' keys and their tables, in bytes.
@@ -40,27 +40,27 @@ const MAX_RECIPIENTS_BYTES: u64 = 64 << 20;
 /// The same, for one principal.
 const MAX_RECIPIENTS_BYTES_PER_PRINCIPAL: u64 = 8 << 20;
 
-/// What every operation works with. Cheap to clone.
+/// The services, with all that their operations share. Cheap to clone.
 #[derive(Clone)]
 pub struct Services {
     keyring: Arc<Keyring>,
     policy: Policy,
     recipients: Arc<Recipients>,
     private_keys: Arc<PrivateKeyPool>,
-    place: Place,
+    arns: Arns,
 }
 
 impl Services {
     /// The services over a keyring.
     #[must_use]
-    pub fn new(keyring: Arc<Keyring>, policy: Policy, place: Place) -> Self {
+    pub fn new(keyring: Arc<Keyring>, policy: Policy, arns: Arns) -> Self {
         let recipients = Recipients::new(MAX_RECIPIENTS_BYTES, MAX_RECIPIENTS_BYTES_PER_PRINCIPAL);
         Self {
             keyring,
             policy,
             recipients: Arc::new(recipients),
             private_keys: Arc::new(PrivateKeyPool::new()),
-            place,
+            arns,
         }
     }
 
@@ -69,24 +69,25 @@ impl Services {
         self.keyring.is_healthy().await
     }
 
-    /// The clock that everything here goes by.
+    /// The clock of this instance.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         self.keyring.clock()
     }
 
-    /// Spends the nonce of a signed request that is to change something.
+    /// Spends the nonce of a signed request that changes something.
     pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<()> {
         self.keyring.spend_nonce(spent).await
     }
 
-    /// Carries out what is due, for as long as it is polled.
+    /// Carries out deletions and rotations when they are due, for as long as it is
+    /// polled.
     pub async fn carry_out_for_ever(&self) -> Infallible {
         self.keyring.clone().carry_out_for_ever().await
     }
 }
 
-/// A dry run ends here: every check is done, and nothing has left or changed.
+/// Ends a dry run: every check is done, and nothing has left or changed.
 fn unless_dry_run(dry_run: bool) -> Result<()> {
     if dry_run { Err(Rule::DryRunSucceeded.into()) } else { Ok(()) }
 }

@@ -7,9 +7,9 @@ use crate::keys::model::alias_name::AliasName;
 /// Longest text that may name a key: an ARN with the longest alias.
 const MAX_NAME_CHARS: usize = 1024;
 
-/// Where this instance is, for ARNs: `acs:kms:<region>:<account>:…`.
+/// The ARNs of one region and account: `acs:kms:<region>:<account>:…`.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Arns {
     prefix: String,
 }
 
@@ -27,8 +27,8 @@ pub enum KeyName {
     UnknownAlias,
 }
 
-impl Place {
-    /// The place of that region and account.
+impl Arns {
+    /// The ARNs of that region and account.
     #[must_use]
     pub fn new(region: &str, account: &str) -> Self {
         Self { prefix: format!("acs:kms:{region}:{account}:") }
@@ -56,7 +56,7 @@ impl Place {
         Ok(KeyId::parse(local).map_or(KeyName::Unknown, KeyName::Id))
     }
 
-    /// Reads a key id or its ARN, where an alias would be a riddle.
+    /// Reads a key id or its ARN, where an alias is not accepted.
     pub fn key_id(&self, field: &'static str, text: &str) -> Result<KeyName> {
         match self.key_name(field, text)? {
             KeyName::Alias(_) | KeyName::UnknownAlias => {
@@ -72,8 +72,8 @@ impl Place {
         Ok(self.local(text).and_then(AliasName::parse))
     }
 
-    /// What stands behind this place's ARN prefix; text that is no ARN as it is;
-    /// `None` for an ARN of another place.
+    /// The part of an ARN behind the prefix; text that is no ARN as it is; `None`
+    /// for an ARN of another region or account.
     fn local<'a>(&self, text: &'a str) -> Option<&'a str> {
         if !text.starts_with("acs:") {
             return Some(text);
@@ -98,8 +98,8 @@ fn check_length(field: &'static str, text: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn place() -> Place {
-        Place::new("local", "0")
+    fn arns() -> Arns {
+        Arns::new("local", "0")
     }
 
     #[test]
@@ -108,33 +108,33 @@ mod tests {
         let alias = AliasName::parse("alias/payments").unwrap();
         for (text, name) in [
             (id.to_string(), KeyName::Id(id)),
-            (place().key_arn(id), KeyName::Id(id)),
+            (arns().key_arn(id), KeyName::Id(id)),
             ("alias/payments".into(), KeyName::Alias(alias.clone())),
-            (place().alias_arn("alias/payments"), KeyName::Alias(alias)),
+            (arns().alias_arn("alias/payments"), KeyName::Alias(alias)),
         ] {
-            assert_eq!(place().key_name("key_id", &text).unwrap(), name, "{text}");
+            assert_eq!(arns().key_name("key_id", &text).unwrap(), name, "{text}");
         }
     }
 
     #[test]
-    fn another_places_arn_names_nothing_here() {
+    fn an_arn_of_another_region_or_account_names_nothing_here() {
         let id = KeyId::new();
         for text in [
-            Place::new("cn-hangzhou", "0").key_arn(id),
-            Place::new("local", "1").key_arn(id),
+            Arns::new("cn-hangzhou", "0").key_arn(id),
+            Arns::new("local", "1").key_arn(id),
             format!("acs:oss:local:0:key/{id}"),
             format!("acs:kms:local:0:{id}"),
             id.to_string().to_uppercase(),
             "not-a-key".into(),
         ] {
-            assert_eq!(place().key_name("key_id", &text).unwrap(), KeyName::Unknown, "{text}");
+            assert_eq!(arns().key_name("key_id", &text).unwrap(), KeyName::Unknown, "{text}");
         }
     }
 
     #[test]
     fn no_name_and_an_endless_name_are_refused() {
-        assert!(place().key_name("key_id", "").is_err());
-        assert!(place().key_name("key_id", &"k".repeat(MAX_NAME_CHARS + 1)).is_err());
-        assert!(place().key_id("key_id", "alias/payments").is_err());
+        assert!(arns().key_name("key_id", "").is_err());
+        assert!(arns().key_name("key_id", &"k".repeat(MAX_NAME_CHARS + 1)).is_err());
+        assert!(arns().key_id("key_id", "alias/payments").is_err());
     }
 }

@@ -10,14 +10,14 @@ use crate::error::{Error, Result, Rule};
 use crate::keys::keyring::version_material::VersionMaterial;
 use crate::keys::model::cmk::KeySpec;
 
-/// Most operations that wait for a thread; who comes later is told to come
-/// back.
+/// Most operations that wait for a thread; one more is refused.
 const MAX_WAITING: usize = 1024;
 
 /// A bounded number of threads, and a bounded number of operations that wait
 /// for one.
 pub(super) struct PrivateKeyPool {
-    places: Arc<Semaphore>,
+    /// Permits for operations that wait or are at work.
+    admission: Arc<Semaphore>,
     threads: Arc<Semaphore>,
     /// One RSA key is generated at a time, so that signatures never wait behind
     /// several.
@@ -28,7 +28,7 @@ impl PrivateKeyPool {
     pub(super) fn new() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
-            places: Arc::new(Semaphore::new(threads + MAX_WAITING)),
+            admission: Arc::new(Semaphore::new(threads + MAX_WAITING)),
             threads: Arc::new(Semaphore::new(threads)),
             generation: Arc::new(Semaphore::new(1)),
         }
@@ -39,38 +39,38 @@ impl PrivateKeyPool {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let place = self.place()?;
-        self.work(place, None, work).await
+        let admitted = self.admit()?;
+        self.work(admitted, None, work).await
     }
 
-    /// Makes key material. Only RSA's is made on a thread: any other takes no
-    /// longer than the way there.
+    /// Generates key material. Only an RSA key needs a thread: any other takes no
+    /// longer than the hand-over to one.
     pub(super) async fn generate(&self, caller: &Caller, spec: KeySpec) -> Result<VersionMaterial> {
         if !spec.is_rsa() {
             return VersionMaterial::generate(spec);
         }
-        let place = self.place()?;
+        let admitted = self.admit()?;
         let turn = self.generation.clone().acquire_owned().await.map_err(closed)?;
-        // Nothing is made for who gave up while others had their turn.
+        // The caller may have given up while others had their turn.
         caller.check_deadline()?;
-        self.work(place, Some(turn), move || VersionMaterial::generate(spec)).await
+        self.work(admitted, Some(turn), move || VersionMaterial::generate(spec)).await
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().map_err(|_| Rule::TooManyRequests.into())
+    fn admit(&self) -> Result<OwnedSemaphorePermit> {
+        self.admission.clone().try_acquire_owned().map_err(|_| Rule::TooManyRequests.into())
     }
 
     async fn work<T: Send + 'static>(
         &self,
-        place: OwnedSemaphorePermit,
+        admitted: OwnedSemaphorePermit,
         turn: Option<OwnedSemaphorePermit>,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let thread = self.threads.clone().acquire_owned().await.map_err(closed)?;
-        // The permits go with the work: a caller who vanishes frees nothing
+        // The permits move into the work: a caller who vanishes frees no thread
         // that is still at work.
         let done = tokio::task::spawn_blocking(move || {
-            let _held = (place, turn, thread);
+            let _held = (admitted, turn, thread);
             work()
         });
         done.await.map_err(|failed| Error::internal(format!("a worker did not end: {failed}")))?

@@ -1,6 +1,6 @@
-//! Content sealed anew: of a blob, under another key, version or context; or of
-//! what another region encrypted under a public key of ours, so that its data
-//! key goes on here without being shown.
+//! ReEncrypt: the content of a blob sealed again, under another key, version or
+//! context; or an import, of a data key that another region encrypted under a
+//! public key of ours, so that it is used here without being shown.
 
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, KeyRef};
@@ -26,7 +26,7 @@ enum Source {
     Encrypted(Encrypted),
 }
 
-/// What was encrypted under an asymmetric CMK.
+/// A ciphertext made under the public key of an asymmetric CMK.
 struct Encrypted {
     key: KeyName,
     version: Option<KeyVersionId>,
@@ -34,13 +34,13 @@ struct Encrypted {
     ciphertext: Vec<u8>,
 }
 
-/// What to seal under.
+/// The CMK and context to seal under.
 struct Destination {
     key: KeyName,
     context: EncryptionContext,
 }
 
-/// A new blob, and what opened its source.
+/// A new blob, and the key version that opened its source.
 struct Resealed {
     key_id: KeyId,
     version_id: KeyVersionId,
@@ -48,7 +48,7 @@ struct Resealed {
 }
 
 impl Services {
-    /// Opens a source and seals its content anew. Both decisions are made before
+    /// Opens a source and seals its content again. Both decisions are made before
     /// any key is touched.
     pub async fn re_encrypt(
         &self,
@@ -84,7 +84,7 @@ impl Services {
                 return Err(Error::invalid("source_encryption_context", found));
             }
             Source::Encrypted(Encrypted {
-                key: self.place.key_name("source_key_id", &request.source_key_id)?,
+                key: self.arns.key_name("source_key_id", &request.source_key_id)?,
                 version: fields::version_id(
                     "source_key_version_id",
                     &request.source_key_version_id,
@@ -99,7 +99,7 @@ impl Services {
             Source::Blob(fields::blob(&request.ciphertext_blob)?, context)
         };
         let destination = Destination {
-            key: self.place.key_name("destination_key_id", &request.destination_key_id)?,
+            key: self.arns.key_name("destination_key_id", &request.destination_key_id)?,
             context: fields::context(
                 "destination_encryption_context",
                 request.destination_encryption_context,
@@ -116,15 +116,15 @@ impl Services {
         destination: &Destination,
     ) -> Result<Resealed> {
         let access = AccessRequest::new(caller, RE_ENCRYPT);
-        let ask_from = AccessRequest { context_sha256: Some(context.sha256()), ..access };
-        let ask_to = AccessRequest { context_sha256: Some(destination.context.sha256()), ..access };
+        let access_from = access.with_context(context);
+        let access_to = access.with_context(&destination.context);
         let (opening, sealing) = until_fresh!({
             let from = KeyRef::Version(blob.version_id());
-            let source = self.authorise_key(ask_from, On::Key, from).await?;
+            let from = self.authorise_key(access_from, On::Key, from).await?;
             let to = KeyRef::Named(&destination.key);
-            let sink = self.authorise_key(ask_to, On::Destination, to).await?;
-            let opening = self.keyring.take_version(source.grant, blob.version_id()).await?;
-            Ok((opening, self.keyring.take_primary(sink.grant).await?))
+            let to = self.authorise_key(access_to, On::Destination, to).await?;
+            let opening = self.keyring.take_version(from.grant, blob.version_id()).await?;
+            Ok((opening, self.keyring.take_primary(to.grant).await?))
         })?;
         caller.check_deadline()?;
         let (key_id, version_id) = (opening.key_id(), opening.id());
@@ -133,8 +133,8 @@ impl Services {
         Ok(Resealed { key_id, version_id, blob })
     }
 
-    /// Unwraps what another region exported, and seals it: it is a data key of
-    /// this one from then on.
+    /// Unwraps a data key that another region exported, and seals it as one of
+    /// this region's.
     async fn import(
         &self,
         caller: &Caller,
@@ -142,17 +142,16 @@ impl Services {
         destination: &Destination,
     ) -> Result<Resealed> {
         let Encrypted { key, version, algorithm, ciphertext } = source;
-        let ask_from = AccessRequest::new(caller, RE_ENCRYPT);
-        let ask_to =
-            AccessRequest { context_sha256: Some(destination.context.sha256()), ..ask_from };
+        let access_from = AccessRequest::new(caller, RE_ENCRYPT);
+        let access_to = access_from.with_context(&destination.context);
         let usage = Some(KeyUsage::EncryptDecrypt);
         let (opening, sealing) = until_fresh!({
-            let source = self.authorise_key(ask_from, On::Key, KeyRef::Named(&key)).await?;
+            let from = self.authorise_key(access_from, On::Key, KeyRef::Named(&key)).await?;
             let to = KeyRef::Named(&destination.key);
-            let sink = self.authorise_key(ask_to, On::Destination, to).await?;
-            let opening = self.keyring.take_pair(source.grant, version, usage).await;
+            let to = self.authorise_key(access_to, On::Destination, to).await?;
+            let opening = self.keyring.take_pair(from.grant, version, usage).await;
             let opening = opening.map_err(of_another_kind)?;
-            Ok((opening, self.keyring.take_primary(sink.grant).await?))
+            Ok((opening, self.keyring.take_primary(to.grant).await?))
         })?;
         opening.check_encrypts("source_encryption_algorithm", algorithm)?;
         caller.check_deadline()?;
@@ -164,8 +163,8 @@ impl Services {
     }
 }
 
-/// ReEncrypt is no operation of asymmetric keys alone, and says so in its own
-/// way where a key is none.
+/// ReEncrypt takes CMKs of both kinds, so it refuses a source of the wrong kind
+/// as operations on symmetric ones do.
 fn of_another_kind(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Broken(error) if error.rule() == Rule::RejectedKeyKind => {

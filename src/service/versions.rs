@@ -19,7 +19,7 @@ impl Services {
         caller: &Caller,
         request: v1::CreateKeyVersionRequest,
     ) -> Result<v1::CreateKeyVersionResponse> {
-        let key = self.place.key_name("key_id", &request.key_id)?;
+        let key = self.arns.key_name("key_id", &request.key_id)?;
         let made = self
             .change(caller, CREATE_KEY_VERSION, request.dry_run, key, |change, key| {
                 Box::pin(async move {
@@ -48,7 +48,7 @@ impl Services {
         caller: &Caller,
         request: v1::DescribeKeyVersionRequest,
     ) -> Result<v1::DescribeKeyVersionResponse> {
-        let name = self.place.key_name("key_id", &request.key_id)?;
+        let name = self.arns.key_name("key_id", &request.key_id)?;
         let version = fields::version_id("key_version_id", &request.key_version_id)?;
         let access = AccessRequest::new(caller, DESCRIBE_KEY_VERSION);
         let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
@@ -66,7 +66,7 @@ impl Services {
         caller: &Caller,
         request: v1::ListKeyVersionsRequest,
     ) -> Result<v1::ListKeyVersionsResponse> {
-        let name = self.place.key_name("key_id", &request.key_id)?;
+        let name = self.arns.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let access = AccessRequest::new(caller, LIST_KEY_VERSIONS);
         let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;

@@ -9,7 +9,7 @@ use keyferry::access::principal::Principal;
 use keyferry::error::{Error, Result, Rule};
 use keyferry::proto::v1;
 use keyferry::service::Services;
-use keyferry::service::caller::{Caller, Line};
+use keyferry::service::caller::{Caller, Connection};
 use keyferry::service::export_stream::Answers;
 use keyferry::storage::MemoryStore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -64,7 +64,7 @@ impl TestLine {
 }
 
 #[tonic::async_trait]
-impl Line for TestLine {
+impl Connection for TestLine {
     fn principal(&self) -> Result<Principal> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         match self.credentials {
@@ -78,11 +78,11 @@ impl Line for TestLine {
         Instant::now() + LONG
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit> {
+    async fn admit(&self) -> Result<OwnedSemaphorePermit> {
         Ok(self.places.clone().acquire_owned().await.unwrap())
     }
 
-    fn silence(&self) -> Duration {
+    fn idle_limit(&self) -> Duration {
         self.silence
     }
 

@@ -11,7 +11,7 @@ use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::{CreateAccessKeyRequest, ListKeysRequest};
 use keyferry::server::{self, Faces, Health, Limits, Listener};
 use keyferry::service::Services;
-use keyferry::service::naming::Place;
+use keyferry::service::naming::Arns;
 use keyferry::storage::MemoryStore;
 use tempfile::TempDir;
 use tonic::Code;
@@ -60,7 +60,7 @@ impl Folder {
         let Address::Tcp(address) = *listener.address() else { panic!("TCP") };
         let keyring = Founded::over(Arc::new(MemoryStore::new())).await;
         let keyring = keyring.keyring(Arc::new(SystemClock)).await;
-        let services = Services::new(keyring, Policy::VerifiedCallers, Place::new("local", "0"));
+        let services = Services::new(keyring, Policy::VerifiedCallers, Arns::new("local", "0"));
         let gateway = Gateway::new(services.clone(), config.gateway).unwrap();
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
         let health = Health::new(&Services::NAMES, || async { true });

@@ -27,7 +27,7 @@ use keyferry::proto::v1::kms_client::KmsClient;
 use keyferry::proto::v1::{self, CreateKeyRequest, ExportDataKeyRequest};
 use keyferry::server::{self, Faces, Health, Limits, Listener};
 use keyferry::service::Services;
-use keyferry::service::naming::Place;
+use keyferry::service::naming::Arns;
 use keyferry::storage::{MemoryStore, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -53,7 +53,7 @@ pub async fn services_over(store: Arc<dyn Store>) -> Services {
 
 /// The services of a keyring, as a dev server has them.
 pub fn services_of(keyring: Arc<Keyring>) -> Services {
-    Services::new(keyring, Policy::Dev, Place::new("local", "0"))
+    Services::new(keyring, Policy::Dev, Arns::new("local", "0"))
 }
 
 /// A store that was made, and its root key: keyrings are opened over it, one
