@@ -11,12 +11,13 @@ use keyferry::access::policy::{Grant, KeyFacts, Policy, Question};
 use keyferry::access::principal::Principal;
 use keyferry::crypto::secret::StoreKey;
 use keyferry::ids::{KeyVersionId, StoreId, StoreKeyId};
+use keyferry::keys::Keys;
+use keyferry::keys::clock::SystemClock;
 use keyferry::keys::guard::records::RecordSeals;
 use keyferry::keys::keyring::Keyring;
 use keyferry::keys::keyring::version_material::VersionMaterial;
 use keyferry::keys::model::cmk::{KeySpec, KeyUsage, NewCmk};
 use keyferry::keys::model::tags::Tags;
-use keyferry::keys::schedule::clock::SystemClock;
 use keyferry::storage::{SqliteStore, Store};
 use tokio::runtime::Runtime;
 
@@ -48,8 +49,9 @@ fn keyring(criterion: &mut Criterion) {
     let (store_id, key_id, key) =
         (StoreId::new(), StoreKeyId::new(), StoreKey::generate().unwrap());
     let keys = [(key_id, key)];
-    let open =
-        || Keyring::new(store.clone(), RecordSeals::new(store_id, &keys), Arc::new(SystemClock));
+    let open = || {
+        Keys::new(store.clone(), RecordSeals::new(store_id, &keys), Arc::new(SystemClock)).keyring
+    };
     let warm = open();
     let new = NewCmk {
         description: String::new(),

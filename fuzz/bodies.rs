@@ -1,5 +1,5 @@
 //! What each fuzz target does with its input: one per parser. Ordinary tests
-//! replay the corpora through the same functions (`tests/fuzz_corpus.rs`).
+//! replay the corpora through the same functions (`tests/it/fuzz_corpus.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -19,10 +19,10 @@ use keyferry::error::Rule;
 use keyferry::gateway::parameters::{MAX_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, Parameters};
 use keyferry::gateway::signature::{Claim, Signed, v1, v3};
 use keyferry::ids::{AccessKeyId, KeyId, KeyVersionId, StoreId, StoreKeyId};
+use keyferry::keys::Keys;
+use keyferry::keys::clock::SystemClock;
 use keyferry::keys::guard::records::{RecordKind, RecordSeals};
-use keyferry::keys::keyring::Keyring;
 use keyferry::keys::model::alias_name::AliasName;
-use keyferry::keys::schedule::clock::SystemClock;
 use keyferry::storage::{MemoryStore, Store, Write};
 
 /// A target's name and body.
@@ -238,7 +238,7 @@ pub fn public_key(data: &[u8]) {
 
 /// A key pair that the corpora are of.
 static SM2_KEY: LazyLock<RecipientPrivateKey> = LazyLock::new(|| {
-    let pem = include_bytes!("../tests/interop/sm2_test_key.pem");
+    let pem = include_bytes!("../tests/peers/interop/sm2_test_key.pem");
     RecipientPrivateKey::parse_pem(pem).expect("a key")
 });
 
@@ -311,7 +311,8 @@ pub fn stored_record(data: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let find = |values: Vec<Vec<u8>>| {
         let store = Arc::new(MemoryStore::new());
-        let keyring = Keyring::new(store.clone(), seals(), Arc::new(SystemClock));
+        let Keys { keyring, access_keys, .. } =
+            Keys::new(store.clone(), seals(), Arc::new(SystemClock));
         runtime.block_on(async {
             let paths = places.iter().map(|(_, path)| path.clone());
             let writes: Vec<_> =
@@ -320,7 +321,7 @@ pub fn stored_record(data: &[u8]) {
             let cmk = keyring.find(key_id).await.map(|_| ());
             let version = keyring.find_by_version(version_id).await.map(|_| ());
             let named = keyring.find_alias(&alias).await.map(|_| ());
-            let access_key = keyring.find_access_key(&access_key_id).await.map(|_| ());
+            let access_key = access_keys.find(&access_key_id).await.map(|_| ());
             [cmk, version, named, access_key]
         })
     };

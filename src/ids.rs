@@ -70,12 +70,12 @@ id!(
     KeyVersionId
 );
 id!(
-    /// An alias's place in the order of creation.
+    /// The id of an alias: orders aliases by creation.
     AliasId
 );
 id!(
-    /// An access key's place in the order of creation.
-    AccessKeyPlace
+    /// Orders access keys by creation, as their own ids are random.
+    AccessKeyOrder
 );
 id!(
     /// The id of a store.

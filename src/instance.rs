@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::access::policy::Policy;
 use crate::config::{Config, Mode, RootKeyConfig, StoreConfig};
+use crate::keys::Keys;
+use crate::keys::clock::{Clock, SystemClock};
 use crate::keys::guard::records::RecordSeals;
 use crate::keys::guard::root_key::{FileRootKey, RootKeyFileError};
 use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
-use crate::keys::keyring::Keyring;
-use crate::keys::schedule::clock::{Clock, SystemClock};
 use crate::service::Services;
 use crate::service::naming::Arns;
 use crate::storage::{OpenStoreError, SqliteStore, Store};
@@ -51,9 +51,9 @@ pub async fn open(config: &Config) -> Result<Services, OpenError> {
             (store, seals)
         }
     };
-    let keyring = Keyring::new(store, seals, Arc::new(SystemClock));
+    let keys = Keys::new(store, seals, Arc::new(SystemClock));
     let arns = Arns::new(&config.region, &config.account);
-    Ok(Services::new(Arc::new(keyring), policy(config), arns))
+    Ok(Services::new(keys, policy(config), arns))
 }
 
 async fn open_dev(config: &Config) -> Result<(Arc<dyn Store>, RecordSeals), OpenError> {

@@ -21,6 +21,7 @@
 //! | [`access`] | who calls, and whether they may: alone makes a `Grant` |
 //! | [`crypto`] | secrets, the blob, wrapping |
 //! | [`storage`] | the store's law, and what obeys it |
+//! | [`durable`] | files and directories that stand after a power cut |
 //! | [`error`], [`ids`], [`proto`] | the one table of errors; ids; the contract |
 //!
 //! Imports run downward only. No key version without a grant, no data key
@@ -38,6 +39,7 @@ pub mod access;
 pub mod cli;
 pub mod config;
 pub mod crypto;
+pub mod durable;
 pub mod error;
 pub mod gateway;
 pub mod ids;

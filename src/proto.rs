@@ -1,10 +1,11 @@
 //! The generated contract. Service files and the command line use it; nothing
 //! below the services does.
 
-use std::fmt;
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, FileDescriptor, MethodDescriptor, Value,
+};
 use zeroize::Zeroize;
 
 /// `keyferry.v1`: what the world sees.
@@ -30,6 +31,26 @@ pub fn pool() -> &'static DescriptorPool {
     &POOL
 }
 
+/// What the contract says of a field.
+#[must_use]
+pub fn field_comment(field: &FieldDescriptor) -> String {
+    comment(&field.parent_message().parent_file(), field.path())
+}
+
+/// What the contract says of an RPC.
+#[must_use]
+pub fn rpc_comment(rpc: &MethodDescriptor) -> String {
+    comment(&rpc.parent_file(), rpc.path())
+}
+
+/// The comment above what is at that path of a file, on one line.
+fn comment(file: &FileDescriptor, path: &[i32]) -> String {
+    let info = file.file_descriptor_proto().source_code_info.as_ref();
+    let location = info.and_then(|info| info.location.iter().find(|part| part.path == path));
+    let text = location.and_then(|part| part.leading_comments.as_deref()).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A message under way between its own type and text, whose bytes are wiped when
 /// it goes: they may be a plaintext.
 pub struct UnderWay(pub DynamicMessage);
@@ -46,21 +67,33 @@ impl Drop for UnderWay {
     }
 }
 
-/// Secret fields must not reach a log by way of `{:?}`.
-macro_rules! name_only_debug {
-    ($($message:ident),*) => {$(
-        impl fmt::Debug for v1::$message {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(stringify!($message))
-            }
+#[cfg(test)]
+mod tests {
+    use prost_reflect::prost_types::method_options::IdempotencyLevel;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_secret_where_the_comment_says_so() {
+        let ours = pool().all_messages().filter(|message| message.package_name() == "keyferry.v1");
+        let fields = ours.flat_map(|message| message.fields().collect::<Vec<_>>());
+        for field in fields {
+            let mark = field.options().get_field_by_name("debug_redact").unwrap().as_bool();
+            let is_said = field_comment(&field).contains("SECRET");
+            assert_eq!(mark, Some(is_said), "{}", field.full_name());
         }
-    )*};
+        let secret = v1::EncryptRequest { plaintext: vec![7; 3], ..Default::default() };
+        assert_eq!(format!("{secret:?}"), "EncryptRequest");
+    }
+
+    #[test]
+    fn rpcs_are_idempotent_where_the_comment_says_so() {
+        let ours = pool().services().filter(|service| service.package_name() == "keyferry.v1");
+        for rpc in ours.flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            let options = rpc.method_descriptor_proto().options.clone().unwrap_or_default();
+            let is_idempotent = options.idempotency_level() == IdempotencyLevel::Idempotent;
+            let is_said = rpc_comment(&rpc).contains("Idempotent.");
+            assert_eq!(is_idempotent, is_said, "{}", rpc.name());
+        }
+    }
 }
-name_only_debug!(
-    GenerateDataKeyResponse,
-    EncryptRequest,
-    DecryptResponse,
-    AsymmetricEncryptRequest,
-    AsymmetricDecryptResponse,
-    CreateAccessKeyResponse
-);

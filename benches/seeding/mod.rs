@@ -10,6 +10,8 @@ use keyferry::access::decisions::{CREATE_KEY, On};
 use keyferry::access::policy::{Policy, Question};
 use keyferry::access::principal::Principal;
 use keyferry::ids::KeyId;
+use keyferry::keys::Keys;
+use keyferry::keys::clock::{Clock, SystemClock};
 use keyferry::keys::guard::root_key::FileRootKey;
 use keyferry::keys::guard::store_keys::{self, StoreMode};
 use keyferry::keys::keyring::Keyring;
@@ -17,7 +19,6 @@ use keyferry::keys::keyring::version_material::VersionMaterial;
 use keyferry::keys::model::cmk::{KeySpec, KeyUsage, NewCmk};
 use keyferry::keys::model::rotation::RotationInterval;
 use keyferry::keys::model::tags::Tags;
-use keyferry::keys::schedule::clock::{Clock, SystemClock};
 use keyferry::storage::{
     COMMIT_OPERATIONS_MAX, Changes, Page, Precondition, Revision, Snapshot, SqliteStore, Store,
     StoreError, Write,
@@ -38,7 +39,7 @@ pub async fn seed(data_dir: &Path, count: usize) -> Vec<KeyId> {
     let seals = store_keys::found(store.as_ref(), &root, StoreMode::Dev, SystemClock.now());
     let seals = seals.await.unwrap();
     let gathering = Arc::new(Gathering { store, gathered: Mutex::default() });
-    let keyring = Keyring::new(gathering.clone(), seals, Arc::new(SystemClock));
+    let Keys { keyring, .. } = Keys::new(gathering.clone(), seals, Arc::new(SystemClock));
     let mut commits = JoinSet::new();
     let mut keys = Vec::with_capacity(count);
     for n in 0..count {

@@ -8,10 +8,18 @@ use getrandom::rand_core::{TryCryptoRng, TryRng};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::error::Error;
+
 /// The kernel gave no randomness; nothing may be made without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the kernel gave no randomness")]
 pub struct RandomUnavailable;
+
+impl From<RandomUnavailable> for Error {
+    fn from(unavailable: RandomUnavailable) -> Self {
+        Self::internal(unavailable.to_string())
+    }
+}
 
 /// Fills `bytes`.
 pub fn fill(bytes: &mut [u8]) -> Result<(), RandomUnavailable> {

@@ -13,7 +13,6 @@ use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::random::{self, RandomUnavailable};
-use super::wrapping::MAX_DATA_KEY_BYTES;
 
 /// Why secret bytes leave their type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,12 +161,6 @@ impl DataKey {
     pub(super) fn from_opened(contents: Vec<u8>) -> Self {
         Self(boxed(contents))
     }
-
-    /// What was exported elsewhere, if it can be a data key: 1 to 1024 bytes.
-    pub(crate) fn imported(unwrapped: UnwrappedKey) -> Option<Self> {
-        let UnwrappedKey(bytes) = unwrapped;
-        (1..=MAX_DATA_KEY_BYTES).contains(&bytes.len()).then_some(Self(bytes))
-    }
 }
 
 impl PrivateKeyMaterial {
@@ -207,6 +200,11 @@ impl UnwrappedKey {
     /// What unwrapping gave.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self(boxed(bytes))
+    }
+
+    /// Takes it for a data key, which wrapping judges by its length.
+    pub(super) fn into_data_key(self) -> DataKey {
+        DataKey(self.0)
     }
 }
 
@@ -248,15 +246,6 @@ mod tests {
         assert_eq!(format!("{material:?}"), "PrivateKeyMaterial");
         let secret = AccessKeySecret::generate().expect("random");
         assert_eq!(format!("{secret:?}"), "AccessKeySecret");
-    }
-
-    #[test]
-    fn an_imported_data_key_has_1_to_1024_bytes() {
-        for (len, fits) in [(0, false), (1, true), (1024, true), (1025, false), (6047, false)] {
-            let imported = DataKey::imported(UnwrappedKey::new(vec![7; len]));
-            assert_eq!(imported.is_some(), fits, "{len}");
-            assert!(imported.is_none_or(|key| key.reveal(Reveal::ToSeal) == vec![7; len]));
-        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub enum UnwrapFailed {
 /// No key was generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no private key could be generated")]
-pub struct GenerateFailed;
+pub struct GeneratePrivateKeyFailed;
 
 /// A recipient's private key.
 pub struct RecipientPrivateKey {
@@ -124,13 +124,14 @@ impl RecipientPrivateKey {
     }
 
     /// A new key.
-    pub fn generate(spec: WrappingKeySpec) -> Result<Self, GenerateFailed> {
+    pub fn generate(spec: WrappingKeySpec) -> Result<Self, GeneratePrivateKeyFailed> {
         let Some(bits) = spec.modulus_bits() else {
             let key = SecretKey::try_generate_from_rng(&mut KernelRng);
-            return key.ok().and_then(Self::from_sm2).ok_or(GenerateFailed);
+            return key.ok().and_then(Self::from_sm2).ok_or(GeneratePrivateKeyFailed);
         };
-        let key = rsa::PrivateKey::new(&mut KernelRng, bits).map_err(|_| GenerateFailed)?;
-        Self::from_rsa(&key).map_err(|_| GenerateFailed)
+        let key =
+            rsa::PrivateKey::new(&mut KernelRng, bits).map_err(|_| GeneratePrivateKeyFailed)?;
+        Self::from_rsa(&key).map_err(|_| GeneratePrivateKeyFailed)
     }
 
     fn from_rsa(key: &rsa::PrivateKey) -> Result<Self, UnfitPrivateKey> {

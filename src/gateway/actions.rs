@@ -1,37 +1,37 @@
 //! The table of actions: the service function of each.
 //!
-//! Every RPC that the API has is here, by its own name. What a row does is the
-//! same for all: parameters → message → service → answer.
+//! An action has the name of its RPC. All are carried out alike: parameters →
+//! request message → service function → response message → reply.
 
 use std::pin::Pin;
 
 use super::descriptors;
-use super::given::Given;
-use super::reply::Shown;
+use super::parameter_tree::ParameterTree;
+use super::reply::ReplyMessage;
 use super::request;
 use crate::error::Result;
-use crate::proto::v1;
 use crate::service::Services;
 use crate::service::caller::Caller;
+use crate::service::operations::operations;
 
-/// An answer on its way.
-pub(super) type Acting<'a> = Pin<Box<dyn Future<Output = Result<Shown>> + Send + 'a>>;
+/// The reply, once the service function has answered.
+pub(super) type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Result<ReplyMessage>> + Send + 'a>>;
 
-/// One row.
-pub struct Action {
-    /// The name by which requests ask for it.
+/// An action of the API.
+pub struct ApiAction {
+    /// Its name in requests.
     pub name: &'static str,
     /// The RPC, as `Service/Method`.
     pub rpc: &'static str,
-    pub(super) act: for<'a> fn(&'a Services, &'a Caller, &Given<'_>) -> Acting<'a>,
+    pub(super) act: for<'a> fn(&'a Services, &'a Caller, &ParameterTree<'_>) -> ReplyFuture<'a>,
 }
 
-impl Action {
-    /// Whether it changes what is stored.
+impl ApiAction {
+    /// Whether it changes what is stored: the contract marks those that do not
+    /// as free of side effects.
     #[must_use]
     pub fn changes(&self) -> bool {
-        let looks = ["Describe", "List"].iter().any(|verb| self.name.starts_with(verb));
-        self.rpc.starts_with("KeyManagement/") && !looks
+        !descriptors::rpc(self.rpc).is_ok_and(|rpc| descriptors::has_no_side_effects(&rpc))
     }
 
     /// The action of that name.
@@ -41,67 +41,33 @@ impl Action {
     }
 }
 
+/// The table: the operations of the list that are marked `HTTP`.
 macro_rules! actions {
-    ($($service:ident { $($name:ident($request:ident) => $function:ident;)+ })+) => {
+    ($($service:ident { $($rpc:ident $(: $http:ident)?,)* } streams $streams:tt)+) => {
         /// The whole table.
-        pub const TABLE: &[Action] = &[$($(Action {
-            name: stringify!($name),
-            rpc: concat!(stringify!($service), "/", stringify!($name)),
-            act: |services, caller, given| {
-                let rpc = concat!(stringify!($service), "/", stringify!($name));
-                // Parsed here, so that the parameters can be wiped before the work.
-                let parsed = descriptors::rpc(rpc).and_then(|rpc| {
-                    Ok((request::read::<v1::$request>(&rpc.input(), given)?, rpc.output()))
-                });
+        pub const TABLE: &[ApiAction] = &[$($($(actions!(@$http $service $rpc),)?)*)+];
+    };
+    (@HTTP $service:ident $rpc:ident) => {
+        ApiAction {
+            name: stringify!($rpc),
+            rpc: concat!(stringify!($service), "/", stringify!($rpc)),
+            act: |services, caller, parameters| {
+                let rpc = concat!(stringify!($service), "/", stringify!($rpc));
+                // Parsed outside of the future, so that the parameters are wiped
+                // before the work begins.
+                let parsed = descriptors::rpc(rpc)
+                    .and_then(|rpc| Ok((request::read(&rpc.input(), parameters)?, rpc.output())));
                 Box::pin(async move {
                     let (request, output) = parsed?;
-                    let response = services.$function(caller, request).await?;
-                    Shown::of(output, &response)
+                    let response = pastey::paste!(services.[<$rpc:snake>](caller, request)).await?;
+                    ReplyMessage::of(output, &response)
                 })
             },
-        },)+)+];
+        }
     };
 }
 
-actions! {
-    Kms {
-        GenerateDataKeyWithoutPlaintext(GenerateDataKeyWithoutPlaintextRequest) => generate_data_key_without_plaintext;
-        ExportDataKey(ExportDataKeyRequest) => export_data_key;
-        GenerateDataKey(GenerateDataKeyRequest) => generate_data_key;
-        GenerateAndExportDataKey(GenerateAndExportDataKeyRequest) => generate_and_export_data_key;
-        Encrypt(EncryptRequest) => encrypt;
-        Decrypt(DecryptRequest) => decrypt;
-        ReEncrypt(ReEncryptRequest) => re_encrypt;
-        GetPublicKey(GetPublicKeyRequest) => get_public_key;
-        AsymmetricEncrypt(AsymmetricEncryptRequest) => asymmetric_encrypt;
-        AsymmetricDecrypt(AsymmetricDecryptRequest) => asymmetric_decrypt;
-        AsymmetricSign(AsymmetricSignRequest) => asymmetric_sign;
-        AsymmetricVerify(AsymmetricVerifyRequest) => asymmetric_verify;
-    }
-    KeyManagement {
-        CreateKey(CreateKeyRequest) => create_key;
-        DescribeKey(DescribeKeyRequest) => describe_key;
-        ListKeys(ListKeysRequest) => list_keys;
-        UpdateKeyDescription(UpdateKeyDescriptionRequest) => update_key_description;
-        EnableKey(EnableKeyRequest) => enable_key;
-        DisableKey(DisableKeyRequest) => disable_key;
-        ScheduleKeyDeletion(ScheduleKeyDeletionRequest) => schedule_key_deletion;
-        CancelKeyDeletion(CancelKeyDeletionRequest) => cancel_key_deletion;
-        SetDeletionProtection(SetDeletionProtectionRequest) => set_deletion_protection;
-        CreateKeyVersion(CreateKeyVersionRequest) => create_key_version;
-        DescribeKeyVersion(DescribeKeyVersionRequest) => describe_key_version;
-        ListKeyVersions(ListKeyVersionsRequest) => list_key_versions;
-        UpdateRotationPolicy(UpdateRotationPolicyRequest) => update_rotation_policy;
-        CreateAlias(CreateAliasRequest) => create_alias;
-        UpdateAlias(UpdateAliasRequest) => update_alias;
-        DeleteAlias(DeleteAliasRequest) => delete_alias;
-        ListAliases(ListAliasesRequest) => list_aliases;
-        ListAliasesByKeyId(ListAliasesByKeyIdRequest) => list_aliases_by_key_id;
-        TagResource(TagResourceRequest) => tag_resource;
-        UntagResource(UntagResourceRequest) => untag_resource;
-        ListResourceTags(ListResourceTagsRequest) => list_resource_tags;
-    }
-}
+operations!(actions);
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changes_is_known_by_its_name() {
+    fn the_contract_says_what_changes() {
         let still: Vec<_> =
             TABLE.iter().filter(|action| !action.changes()).map(|action| action.name).collect();
         assert_eq!(
@@ -139,7 +105,8 @@ mod tests {
         );
     }
 
-    /// RPCs that the API has not: a stream, and the management of access keys.
+    /// RPCs that the API does not have: a stream, and the management of access
+    /// keys.
     fn is_ours_alone(rpc: &str) -> bool {
         rpc == "Kms/ExportDataKeys" || rpc.starts_with("AccessManagement/")
     }
@@ -159,6 +126,6 @@ mod tests {
         let rows: BTreeSet<String> = TABLE.iter().map(|row| row.rpc.to_owned()).collect();
         assert_eq!(rows, offered);
         assert_eq!(rows.len(), TABLE.len());
-        assert!(Action::named("Encrypt").is_some() && Action::named("encrypt").is_none());
+        assert!(ApiAction::named("Encrypt").is_some() && ApiAction::named("encrypt").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! A request's body, within bounds of size and time.
+//! Reads a request's body, within limits of size and time.
 
 use std::pin::pin;
 use std::time::Instant;
@@ -11,15 +11,15 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result, Rule};
 use crate::service::grpc::MAX_REQUEST_BYTES;
 
-/// Reads it whole. What says that it is too large is not read at all, what turns
-/// out to be is read no further.
+/// Reads the whole body. A body whose declared length is over the limit is not
+/// read at all; any other is read no further than the limit.
 pub(super) async fn read<B: Body>(body: B, by: Instant) -> Result<Zeroizing<Vec<u8>>> {
     let most = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX);
     let hint = body.size_hint();
     if hint.lower() > most {
         return Err(Rule::RequestTooLarge.into());
     }
-    // Room from the start: a buffer that grows leaves copies behind.
+    // Allocated once: a buffer that grows leaves copies behind.
     let room = usize::try_from(hint.upper().unwrap_or(most).min(most)).unwrap_or(MAX_REQUEST_BYTES);
     let mut read = Zeroizing::new(Vec::with_capacity(room));
     let mut body = pin!(body);
@@ -53,5 +53,5 @@ fn too_slow() -> Error {
 }
 
 fn broken_off() -> Error {
-    Error::from(Rule::UnreadableParameters).saying("The body of the request broke off.")
+    Error::from(Rule::UnreadableParameters).saying("The body of the request is not complete.")
 }

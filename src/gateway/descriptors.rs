@@ -1,5 +1,6 @@
 //! The descriptors of the contract, which say what every message has.
 
+use prost_reflect::prost_types::method_options::IdempotencyLevel;
 use prost_reflect::{EnumDescriptor, MethodDescriptor};
 
 use crate::error::{Error, Result};
@@ -8,7 +9,7 @@ use crate::proto::pool;
 /// The package of the contract.
 const PACKAGE: &str = "keyferry.v1";
 
-/// The RPC of a `Service/Method`.
+/// The RPC named `Service/Method`.
 pub(super) fn rpc(name: &str) -> Result<MethodDescriptor> {
     let (service, method) = name.split_once('/').unwrap_or_default();
     pool()
@@ -17,8 +18,14 @@ pub(super) fn rpc(name: &str) -> Result<MethodDescriptor> {
         .ok_or_else(|| Error::internal(format!("the contract has no RPC {name}")))
 }
 
-/// What the values of an enum begin with: protobuf has them bear its name, the
-/// API has them bare.
+/// Whether an RPC only reads or uses what is stored.
+pub(super) fn has_no_side_effects(rpc: &MethodDescriptor) -> bool {
+    let options = rpc.method_descriptor_proto().options.as_ref();
+    options.is_some_and(|options| options.idempotency_level() == IdempotencyLevel::NoSideEffects)
+}
+
+/// The prefix of an enum's values: protobuf style repeats the name of the enum,
+/// the API leaves it out.
 pub(super) fn value_prefix(named: &EnumDescriptor) -> String {
     let zero = named.default_value();
     zero.name().strip_suffix("UNSPECIFIED").unwrap_or_default().to_owned()

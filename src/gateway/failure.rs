@@ -1,4 +1,4 @@
-//! What a refusal looks like: `{Code, Message, RequestId, HostId, Recommend}`.
+//! The reply to a refused request: `{Code, Message, RequestId, HostId, Recommend}`.
 
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
@@ -7,20 +7,20 @@ use zeroize::Zeroizing;
 
 use super::Seen;
 use super::names;
-use super::reply::Shown;
+use super::reply::ReplyMessage;
 use crate::error::{Error, Rule};
 
-/// The header that the SDKs take a delay from, in milliseconds.
+/// The SDKs' own header for the delay before a retry, in milliseconds.
 const ACS_RETRY_AFTER: HeaderName = HeaderName::from_static("x-acs-retry-after");
 
-/// The root of a refusal in XML.
+/// The root element of a refusal in XML.
 const ROOT: &str = "Error";
 
-/// The answer to a request that was refused.
+/// The reply to a request that was refused.
 pub(super) fn response(error: &Error, seen: &Seen) -> Response<Bytes> {
     let rule = error.rule();
     let message = message(error);
-    let shown = Shown::texts(&[
+    let reply = ReplyMessage::texts(&[
         ("Code", rule.reason()),
         ("Message", &message),
         ("RequestId", &seen.request_id),
@@ -29,15 +29,14 @@ pub(super) fn response(error: &Error, seen: &Seen) -> Response<Bytes> {
     ]);
     let status =
         StatusCode::from_u16(rule.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // Five texts can be written; an answer without a body is the way out of a
-    // case that does not happen.
-    let body = seen.format.write(ROOT, &shown).unwrap_or_default();
+    // Writing five texts does not fail; if it did, the reply would have no body.
+    let body = seen.format.write(ROOT, &reply).unwrap_or_default();
     let mut response = super::response(status, seen, body);
     tell_when_to_retry(rule, response.headers_mut());
     response
 }
 
-/// The text, with the field that is to blame called by the API's name for it.
+/// The error's text, with the API's name of the field that it blames.
 fn message(error: &Error) -> Zeroizing<String> {
     let text = error.text();
     Zeroizing::new(match error.field() {

@@ -2,31 +2,32 @@
 //! over the same service functions as gRPC.
 //!
 //! ```text
-//! mod.rs         one request: read → verify → act → answer
-//! body.rs        its body, within bounds
-//! parameters.rs  what it asks for · given.rs  the same, lists and maps flattened
-//! signature/     who asks for it · nonces.rs  and that it is not a repetition
-//! actions.rs     the table from action to service function
-//! request.rs     parameters → message · reply.rs  message → JSON or XML
-//! failure.rs     what a refusal looks like
-//! openapi.rs     all of it, described for programs
+//! mod.rs             one request: read → verify → act → answer
+//! body.rs            reads the body, within limits
+//! parameters.rs      decodes query and form · parameter_tree.rs  lists and maps in them
+//! signature/         verifies the signature · nonces.rs  refuses a repeated one
+//! actions.rs         the table from action to service function
+//! request.rs         parameters → message · reply.rs  message → JSON or XML
+//! failure.rs         the reply to a refused request
+//! openapi.rs         the description for programs
 //! descriptors.rs, names.rs  the contract's descriptors, and the API's names
 //! ```
 //!
-//! Nothing here knows an operation: the contract's descriptors say what each
-//! takes and answers, and the services what is allowed. `body.rs` alone does IO.
+//! No file here knows an operation: the contract's descriptors say what each
+//! takes and answers, and the services decide what is allowed. `body.rs` alone
+//! does IO.
 //!
-//! Parameters that nobody asked for are passed over, as the API does: the SDKs
-//! send some of their own (`RegionId`), and newer ones more.
+//! Unknown parameters are ignored, as by the API: the SDKs send some of their own
+//! (`RegionId`), and newer ones more.
 
 pub mod actions;
 mod body;
 mod descriptors;
 mod failure;
-mod given;
 mod names;
 pub mod nonces;
 mod openapi;
+mod parameter_tree;
 pub mod parameters;
 mod reply;
 mod request;
@@ -47,9 +48,9 @@ use crate::keys::access_keys::AccessKey;
 use crate::keys::access_keys::used_nonces::SpentNonce;
 use crate::service::Services;
 use crate::service::caller::Caller;
-use actions::Action;
-use given::Given;
+use actions::ApiAction;
 use nonces::Nonces;
+use parameter_tree::ParameterTree;
 use parameters::Parameters;
 pub use reply::Format;
 use signature::{Claim, Signed, Verified};
@@ -57,10 +58,10 @@ use signature::{Claim, Signed, Verified};
 /// The version of the API.
 pub const VERSION: &str = "2016-01-20";
 
-/// Where the description for programs is.
+/// The path of the description for programs.
 pub const DESCRIPTION: &str = "/openapi.json";
 
-/// The root of an answer in XML.
+/// The root element of a reply in XML.
 const ROOT: &str = "KMS";
 
 /// The HTTP front door. Clones share it.
@@ -69,16 +70,16 @@ pub struct Gateway {
     services: Services,
     config: GatewayConfig,
     nonces: Arc<Nonces>,
-    nobody: Arc<AccessKeySecret>,
+    /// Stands in for the secret of an access key that does not exist.
+    decoy: Arc<AccessKeySecret>,
 }
 
-/// What a request has shown of itself so far; its answer needs it, whatever that
-/// will be.
+/// What is known of a request so far; every reply needs it, a refusal too.
 pub struct Seen {
     request_id: String,
     host: String,
     format: Format,
-    action: Option<&'static Action>,
+    action: Option<&'static ApiAction>,
 }
 
 /// A request whose signature was verified.
@@ -87,15 +88,15 @@ pub struct Call {
     verified: Verified,
     parameters: Parameters,
     /// The action that the path names, where it names one.
-    in_path: Option<&'static Action>,
+    in_path: Option<&'static ApiAction>,
 }
 
 impl Gateway {
     /// The front door to these services.
     pub fn new(services: Services, config: GatewayConfig) -> Result<Self> {
-        let nobody = AccessKeySecret::generate()
+        let decoy = AccessKeySecret::generate()
             .map_err(|unavailable| Error::internal(unavailable.to_string()))?;
-        Ok(Self { services, config, nonces: Arc::default(), nobody: Arc::new(nobody) })
+        Ok(Self { services, config, nonces: Arc::default(), decoy: Arc::new(decoy) })
     }
 
     /// Reads a request, whole by `read_by`, and verifies its signature.
@@ -123,7 +124,7 @@ impl Gateway {
             parameters: &parameters,
         };
         let (key, verified) = self.verify(&signed).await?;
-        seen.action = Action::named(verified.action());
+        seen.action = ApiAction::named(verified.action());
         Ok(Call { key, verified, parameters, in_path })
     }
 
@@ -132,12 +133,13 @@ impl Gateway {
         claim.check_scheme(self.config.signature_v1)?;
         claim.check_time(self.services.clock().now())?;
         let found = self.services.find_access_key(claim.access_key_id()).await?;
-        // For nobody's signature as much is computed as for anybody's.
-        let secret = found.as_ref().map_or(&*self.nobody, |key| &key.secret);
+        // An unknown access key takes as much computation as a known one, so that
+        // timing does not tell them apart.
+        let secret = found.as_ref().map_or(&*self.decoy, |key| &key.secret);
         let verified = claim.verify(signed, secret.reveal(Reveal::ToVerify));
         let key = found.ok_or_else(no_such_access_key)?;
         let verified = verified?;
-        // Told to who holds the secret, and to nobody else.
+        // The state is told to a holder of the secret alone.
         if !key.is_enabled() {
             return Err(Rule::AccessKeyDisabled.into());
         }
@@ -146,27 +148,27 @@ impl Gateway {
         Ok((key, verified))
     }
 
-    /// Does what a request asks for.
+    /// Carries out a request.
     pub async fn act(&self, call: Call, caller: &Caller, seen: &Seen) -> Result<Response<Bytes>> {
         let action = call.action(seen)?;
         if action.changes() {
             self.services.spend_nonce(&call.spent_nonce()).await?;
         }
-        let given = Given::of(call.parameters.iter());
-        let acting = (action.act)(&self.services, caller, &given);
-        drop(given);
+        let parameters = ParameterTree::of(call.parameters.iter());
+        let reply = (action.act)(&self.services, caller, &parameters);
+        drop(parameters);
         drop(call);
-        let shown = acting.await?;
-        Ok(response(StatusCode::OK, seen, seen.format.write(ROOT, &shown)?))
+        let reply = reply.await?;
+        Ok(response(StatusCode::OK, seen, seen.format.write(ROOT, &reply)?))
     }
 
-    /// The answer to a request that was refused.
+    /// The reply to a request that was refused.
     #[must_use]
     pub fn refusal(&self, error: &Error, seen: &Seen) -> Response<Bytes> {
         failure::response(error, seen)
     }
 
-    /// The description for programs, which anybody may have.
+    /// The description for programs. It is public.
     #[must_use]
     pub fn description(&self) -> Response<Bytes> {
         let mut response = Response::new(openapi::document());
@@ -177,7 +179,7 @@ impl Gateway {
 }
 
 impl Seen {
-    /// What the head of a request shows.
+    /// What the head of a request tells.
     pub fn of<B>(request: &Request<B>, request_id: &str) -> Self {
         Self {
             request_id: request_id.to_owned(),
@@ -187,7 +189,7 @@ impl Seen {
         }
     }
 
-    /// The action that is asked for, if it is known and who asks is too.
+    /// The action, once the signature is verified, and if there is such an action.
     #[must_use]
     pub fn action(&self) -> Option<&'static str> {
         self.action.map(|action| action.name)
@@ -195,7 +197,7 @@ impl Seen {
 }
 
 impl Call {
-    /// Whose request it is.
+    /// The caller.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         self.key.principal()
@@ -209,15 +211,15 @@ impl Call {
         }
     }
 
-    /// The action that it asks for, in a way that can be answered.
-    fn action(&self, seen: &Seen) -> Result<&'static Action> {
+    /// The action, of a version and in a format that are served.
+    fn action(&self, seen: &Seen) -> Result<&'static ApiAction> {
         match self.verified.version() {
             Some(VERSION) => {}
             Some(_) => return Err(Rule::UnknownApiVersion.into()),
             None => return Err(Error::missing("Version")),
         }
         let action = seen.action.ok_or(Rule::UnknownOperation)?;
-        // Whoever reads a log of paths must not be led astray.
+        // A log of paths must tell the truth.
         if self.in_path.is_some_and(|in_path| in_path.name != action.name) {
             return Err(Error::invalid("Action", "the path names another one"));
         }
@@ -230,13 +232,13 @@ impl Call {
     }
 }
 
-/// Requests go to `/`. As descriptions of an API tell operations apart by their
-/// paths, `/Encrypt` does for that action too.
-fn action_in_path(head: &Parts) -> Result<Option<&'static Action>> {
+/// Requests go to `/`. `/Encrypt` is accepted for that action, as OpenAPI tells
+/// operations apart by their paths.
+fn action_in_path(head: &Parts) -> Result<Option<&'static ApiAction>> {
     let in_path = match head.uri.path() {
         "/" => None,
         path => {
-            let named = path.strip_prefix('/').and_then(Action::named);
+            let named = path.strip_prefix('/').and_then(ApiAction::named);
             Some(named.ok_or_else(|| Error::from(Rule::UnknownOperation))?)
         }
     };
@@ -253,7 +255,7 @@ fn form<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a [u8]> {
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded").then_some(body)
 }
 
-/// HTTP/2 has `:authority` in its place; signatures know `host`.
+/// Adds the header `host`, which signatures cover, where HTTP/2 sent `:authority`.
 fn put_host(head: &mut Parts) {
     let authority = head.uri.authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok());
     if let Some(authority) = authority {
@@ -261,7 +263,7 @@ fn put_host(head: &mut Parts) {
     }
 }
 
-/// The host that a request was sent to, where it is the name of one.
+/// The host that a request was sent to, where it has the form of one.
 fn host<B>(request: &Request<B>) -> Option<&str> {
     let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = header.or_else(|| request.uri().authority().map(http::uri::Authority::as_str))?;
@@ -274,11 +276,12 @@ fn no_such_access_key() -> Error {
     Error::from(Rule::NotAuthenticated).saying("The specified access key is not found.")
 }
 
-/// The headers of a request's id: ours, and the one that the SDKs read.
+/// The headers that bear the request id: Keyferry's, and the one that the SDKs
+/// read.
 const REQUEST_IDS: [HeaderName; 2] =
     [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-acs-request-id")];
 
-/// An answer with its headers.
+/// A reply with its headers.
 fn response(status: StatusCode, seen: &Seen, body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -1,20 +1,20 @@
-//! The names of the API, from the contract's: `key_id` is `KeyId`.
+//! The names of the API, made from the contract's: `key_id` is `KeyId`.
 //!
-//! Every rule has its exceptions in one list, here.
+//! The exceptions of each rule are listed beside it.
 
 use std::borrow::Cow;
 
-/// Names that are not the PascalCase of the contract's.
+/// Names that are not the contract's in PascalCase.
 const EXCEPTIONS: [(&str, &str); 1] = [("dkms_instance_id", "DKMSInstanceId")];
 
-/// Plurals that do not end in a mere `s`.
+/// Plurals that do not end in `s` alone.
 const SINGULARS: [(&str, &str); 1] = [("Aliases", "Alias")];
 
-/// The contract's fields that the API does not have: its pages are numbered.
+/// Fields of the contract that the API does not have: its pages are numbered.
 const NOT_OFFERED: [&str; 2] = ["page_token", "next_page_token"];
 
-/// Older names of parameters: the old one, the present one, and the unit that
-/// the old one's bare number is counted in.
+/// Older names of parameters: the old name, the present name, and the unit of a
+/// number that is given by the old name without a unit.
 const OLDER: [(&str, &str, &str); 2] = [
     ("EnableAutoRotation", "EnableAutomaticRotation", ""),
     ("RotationIntervalInDays", "RotationInterval", "d"),
@@ -38,13 +38,13 @@ fn pascal_case(field: &str) -> String {
         .fold(String::new(), |name, (first, rest)| name + &first.to_ascii_uppercase() + rest)
 }
 
-/// What one of several is called: `Keys` are each a `Key`.
+/// The singular of a plural name: `Key` of `Keys`.
 pub(super) fn singular(plural: &str) -> &str {
     let exception = SINGULARS.iter().find(|(many, _)| *many == plural);
     exception.map_or_else(|| plural.strip_suffix('s').unwrap_or(plural), |(_, one)| one)
 }
 
-/// The present name and value of what was given by an older name.
+/// The present name and value of a parameter that was given by an older name.
 pub(super) fn present<'a>(name: &str, value: &'a str) -> Option<(&'static str, Cow<'a, str>)> {
     let (_, present, unit) = OLDER.iter().find(|(old, ..)| *old == name)?;
     let bare = !unit.is_empty() && !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_is_called_so() {
+    fn plurals_have_singulars() {
         for (many, one) in
             [("Keys", "Key"), ("Aliases", "Alias"), ("KeyVersions", "KeyVersion"), ("Tags", "Tag")]
         {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn older_names_still_do() {
+    fn older_names_are_understood() {
         assert_eq!(
             present("EnableAutoRotation", "True"),
             Some(("EnableAutomaticRotation", "True".into()))

@@ -1,14 +1,14 @@
-//! Nonces of verified signatures: each is good for once.
+//! Nonces of verified signatures: each is accepted once.
 //!
-//! A nonce is remembered for as long as its signature would be taken, and never
-//! forgotten earlier: when there is no room the request is refused. Only who
-//! holds an access key can fill the room of that key.
+//! A nonce is remembered for as long as its signature is accepted, and never
+//! forgotten earlier: when memory is used up, requests are refused. Only a holder
+//! of an access key can use up the memory of that key.
 //!
-//! This memory is the process's own. A restart forgets it, and so a request that
-//! only reads can be repeated after one, by whoever got hold of it, until its
-//! time stamp has passed. A request that changes something is guarded by a commit
-//! before its change (`keys/access_keys/used_nonces.rs`), not by this room. The same holds
-//! where the wall clock is set back by more than [`SLACK`].
+//! The memory is the process's own, and a restart forgets it. A captured request
+//! that only reads can then be repeated until its time stamp has expired. A
+//! request that changes something is guarded by a commit before the change
+//! (`keys/access_keys/used_nonces.rs`) instead. The same holds where the wall
+//! clock is set back by more than [`SLACK`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,42 +22,43 @@ use crate::error::{Result, Rule};
 /// How far the wall clock may be set back before a signature outlives the
 /// memory of its nonce.
 pub const SLACK: Duration = Duration::from_secs(60);
-/// How long a nonce is remembered: a signature of 15 minutes ahead is taken for
-/// 30 minutes.
+/// How long a nonce is remembered: a signature whose time is 15 minutes ahead is
+/// accepted for 30 minutes.
 pub const KEPT: Duration = Duration::from_secs(2 * MAX_SKEW.as_secs() + SLACK.as_secs());
-/// Nonces are forgotten by the batch; a batch is of this long.
-const BATCH: Duration = Duration::from_secs(60);
-/// The most nonces of one access key: 1,000 requests a second, for ever.
+/// Nonces are forgotten bucket by bucket; a bucket holds those of this long.
+const BUCKET: Duration = Duration::from_secs(60);
+/// The most nonces of one access key: enough for 1,000 requests a second.
 pub const MAX_PER_ACCESS_KEY: usize = 2_000_000;
 /// The most nonces in all, at 40 to 60 bytes each.
 pub const MAX_IN_ALL: usize = 4_000_000;
 
 /// The nonces that were used.
 pub struct Nonces {
-    most: Most,
-    used: Mutex<Used>,
+    bounds: Bounds,
+    used: Mutex<UsedNonces>,
 }
 
-struct Most {
+struct Bounds {
     per_access_key: usize,
     in_all: usize,
 }
 
 #[derive(Default)]
-struct Used {
-    by_access_key: HashMap<String, Own>,
+struct UsedNonces {
+    by_access_key: HashMap<String, KeyNonces>,
     in_all: usize,
     swept: Duration,
 }
 
-/// Those of one access key: digests, and the batches by which they go.
+/// The nonces of one access key: their digests, and the buckets in which they are
+/// forgotten.
 #[derive(Default)]
-struct Own {
+struct KeyNonces {
     seen: HashSet<u128>,
-    batches: VecDeque<Batch>,
+    buckets: VecDeque<Bucket>,
 }
 
-struct Batch {
+struct Bucket {
     began: Duration,
     digests: Vec<u128>,
 }
@@ -70,12 +71,12 @@ impl Default for Nonces {
 
 impl Nonces {
     fn bounded(per_access_key: usize, in_all: usize) -> Self {
-        Self { most: Most { per_access_key, in_all }, used: Mutex::default() }
+        Self { bounds: Bounds { per_access_key, in_all }, used: Mutex::default() }
     }
 
     /// Uses a nonce, whose signature must have been verified. `elapsed` is the
-    /// reading of [`Clock::elapsed`](crate::keys::schedule::clock::Clock::elapsed): a clock
-    /// that nobody can set forward to have nonces forgotten.
+    /// reading of [`Clock::elapsed`](crate::keys::clock::Clock::elapsed), a clock
+    /// that cannot be set forward to have nonces forgotten.
     pub fn use_once(&self, access_key_id: &str, nonce: &str, elapsed: Duration) -> Result<()> {
         let mut used = self.used();
         used.sweep(elapsed);
@@ -85,19 +86,19 @@ impl Nonces {
             return Err(Rule::NonceUsed.into());
         }
         let count = own.map_or(0, |own| own.seen.len());
-        if count >= self.most.per_access_key || used.in_all >= self.most.in_all {
+        if count >= self.bounds.per_access_key || used.in_all >= self.bounds.in_all {
             return Err(Rule::TooManyRequests.into());
         }
         used.keep(access_key_id, digest, elapsed);
         Ok(())
     }
 
-    fn used(&self) -> MutexGuard<'_, Used> {
+    fn used(&self) -> MutexGuard<'_, UsedNonces> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Used {
+impl UsedNonces {
     fn keep(&mut self, access_key_id: &str, digest: u128, elapsed: Duration) {
         self.in_all += 1;
         if let Some(own) = self.by_access_key.get_mut(access_key_id) {
@@ -106,9 +107,9 @@ impl Used {
         self.by_access_key.entry(access_key_id.to_owned()).or_default().keep(digest, elapsed);
     }
 
-    /// Forgets what is past, at most once in a batch's time.
+    /// Forgets expired nonces, at most once in the time of a bucket.
     fn sweep(&mut self, elapsed: Duration) {
-        if elapsed < self.swept + BATCH {
+        if elapsed < self.swept + BUCKET {
             return;
         }
         self.swept = elapsed;
@@ -119,22 +120,23 @@ impl Used {
     }
 }
 
-impl Own {
+impl KeyNonces {
     fn keep(&mut self, digest: u128, elapsed: Duration) {
         self.seen.insert(digest);
-        match self.batches.back_mut() {
-            Some(last) if elapsed < last.began + BATCH => last.digests.push(digest),
-            _ => self.batches.push_back(Batch { began: elapsed, digests: vec![digest] }),
+        match self.buckets.back_mut() {
+            Some(last) if elapsed < last.began + BUCKET => last.digests.push(digest),
+            _ => self.buckets.push_back(Bucket { began: elapsed, digests: vec![digest] }),
         }
     }
 
-    /// How many it forgot: batches whose last nonce is past.
+    /// Forgets buckets whose last nonce has expired, and tells how many nonces
+    /// those were.
     fn forget(&mut self, elapsed: Duration) -> usize {
         let before = self.seen.len();
-        while let Some(batch) =
-            self.batches.pop_front_if(|batch| elapsed > batch.began + BATCH + KEPT)
+        while let Some(bucket) =
+            self.buckets.pop_front_if(|bucket| elapsed > bucket.began + BUCKET + KEPT)
         {
-            for digest in batch.digests {
+            for digest in bucket.digests {
                 self.seen.remove(&digest);
             }
         }
@@ -143,8 +145,8 @@ impl Own {
     }
 }
 
-/// 128 bits of it tell nonces apart: who finds two alike has refused a request
-/// of their own.
+/// 128 bits are enough: a caller who finds two nonces of one digest gains the
+/// refusal of a request of their own.
 fn digest(nonce: &str) -> u128 {
     let digest: [u8; 32] = Sha256::digest(nonce).into();
     digest.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte))
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_good_for_once_and_for_its_own_access_key() {
+    fn a_nonce_is_accepted_once_for_each_access_key() {
         let nonces = Nonces::default();
         assert_eq!(refusal(nonces.use_once("a", "1", at(0))), None);
         assert_eq!(refusal(nonces.use_once("a", "1", at(0))), Some(Rule::NonceUsed));
@@ -178,7 +180,7 @@ mod tests {
     fn a_nonce_is_remembered_for_the_whole_window_and_then_forgotten() {
         let nonces = Nonces::default();
         for second in 0..=KEPT.as_secs() {
-            // Others come and go meanwhile.
+            // Other nonces are used meanwhile.
             let other = format!("other {second}");
             assert_eq!(refusal(nonces.use_once("a", &other, at(second))), None);
             let outcome = nonces.use_once("a", "other 0", at(second));
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn without_room_requests_are_refused_and_nothing_is_forgotten() {
+    fn when_full_requests_are_refused_and_nothing_is_forgotten() {
         let nonces = Nonces::bounded(2, 3);
         for (key, nonce, refused) in [
             ("a", "1", None),
@@ -216,7 +218,7 @@ mod tests {
         ] {
             assert_eq!(refusal(nonces.use_once(key, nonce, at(0))), refused, "{key} {nonce}");
         }
-        let later = at(KEPT.as_secs() + 2 * BATCH.as_secs());
+        let later = at(KEPT.as_secs() + 2 * BUCKET.as_secs());
         assert_eq!(refusal(nonces.use_once("c", "1", later)), None);
     }
 }

@@ -1,23 +1,22 @@
-//! The API described for programs, as OpenAPI 3.1: made of the same table and
-//! descriptors as everything else here, and of the contract's own comments.
+//! The description of the API for programs, in OpenAPI 3.1: made from the table
+//! of actions, the contract's descriptors and comments, and the table of limits.
 //!
-//! OpenAPI tells operations apart by their paths, where the API has but one. So
-//! each action has a path of its own in the description, which does for it too
-//! (`/Encrypt`), with the action's name in the header that is signed.
+//! OpenAPI tells operations apart by their paths, and the API has one path for
+//! all. So each action is described under a path of its own (`/Encrypt`), which
+//! is accepted too, and with its name in the signed header.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use prost::bytes::Bytes;
-use prost_reflect::{
-    EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::actions::{Action, TABLE};
+use super::actions::{ApiAction, TABLE};
 use super::descriptors::{self, value_prefix};
 use super::{DESCRIPTION, Format, VERSION, names};
 use crate::error::Rule;
+use crate::proto::{field_comment, rpc_comment};
 
 /// The document.
 pub(super) fn document() -> Bytes {
@@ -75,13 +74,13 @@ fn media_type_of(path: &str) -> &'static str {
     if path == DESCRIPTION { "application/json" } else { "text/plain" }
 }
 
-fn operation(action: &Action, rpc: &MethodDescriptor) -> Value {
+fn operation(action: &ApiAction, rpc: &MethodDescriptor) -> Value {
     let form = form(&rpc.input());
     let body = json!({"content": {"application/x-www-form-urlencoded": form}});
     json!({
         "operationId": action.name,
         "tags": [rpc.parent_service().name()],
-        "summary": comment(&rpc.parent_file(), rpc.path()),
+        "summary": rpc_comment(rpc),
         "parameters": [
             constant("header", "x-acs-action", action.name),
             constant("header", "x-acs-version", VERSION),
@@ -265,20 +264,6 @@ fn member_schema(field: &FieldDescriptor) -> Value {
         schema.insert("description".to_owned(), field_comment(field).into());
     }
     schema
-}
-
-// ---- comments ----
-
-fn field_comment(field: &FieldDescriptor) -> String {
-    comment(&field.parent_message().parent_file(), field.path())
-}
-
-/// What the contract says above a part of it.
-fn comment(file: &FileDescriptor, path: &[i32]) -> String {
-    let info = file.file_descriptor_proto().source_code_info.as_ref();
-    let place = info.and_then(|info| info.location.iter().find(|place| place.path == path));
-    let text = place.and_then(|place| place.leading_comments.as_deref()).unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

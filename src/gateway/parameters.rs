@@ -1,9 +1,9 @@
-//! The parameters of one request: those of the query and those of the form.
+//! The parameters of a request: those of the query and those of the form.
 //!
-//! What any signature scheme leaves open is closed here: a name has one value,
-//! and what does not decode cleanly is refused, never guessed at. Two readers
-//! that guess differently are how one request gets signed and another is
-//! carried out.
+//! The signature schemes leave some cases open. Here they are refused: a name has
+//! one value, and text that does not decode cleanly is not guessed at. If two
+//! readers guessed differently, one request could be signed and another carried
+//! out.
 
 use std::fmt;
 
@@ -20,13 +20,13 @@ pub const MAX_NAME_BYTES: usize = 256;
 pub const MAX_BYTES: usize = 64 << 10;
 
 /// Names and values, in bytewise order of names, each name once. Values may be
-/// secrets (`Plaintext=`): they are wiped when dropped, and not printed.
+/// secrets (`Plaintext=`): they are wiped when dropped, and never printed.
 pub struct Parameters(Vec<(String, Zeroizing<String>)>);
 
 impl Parameters {
-    /// Those of a query and of a body of `application/x-www-form-urlencoded`,
-    /// as they were sent. In both a `+` is a space. The same name again is
-    /// allowed where it has the same value.
+    /// Reads a query and a body of `application/x-www-form-urlencoded`, as they
+    /// were sent. In both a `+` is a space. A name may stand twice with the same
+    /// value.
     pub fn read(query: Option<&str>, form: Option<&[u8]>) -> Result<Self> {
         let query = query.unwrap_or_default();
         let form = form.unwrap_or_default();
@@ -34,7 +34,7 @@ impl Parameters {
             return Err(Rule::RequestTooLarge.into());
         }
         let form = std::str::from_utf8(form).map_err(|_| unreadable("the form is not UTF-8"))?;
-        // Counted before anything is allocated.
+        // Counted before memory is allocated.
         let count = pieces(query).count() + pieces(form).count();
         if count > MAX_PARAMETERS {
             return Err(unreadable(format_args!("there are over {MAX_PARAMETERS}")));
@@ -49,13 +49,13 @@ impl Parameters {
     /// The value of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let at = self.place(name).ok()?;
+        let at = self.position(name).ok()?;
         self.0.get(at).map(|(_, value)| value.as_str())
     }
 
-    /// The value of that name, which is no longer here afterwards.
+    /// Removes the value of that name.
     pub fn take(&mut self, name: &str) -> Option<Zeroizing<String>> {
-        self.place(name).ok().map(|at| self.0.remove(at).1)
+        self.position(name).ok().map(|at| self.0.remove(at).1)
     }
 
     /// Names and values in bytewise order of names.
@@ -75,7 +75,7 @@ impl Parameters {
         self.0.is_empty()
     }
 
-    fn place(&self, name: &str) -> Result<usize, usize> {
+    fn position(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(known, _)| known.as_str().cmp(name))
     }
 }
@@ -86,7 +86,7 @@ impl fmt::Debug for Parameters {
     }
 }
 
-/// `name=value` pieces. Between two `&` there may be nothing.
+/// The `name=value` pieces. Empty ones, as between `&&`, are skipped.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     text.split('&').filter(|piece| !piece.is_empty())
 }
@@ -108,7 +108,8 @@ fn decoded(sent: &str) -> Result<Zeroizing<String>> {
         return Err(unreadable("a % is not followed by two hexadecimal digits"));
     }
     let mut bytes = Vec::with_capacity(sent.len());
-    // A `+` that was sent as %2B is no space: runs between raw ones decode apart.
+    // A `+` that was sent as %2B is no space: the runs between raw ones are
+    // decoded one by one.
     for (n, run) in sent.split('+').enumerate() {
         if n > 0 {
             bytes.push(b' ');
@@ -141,15 +142,15 @@ fn escapes_are_whole(mut sent: &[u8]) -> bool {
 
 fn each_once(mut read: Vec<(String, Zeroizing<String>)>) -> Result<Parameters> {
     read.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut torn = None;
+    let mut conflicting = None;
     read.dedup_by(|(name, value), (kept_name, kept)| {
         let same = name == kept_name;
         if same && *value != *kept {
-            torn.get_or_insert_with(|| name.clone());
+            conflicting.get_or_insert_with(|| name.clone());
         }
         same
     });
-    torn.map_or(Ok(Parameters(read)), |name| Err(given_twice(&name)))
+    conflicting.map_or(Ok(Parameters(read)), |name| Err(given_twice(&name)))
 }
 
 fn given_twice(name: &str) -> Error {

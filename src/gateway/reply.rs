@@ -1,7 +1,7 @@
 //! From a message of the contract to the API's JSON or XML, by its descriptor.
 //!
-//! Lists are doubly nested, unset strings are `""`, bytes are Base64. In between
-//! stands a tree that both formats are written from.
+//! Lists are doubly nested, unset strings are `""`, bytes are Base64. A message
+//! becomes a tree first, from which both formats are written.
 
 use std::io;
 
@@ -22,13 +22,13 @@ use super::names;
 use crate::error::{Error, Result};
 use crate::proto::UnderWay;
 
-/// How an answer is written.
+/// The format of a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// The default.
     #[default]
     Json,
-    /// For clients of old.
+    /// For older clients.
     Xml,
 }
 
@@ -40,7 +40,7 @@ impl Format {
             .find_map(|(name, format)| name.eq_ignore_ascii_case(text.trim()).then_some(format))
     }
 
-    /// The content type, to the letter: clients compare it.
+    /// The content type. Clients compare it letter by letter.
     pub(super) const fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json; charset=utf-8",
@@ -48,30 +48,30 @@ impl Format {
         }
     }
 
-    /// Writes an answer.
-    pub(super) fn write(self, root: &str, shown: &Shown) -> Result<Bytes> {
-        // Room from the start: a buffer that grows leaves copies behind.
-        let mut written = Zeroizing::new(Vec::with_capacity(512 + 2 * shown.size_bytes()));
+    /// Writes a reply.
+    pub(super) fn write(self, root: &str, reply: &ReplyMessage) -> Result<Bytes> {
+        // Allocated once: a buffer that grows leaves copies behind.
+        let mut written = Zeroizing::new(Vec::with_capacity(512 + 2 * reply.size_bytes()));
         let wrote = match self {
-            Self::Json => serde_json::to_writer(&mut *written, shown).map_err(io::Error::from),
-            Self::Xml => to_xml(&mut written, root, shown),
+            Self::Json => serde_json::to_writer(&mut *written, reply).map_err(io::Error::from),
+            Self::Xml => to_xml(&mut written, root, reply),
         };
         wrote.map_err(|_| Error::internal("an answer could not be written"))?;
         Ok(Bytes::from_owner(written))
     }
 }
 
-/// An answer, as both formats show it.
-pub(super) enum Shown {
-    /// Text, which may be a secret's.
+/// A reply, or a part of one, before it is written in a format.
+pub(super) enum ReplyMessage {
+    /// Text, which may be secret.
     Text(Zeroizing<String>),
     Number(u64),
     Truth(bool),
-    Members(Vec<(String, Shown)>),
-    List(Vec<Shown>),
+    Members(Vec<(String, ReplyMessage)>),
+    List(Vec<ReplyMessage>),
 }
 
-impl Shown {
+impl ReplyMessage {
     /// A message of the contract.
     pub(super) fn of<M: Message>(descriptor: MessageDescriptor, message: &M) -> Result<Self> {
         let encoded = Zeroizing::new(message.encode_to_vec());
@@ -81,7 +81,7 @@ impl Shown {
         members(&UnderWay(message).0)
     }
 
-    /// Members that are texts.
+    /// Members whose values are texts.
     pub(super) fn texts(texts: &[(&str, &str)]) -> Self {
         let text = |text: &str| Self::Text(Zeroizing::new(text.to_owned()));
         Self::Members(texts.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect())
@@ -92,36 +92,39 @@ impl Shown {
             Self::Text(text) => text.len() + 8,
             Self::Number(_) | Self::Truth(_) => 20,
             Self::Members(members) => {
-                members.iter().map(|(name, shown)| 2 * name.len() + 8 + shown.size_bytes()).sum()
+                members.iter().map(|(name, value)| 2 * name.len() + 8 + value.size_bytes()).sum()
             }
             Self::List(items) => items.iter().map(|item| 32 + item.size_bytes()).sum(),
         }
     }
 }
 
-fn members(message: &DynamicMessage) -> Result<Shown> {
+fn members(message: &DynamicMessage) -> Result<ReplyMessage> {
     let fields = message.descriptor();
     let fields = fields.fields().filter(|field| names::is_offered(field.name()));
     let member = |field: FieldDescriptor| {
-        let shown = shown(&field, &message.get_field(&field))?;
-        Ok((names::of(field.name()), shown))
+        let value = member(&field, &message.get_field(&field))?;
+        Ok((names::of(field.name()), value))
     };
-    fields.map(member).collect::<Result<_>>().map(Shown::Members)
+    fields.map(member).collect::<Result<_>>().map(ReplyMessage::Members)
 }
 
-fn shown(field: &FieldDescriptor, value: &Value) -> Result<Shown> {
+fn member(field: &FieldDescriptor, value: &Value) -> Result<ReplyMessage> {
     Ok(match value {
-        Value::String(text) => Shown::Text(Zeroizing::new(text.clone())),
-        Value::Bytes(bytes) => Shown::Text(Zeroizing::new(STANDARD.encode(bytes))),
-        Value::Bool(value) => Shown::Truth(*value),
-        Value::U32(number) => Shown::Number((*number).into()),
-        Value::U64(number) => Shown::Number(*number),
-        Value::EnumNumber(number) => Shown::Text(Zeroizing::new(value_name(field, *number))),
+        Value::String(text) => ReplyMessage::Text(Zeroizing::new(text.clone())),
+        Value::Bytes(bytes) => ReplyMessage::Text(Zeroizing::new(STANDARD.encode(bytes))),
+        Value::Bool(value) => ReplyMessage::Truth(*value),
+        Value::U32(number) => ReplyMessage::Number((*number).into()),
+        Value::U64(number) => ReplyMessage::Number(*number),
+        Value::EnumNumber(number) => ReplyMessage::Text(Zeroizing::new(value_name(field, *number))),
         Value::Message(message) => members(message)?,
         Value::List(items) => {
-            let items = items.iter().map(|item| shown(field, item)).collect::<Result<_>>()?;
+            let items = items.iter().map(|item| member(field, item)).collect::<Result<_>>()?;
             let plural = names::of(field.name());
-            Shown::Members(vec![(names::singular(&plural).to_owned(), Shown::List(items))])
+            ReplyMessage::Members(vec![(
+                names::singular(&plural).to_owned(),
+                ReplyMessage::List(items),
+            )])
         }
         _ => return Err(Error::internal("a field of a kind that no answer has")),
     })
@@ -137,7 +140,7 @@ fn value_name(field: &FieldDescriptor, number: i32) -> String {
         .unwrap_or_default()
 }
 
-impl Serialize for Shown {
+impl Serialize for ReplyMessage {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
@@ -146,8 +149,8 @@ impl Serialize for Shown {
             Self::List(items) => serializer.collect_seq(items),
             Self::Members(members) => {
                 let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, shown) in members {
-                    map.serialize_entry(name, shown)?;
+                for (name, value) in members {
+                    map.serialize_entry(name, value)?;
                 }
                 map.end()
             }
@@ -155,24 +158,24 @@ impl Serialize for Shown {
     }
 }
 
-fn to_xml(out: &mut Vec<u8>, root: &str, shown: &Shown) -> io::Result<()> {
+fn to_xml(out: &mut Vec<u8>, root: &str, reply: &ReplyMessage) -> io::Result<()> {
     let mut writer = Writer::new(out);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    element(&mut writer, root, shown)
+    element(&mut writer, root, reply)
 }
 
-fn element(writer: &mut Writer<&mut Vec<u8>>, name: &str, shown: &Shown) -> io::Result<()> {
-    match shown {
-        Shown::List(items) => items.iter().try_for_each(|item| element(writer, name, item)),
-        Shown::Members(members) => {
+fn element(writer: &mut Writer<&mut Vec<u8>>, name: &str, value: &ReplyMessage) -> io::Result<()> {
+    match value {
+        ReplyMessage::List(items) => items.iter().try_for_each(|item| element(writer, name, item)),
+        ReplyMessage::Members(members) => {
             let inside = |writer: &mut Writer<&mut Vec<u8>>| {
-                members.iter().try_for_each(|(name, shown)| element(writer, name, shown))
+                members.iter().try_for_each(|(name, value)| element(writer, name, value))
             };
             writer.create_element(name).write_inner_content(inside).map(|_| ())
         }
-        Shown::Text(text) => leaf(writer, name, text),
-        Shown::Number(number) => leaf(writer, name, &number.to_string()),
-        Shown::Truth(value) => leaf(writer, name, &value.to_string()),
+        ReplyMessage::Text(text) => leaf(writer, name, text),
+        ReplyMessage::Number(number) => leaf(writer, name, &number.to_string()),
+        ReplyMessage::Truth(value) => leaf(writer, name, &value.to_string()),
     }
 }
 
@@ -180,7 +183,7 @@ fn leaf(writer: &mut Writer<&mut Vec<u8>>, name: &str, text: &str) -> io::Result
     writer.create_element(name).write_inner_content(|writer| write_text(writer, text)).map(|_| ())
 }
 
-/// Run by run, as escaping the whole would leave a copy of it behind.
+/// Writes text run by run: escaping all of it at once would leave a copy behind.
 fn write_text(writer: &mut Writer<&mut Vec<u8>>, text: &str) -> io::Result<()> {
     let is_plain = |c: char| is_printable(c) && !matches!(c, '<' | '>' | '&' | '\'' | '"');
     for run in text.split_inclusive(|c| !is_plain(c)) {
@@ -189,14 +192,13 @@ fn write_text(writer: &mut Writer<&mut Vec<u8>>, text: &str) -> io::Result<()> {
         writer.write_event(Event::Text(BytesText::from_escaped(plain)))?;
         if let Some(c) = last {
             let shown = if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER };
-            let shown = shown.to_string();
-            writer.write_event(Event::Text(BytesText::new(&shown)))?;
+            writer.write_event(Event::Text(BytesText::new(&shown.to_string())))?;
         }
     }
     Ok(())
 }
 
-/// XML 1.0, 2.2: most control characters cannot stand in a document at all.
+/// Most control characters cannot stand in a document at all (XML 1.0, 2.2).
 const fn is_printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }

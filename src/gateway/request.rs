@@ -1,8 +1,8 @@
 //! From parameters to a message of the contract, by its descriptor.
 //!
-//! Only the form of a value is judged here; what it may be is the services' to
-//! say. So a name that an enum does not have becomes a number that it does not
-//! have, and the service refuses it, or does not, as it would any other.
+//! Only the form of a value is judged here; the services judge the value. So a
+//! name that an enum does not have becomes a number that it does not have, which
+//! the service refuses or ignores as it would over gRPC.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +14,8 @@ use prost_reflect::{
 use zeroize::Zeroizing;
 
 use super::descriptors::value_prefix;
-use super::given::{Form, Given};
 use super::names;
+use super::parameter_tree::{Form, ParameterTree};
 use crate::error::{Error, Result};
 use crate::proto::UnderWay;
 
@@ -25,40 +25,40 @@ const NO_SUCH_VALUE: i32 = -1;
 /// The one parameter that also takes PEM.
 const PUBLIC_KEY: &str = "public_key_blob";
 
-/// The message that the parameters make.
+/// The message made from the parameters.
 pub(super) fn read<M: Message + Default>(
     descriptor: &MessageDescriptor,
-    given: &Given<'_>,
+    parameters: &ParameterTree<'_>,
 ) -> Result<M> {
-    let filled = UnderWay(filled(descriptor, given)?);
+    let filled = UnderWay(filled(descriptor, parameters)?);
     let encoded = Zeroizing::new(filled.0.encode_to_vec());
     M::decode(encoded.as_slice())
         .map_err(|_| Error::internal("a message was not what its descriptor says"))
 }
 
-fn filled(descriptor: &MessageDescriptor, given: &Given<'_>) -> Result<DynamicMessage> {
+fn filled(descriptor: &MessageDescriptor, tree: &ParameterTree<'_>) -> Result<DynamicMessage> {
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields().filter(|field| names::is_offered(field.name())) {
-        if let Some(value) = value(&field, given)? {
+        if let Some(value) = value(&field, tree)? {
             message.set_field(&field, value);
         }
     }
     Ok(message)
 }
 
-fn value(field: &FieldDescriptor, given: &Given<'_>) -> Result<Option<Value>> {
+fn value(field: &FieldDescriptor, tree: &ParameterTree<'_>) -> Result<Option<Value>> {
     let name = names::of(field.name());
     if field.is_map() {
-        return pairs(field, &name, given);
+        return pairs(field, &name, tree);
     }
     if field.is_list() {
-        return items(field, &name, given);
+        return items(field, &name, tree);
     }
-    let text = given.get(&name).or_else(|| given.get(short(field, &name)));
+    let text = tree.get(&name).or_else(|| tree.get(short(field, &name)));
     text.map_or(Ok(None), |text| scalar(field, text))
 }
 
-/// Inside of a list, `TagKey` is also called `Key`.
+/// `TagKey` of a `Tag` in a list is also called `Key`.
 fn short<'n>(field: &FieldDescriptor, name: &'n str) -> &'n str {
     match name.strip_prefix(field.parent_message().name()) {
         None | Some("") => name,
@@ -66,7 +66,7 @@ fn short<'n>(field: &FieldDescriptor, name: &'n str) -> &'n str {
     }
 }
 
-/// One value; `None` where the text is empty and no string is wanted.
+/// A single value; `None` where the text is empty and the field is no string.
 fn scalar(field: &FieldDescriptor, text: &str) -> Result<Option<Value>> {
     let kind = field.kind();
     let trimmed = text.trim();
@@ -88,7 +88,8 @@ fn scalar(field: &FieldDescriptor, text: &str) -> Result<Option<Value>> {
     value.map(Some).ok_or_else(wanted)
 }
 
-/// What a text should have been. What it was is not repeated: it may be secret.
+/// The form that a value should have had. The value is not repeated: it may be
+/// secret.
 fn wanted(kind: &Kind) -> &'static str {
     match kind {
         Kind::Bool => "it takes true or false",
@@ -119,37 +120,37 @@ fn from_base64(text: &str) -> Option<Bytes> {
     decoded.get(..length).map(Bytes::copy_from_slice)
 }
 
-/// Base64 of DER or of PEM; or PEM itself, whose Base64 is that of the DER.
+/// Base64 of DER or of PEM, or PEM itself: its lines are Base64 of the DER.
 fn public_key(text: &str) -> Option<Bytes> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
     let bare: String = lines.flat_map(str::chars).filter(|c| !c.is_ascii_whitespace()).collect();
     from_base64(&bare)
 }
 
-fn pairs(field: &FieldDescriptor, name: &str, given: &Given<'_>) -> Result<Option<Value>> {
-    let text = given.get(name).filter(|text| !text.trim().is_empty());
+fn pairs(field: &FieldDescriptor, name: &str, tree: &ParameterTree<'_>) -> Result<Option<Value>> {
+    let text = tree.get(name).filter(|text| !text.trim().is_empty());
     let takes = "it takes one JSON object whose members are strings, each name once";
     let from_text = text.map(|text| {
-        let read = Given::from_json(text, Form::Pairs);
+        let read = ParameterTree::from_json(text, Form::Pairs);
         read.ok_or_else(|| Error::invalid(field.name().to_owned(), takes))
     });
-    let pairs = one_of(field, [from_text.transpose()?.unwrap_or_default(), given.under(name)])?;
+    let pairs = one_of(field, [from_text.transpose()?.unwrap_or_default(), tree.under(name)])?;
     let entry = |(key, value)| (MapKey::String(key), Value::String(value));
     Ok((!pairs.is_empty()).then(|| Value::Map(pairs.into_pairs().map(entry).collect())))
 }
 
-fn items(field: &FieldDescriptor, name: &str, given: &Given<'_>) -> Result<Option<Value>> {
-    let text = given.get(name).filter(|text| !text.trim().is_empty());
+fn items(field: &FieldDescriptor, name: &str, tree: &ParameterTree<'_>) -> Result<Option<Value>> {
+    let text = tree.get(name).filter(|text| !text.trim().is_empty());
     let invalid = |found| Error::invalid(field.name().to_owned(), found);
     let from_text = match text {
-        None => Given::default(),
+        None => ParameterTree::default(),
         Some(text) if field.kind() == Kind::String && !text.trim_start().starts_with('[') => {
-            Given::by_commas(text)
+            ParameterTree::by_commas(text)
         }
-        Some(text) => Given::from_json(text, Form::Items)
+        Some(text) => ParameterTree::from_json(text, Form::Items)
             .ok_or_else(|| invalid("it takes a JSON array, each name in an object once"))?,
     };
-    let (many, one) = (given.under(name), given.under(names::singular(name)));
+    let (many, one) = (tree.under(name), tree.under(names::singular(name)));
     let listed = one_of(field, [from_text, many, one])?;
     let items = listed.items().ok_or_else(|| invalid("its members are numbered from 1"))?;
     let items: Vec<Value> =
@@ -157,7 +158,7 @@ fn items(field: &FieldDescriptor, name: &str, given: &Given<'_>) -> Result<Optio
     Ok((!items.is_empty()).then_some(Value::List(items)))
 }
 
-fn list_item(field: &FieldDescriptor, item: &Given<'_>) -> Result<Value> {
+fn list_item(field: &FieldDescriptor, item: &ParameterTree<'_>) -> Result<Value> {
     match (field.kind(), item.get("")) {
         (Kind::Message(member), _) => Ok(Value::Message(filled(&member, item)?)),
         (Kind::String, Some(text)) => Ok(Value::String(text.to_owned())),
@@ -165,8 +166,11 @@ fn list_item(field: &FieldDescriptor, item: &Given<'_>) -> Result<Value> {
     }
 }
 
-/// The one form that a list or map was given in.
-fn one_of<'a, const N: usize>(field: &FieldDescriptor, forms: [Given<'a>; N]) -> Result<Given<'a>> {
+/// The form in which a list or map was given; it must be one.
+fn one_of<'a, const N: usize>(
+    field: &FieldDescriptor,
+    forms: [ParameterTree<'a>; N],
+) -> Result<ParameterTree<'a>> {
     let mut found = forms.into_iter().filter(|form| !form.is_empty());
     let one = found.next().unwrap_or_default();
     if found.next().is_some() {

@@ -3,17 +3,64 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
-//! | [`keyring`] | loads, keeps and changes CMKs, their versions and names |
+//! | [`schedule`] | what is due, and its carrying out; the clock watch; erasure |
+//! | [`keyring`] | finds, keeps and changes CMKs, their versions and names |
 //! | [`access_keys`] | access keys, their lists, and the nonces of what they signed |
-//! | [`schedule`] | what is due, and its carrying out; the clocks; erasure |
+//! | `vault` | the store and the seals in one: reads and opens, seals and commits |
+//! | `caches` | caches that a commit tells what to forget |
 //! | [`pages`] | pages of lists and their tokens |
+//! | [`paths`] | every path of the store, both ways |
 //! | [`guard`] | root key, store keys, sealed records |
 //! | [`model`] | what a CMK is and becomes; no IO |
+//! | [`clock`] | the clocks |
 
 pub mod access_keys;
-mod fresh_cache;
+mod caches;
+pub mod clock;
 pub mod guard;
 pub mod keyring;
 pub mod model;
+pub mod not_done;
 pub mod pages;
+pub mod paths;
 pub mod schedule;
+mod vault;
+
+use std::sync::Arc;
+
+use access_keys::AccessKeys;
+use caches::Caches;
+use clock::Clock;
+use guard::records::RecordSeals;
+use keyring::Keyring;
+use schedule::Schedule;
+use vault::Vault;
+
+use crate::storage::Store;
+
+/// Everything here, over one store. Cheap to clone.
+#[derive(Clone)]
+pub struct Keys {
+    /// CMKs, their versions and names.
+    pub keyring: Arc<Keyring>,
+    /// Access keys.
+    pub access_keys: Arc<AccessKeys>,
+    /// What is due.
+    pub schedule: Arc<Schedule>,
+}
+
+impl Keys {
+    /// The keys of a store that is open.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, seals: RecordSeals, clock: Arc<dyn Clock>) -> Self {
+        let mut caches = Caches::default();
+        let cached = keyring::Cached::among(&mut caches);
+        let cached_access_keys = access_keys::cached_among(&mut caches);
+        let vault = Arc::new(Vault::new(store, seals, caches));
+        let keyring = Arc::new(Keyring::new(vault.clone(), clock.clone(), cached));
+        let access_keys =
+            Arc::new(AccessKeys::new(vault.clone(), clock.clone(), cached_access_keys));
+        let schedule = Schedule::new(vault, keyring.clone(), access_keys.clone(), clock);
+        Self { keyring, access_keys, schedule: Arc::new(schedule) }
+    }
+}

@@ -46,6 +46,21 @@ pub struct Page<T> {
     pub next_page_token: String,
 }
 
+impl<T> Page<T> {
+    /// The same page, each entry turned into another.
+    pub(super) fn try_map<U>(self, turn: impl FnMut(T) -> Result<U>) -> Result<Page<U>> {
+        let Self { entries, total_count, next_page_token } = self;
+        let entries = entries.into_iter().map(turn).collect::<Result<_>>()?;
+        Ok(Page { entries, total_count, next_page_token })
+    }
+
+    /// The same page with other entries.
+    pub(super) fn with<U>(self, entries: Vec<U>) -> Page<U> {
+        let Self { total_count, next_page_token, .. } = self;
+        Page { entries, total_count, next_page_token }
+    }
+}
+
 impl PageRequest {
     /// What the three fields of a list request mean together.
     pub fn parse(number: Option<u32>, size: Option<u32>, token: String) -> Result<Self> {
@@ -84,30 +99,30 @@ impl RecordSeals {
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// The part that a page shows of a short list, in order of places, and the
-    /// token for the next.
-    pub(super) fn page_of<'a, T>(
+    /// A page of a short list that is known in full, in its order.
+    pub(super) fn page_of<T>(
         &self,
         path: &str,
-        all: &'a [T],
-        place: impl Fn(&T) -> &str,
+        all: Vec<T>,
+        order: impl Fn(&T) -> &str,
         page: &PageRequest,
-    ) -> Result<(&'a [T], String)> {
-        let size = page.size as usize;
+    ) -> Result<Page<T>> {
+        let (total, size) = (all.len(), page.size as usize);
         let first = match &page.start {
             PageStart::Number(number) => (number.saturating_sub(1) as usize).saturating_mul(size),
             PageStart::Token(token) => {
                 let last = self.page_cursor(path, token)?;
-                all.partition_point(|entry| place(entry) <= last.as_str())
+                all.partition_point(|entry| order(entry) <= last.as_str())
             }
         };
-        let rest = all.get(first..).unwrap_or_default();
-        let shown = rest.get(..size).unwrap_or(rest);
-        let next_page_token = match shown.last() {
-            Some(last) if shown.len() < rest.len() => self.page_token(path, place(last))?,
+        let entries: Vec<_> = all.into_iter().skip(first).take(size).collect();
+        let next_page_token = match entries.last() {
+            Some(last) if first.saturating_add(size) < total => {
+                self.page_token(path, order(last))?
+            }
             _ => String::new(),
         };
-        Ok((shown, next_page_token))
+        Ok(Page { entries, total_count: total as u64, next_page_token })
     }
 
     /// What a token of the list at `path` names.

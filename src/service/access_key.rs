@@ -26,7 +26,7 @@ impl Services {
     /// decision is needed: callers are told nothing of it.
     pub async fn find_access_key(&self, id: &str) -> Result<Option<Arc<AccessKey>>> {
         match AccessKeyId::parse(id) {
-            Ok(id) => self.keyring.find_access_key(&id).await,
+            Ok(id) => self.access_keys.find(&id).await,
             Err(_) => Ok(None),
         }
     }
@@ -42,17 +42,17 @@ impl Services {
         let made = self
             .change(caller, CREATE_ACCESS_KEY, request.dry_run, account, |change, account| {
                 Box::pin(async move {
-                    let keyring = change.keyring();
+                    let access_keys = &change.services.access_keys;
                     let grant =
                         change.services.authorise_account(change.access(), Some(account))?;
-                    keyring.check_room_for_access_key(account).await?;
+                    access_keys.check_room(account).await?;
                     let event = Event {
                         creator: Some(change.caller.principal.to_string()),
                         ..Event::of("access key created")
                     };
                     change
                         .commit(event, async {
-                            let made = keyring.create_access_key(grant).await?;
+                            let made = access_keys.create(grant).await?;
                             tracing::warn!(access_key_id = %made.id, "the new access key may do everything: there is no policy yet");
                             Ok(made)
                         })
@@ -77,8 +77,8 @@ impl Services {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let grant = self.authorise_instance(AccessRequest::new(caller, LIST_ACCESS_KEYS))?;
         let listed = match account {
-            Some(account) => self.keyring.list_access_keys_of(grant, &account, &page).await?,
-            None => self.keyring.list_access_keys(grant, &page).await?,
+            Some(account) => self.access_keys.list_of(grant, &account, &page).await?,
+            None => self.access_keys.list(grant, &page).await?,
         };
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListAccessKeysResponse {
@@ -103,7 +103,7 @@ impl Services {
                 let (id, grant) =
                     change.services.authorise_access_key(change.access(), *id).await?;
                 let event = Event { access_key_id: Some(id), ..Event::of("access key disabled") };
-                change.commit(event, change.keyring().disable_access_key(grant, id)).await
+                change.commit(event, change.services.access_keys.disable(grant, id)).await
             })
         })
         .await?;
@@ -122,7 +122,7 @@ impl Services {
                 let (id, grant) =
                     change.services.authorise_access_key(change.access(), *id).await?;
                 let event = Event { access_key_id: Some(id), ..Event::of("access key deleted") };
-                change.commit(event, change.keyring().delete_access_key(grant, id)).await
+                change.commit(event, change.services.access_keys.delete(grant, id)).await
             })
         })
         .await?;
@@ -137,7 +137,7 @@ impl Services {
         id: Option<AccessKeyId>,
     ) -> Result<(AccessKeyId, Grant)> {
         let found = match id {
-            Some(id) => self.keyring.find_access_key(&id).await?,
+            Some(id) => self.access_keys.find(&id).await?,
             None => None,
         };
         let grant = self.authorise_account(access, found.as_deref().map(|key| &key.account))?;

@@ -2,7 +2,7 @@
 //! changed before it was used.
 
 use crate::error::{Error, Result, Rule};
-use crate::keys::keyring::Refusal;
+use crate::keys::not_done::NotDone;
 
 /// How often a request begins before it gives way to the others that change the
 /// same key.
@@ -29,16 +29,16 @@ pub(super) struct Attempts(usize);
 
 impl Attempts {
     /// The outcome of an attempt, or `None` where another is due.
-    pub(super) async fn finish<T>(&mut self, outcome: Result<T, Refusal>) -> Option<Result<T>> {
+    pub(super) async fn finish<T>(&mut self, outcome: Result<T, NotDone>) -> Option<Result<T>> {
         self.0 += 1;
         match outcome {
             Ok(done) => Some(Ok(done)),
-            Err(Refusal::Broken(error)) => Some(Err(error)),
-            Err(Refusal::Stale) if self.0 < MAX_ATTEMPTS => {
+            Err(NotDone::Refused(error)) => Some(Err(error)),
+            Err(NotDone::Stale) if self.0 < MAX_ATTEMPTS => {
                 tokio::task::yield_now().await;
                 None
             }
-            Err(Refusal::Stale) => {
+            Err(NotDone::Stale) => {
                 let text = "The key is being changed by many at once. Try again later.";
                 Some(Err(Error::from(Rule::TooManyRequests).saying(text)))
             }

@@ -25,9 +25,10 @@ use crate::error::{Error, Result};
 use crate::ids::{AccessKeyId, KeyId, KeyVersionId};
 use crate::keys::access_keys::AccessKey;
 use crate::keys::keyring::versions::VersionEntry;
-use crate::keys::keyring::{Keyring, Refusal, StoredCmk};
+use crate::keys::keyring::{Keyring, StoredCmk};
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::cmk::KeyState;
+use crate::keys::not_done::NotDone;
 
 /// A change on its way: its caller, its RPC, and what its steps work with.
 pub(super) struct Change {
@@ -39,7 +40,7 @@ pub(super) struct Change {
 
 /// The steps of one operation, begun.
 pub(super) type Steps<'a, T> =
-    Pin<Box<dyn Future<Output = Result<Committed<T>, Refusal>> + Send + 'a>>;
+    Pin<Box<dyn Future<Output = Result<Committed<T>, NotDone>> + Send + 'a>>;
 
 /// The outcome of a change that was committed and recorded.
 pub(super) struct Committed<T>(T);
@@ -104,8 +105,8 @@ impl Change {
     pub(super) async fn commit<T: Outcome>(
         &self,
         mut event: Event,
-        commit: impl Future<Output = Result<T, Refusal>> + Send,
-    ) -> Result<Committed<T>, Refusal> {
+        commit: impl Future<Output = Result<T, NotDone>> + Send,
+    ) -> Result<Committed<T>, NotDone> {
         unless_dry_run(self.dry_run)?;
         let done = commit.await?;
         done.complete(&mut event);

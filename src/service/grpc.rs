@@ -10,6 +10,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Services;
 use super::caller::{Caller, Connection};
+use super::operations::operations;
 use crate::error::{Error, Result, Rule};
 use crate::proto::v1;
 use crate::proto::v1::access_management_server::{AccessManagement, AccessManagementServer};
@@ -48,12 +49,39 @@ fn open<T>(request: Request<T>) -> std::result::Result<(Caller, T), Status> {
     Ok((caller, message))
 }
 
-/// What the log says is logged here; the caller gets the public text.
 fn answer<T>(caller: &Caller, outcome: Result<T>) -> std::result::Result<Response<T>, Status> {
-    outcome.map(Response::new).map_err(|error| {
-        error.log_ours(&caller.request_id);
-        error.into_status(&caller.request_id)
-    })
+    outcome.map(Response::new).map_err(|error| refusal(error, &caller.request_id))
+}
+
+/// Logs what is ours to mend; the caller gets the public text.
+fn refusal(error: Error, request_id: &str) -> Status {
+    error.log_ours(request_id);
+    error.into_status(request_id)
+}
+
+/// The answers of a stream.
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status>> + Send>>;
+
+/// The caller and the connection, as the edge has established them, and the items.
+fn open_stream<T>(
+    mut request: Request<Streaming<T>>,
+) -> std::result::Result<
+    (Caller, Arc<dyn Connection>, impl Stream<Item = Result<T>> + use<T>),
+    Status,
+> {
+    let connection = request.extensions_mut().remove::<Arc<dyn Connection>>();
+    let (caller, items) = open(request)?;
+    let connection = connection
+        .ok_or_else(|| Error::internal("a stream came in past the edge").into_status(""))?;
+    Ok((caller, connection, items.map(|item| item.map_err(|status| unreadable(&status)))))
+}
+
+fn answer_stream<T>(
+    request_id: String,
+    answers: impl Stream<Item = Result<T>> + Send + 'static,
+) -> Response<ResponseStream<T>> {
+    let answers = answers.map(move |answer| answer.map_err(|error| refusal(error, &request_id)));
+    Response::new(Box::pin(answers))
 }
 
 /// What ended a stream of items before its end: tonic says so in a status of its
@@ -66,85 +94,35 @@ fn unreadable(status: &Status) -> Error {
     }
 }
 
-macro_rules! rpcs {
-    ($service:ident { $($streaming:tt)* } $($rpc:ident($request:ident) -> $response:ident;)+) => {
-        #[tonic::async_trait]
-        impl $service for Services {
-            $($streaming)*
-            $(async fn $rpc(
-                &self,
-                request: Request<v1::$request>,
-            ) -> std::result::Result<Response<v1::$response>, Status> {
-                let (caller, message) = open(request)?;
-                let outcome = Services::$rpc(self, &caller, message).await;
-                answer(&caller, outcome)
-            })+
-        }
+/// The gRPC services, by the list of operations.
+macro_rules! grpc_services {
+    ($($service:ident { $($rpc:ident $(: $http:ident)?,)* } streams { $($stream:ident,)* })+) => {
+        $(pastey::paste! {
+            #[tonic::async_trait]
+            impl $service for Services {
+                $(async fn [<$rpc:snake>](
+                    &self,
+                    request: Request<v1::[<$rpc Request>]>,
+                ) -> std::result::Result<Response<v1::[<$rpc Response>]>, Status> {
+                    let (caller, message) = open(request)?;
+                    let outcome = Services::[<$rpc:snake>](self, &caller, message).await;
+                    answer(&caller, outcome)
+                })*
+
+                $(type [<$stream Stream>] = ResponseStream<v1::[<$stream Response>]>;
+
+                async fn [<$stream:snake>](
+                    &self,
+                    request: Request<Streaming<v1::[<$stream Request>]>>,
+                ) -> std::result::Result<Response<Self::[<$stream Stream>]>, Status> {
+                    let (caller, connection, items) = open_stream(request)?;
+                    let request_id = caller.request_id.clone();
+                    let answers = Services::[<$stream:snake>](self, caller, connection, items);
+                    Ok(answer_stream(request_id, answers))
+                })*
+            }
+        })+
     };
 }
 
-rpcs! { Kms {
-        type ExportDataKeysStream = Pin<Box<dyn Stream<Item = std::result::Result<v1::ExportDataKeysResponse, Status>> + Send>>;
-
-        async fn export_data_keys(
-            &self,
-            mut request: Request<Streaming<v1::ExportDataKeysRequest>>,
-        ) -> std::result::Result<Response<Self::ExportDataKeysStream>, Status> {
-            let connection = request.extensions_mut().remove::<Arc<dyn Connection>>();
-            let (caller, items) = open(request)?;
-            let connection = connection.ok_or_else(|| Error::internal("a stream came in past the edge").into_status(""))?;
-            let request_id = caller.request_id.clone();
-            let items = items.map(|item| item.map_err(|status| unreadable(&status)));
-            let answers = Services::export_data_keys(self, caller, connection, items).map(move |answer| {
-                answer.map_err(|error| {
-                    error.log_ours(&request_id);
-                    error.into_status(&request_id)
-                })
-            });
-            Ok(Response::new(Box::pin(answers)))
-        }
-    }
-    generate_data_key_without_plaintext(GenerateDataKeyWithoutPlaintextRequest) -> GenerateDataKeyWithoutPlaintextResponse;
-    export_data_key(ExportDataKeyRequest) -> ExportDataKeyResponse;
-    generate_data_key(GenerateDataKeyRequest) -> GenerateDataKeyResponse;
-    generate_and_export_data_key(GenerateAndExportDataKeyRequest) -> GenerateAndExportDataKeyResponse;
-    encrypt(EncryptRequest) -> EncryptResponse;
-    decrypt(DecryptRequest) -> DecryptResponse;
-    re_encrypt(ReEncryptRequest) -> ReEncryptResponse;
-    get_public_key(GetPublicKeyRequest) -> GetPublicKeyResponse;
-    asymmetric_encrypt(AsymmetricEncryptRequest) -> AsymmetricEncryptResponse;
-    asymmetric_decrypt(AsymmetricDecryptRequest) -> AsymmetricDecryptResponse;
-    asymmetric_sign(AsymmetricSignRequest) -> AsymmetricSignResponse;
-    asymmetric_verify(AsymmetricVerifyRequest) -> AsymmetricVerifyResponse;
-}
-
-rpcs! { KeyManagement {}
-    create_key(CreateKeyRequest) -> CreateKeyResponse;
-    describe_key(DescribeKeyRequest) -> DescribeKeyResponse;
-    list_keys(ListKeysRequest) -> ListKeysResponse;
-    update_key_description(UpdateKeyDescriptionRequest) -> UpdateKeyDescriptionResponse;
-    enable_key(EnableKeyRequest) -> EnableKeyResponse;
-    disable_key(DisableKeyRequest) -> DisableKeyResponse;
-    schedule_key_deletion(ScheduleKeyDeletionRequest) -> ScheduleKeyDeletionResponse;
-    cancel_key_deletion(CancelKeyDeletionRequest) -> CancelKeyDeletionResponse;
-    set_deletion_protection(SetDeletionProtectionRequest) -> SetDeletionProtectionResponse;
-    create_key_version(CreateKeyVersionRequest) -> CreateKeyVersionResponse;
-    describe_key_version(DescribeKeyVersionRequest) -> DescribeKeyVersionResponse;
-    list_key_versions(ListKeyVersionsRequest) -> ListKeyVersionsResponse;
-    update_rotation_policy(UpdateRotationPolicyRequest) -> UpdateRotationPolicyResponse;
-    create_alias(CreateAliasRequest) -> CreateAliasResponse;
-    update_alias(UpdateAliasRequest) -> UpdateAliasResponse;
-    delete_alias(DeleteAliasRequest) -> DeleteAliasResponse;
-    list_aliases(ListAliasesRequest) -> ListAliasesResponse;
-    list_aliases_by_key_id(ListAliasesByKeyIdRequest) -> ListAliasesByKeyIdResponse;
-    tag_resource(TagResourceRequest) -> TagResourceResponse;
-    untag_resource(UntagResourceRequest) -> UntagResourceResponse;
-    list_resource_tags(ListResourceTagsRequest) -> ListResourceTagsResponse;
-}
-
-rpcs! { AccessManagement {}
-    create_access_key(CreateAccessKeyRequest) -> CreateAccessKeyResponse;
-    list_access_keys(ListAccessKeysRequest) -> ListAccessKeysResponse;
-    disable_access_key(DisableAccessKeyRequest) -> DisableAccessKeyResponse;
-    delete_access_key(DeleteAccessKeyRequest) -> DeleteAccessKeyResponse;
-}
+operations!(grpc_services);

@@ -69,11 +69,11 @@ impl Services {
     ) -> Result<v1::ScheduleKeyDeletionResponse> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
         let days = pending_window(request.pending_window_in_days)?;
-        let keyring = self.keyring.clone();
+        let schedule = self.schedule.clone();
         let turn = move |cmk: &Cmk, now| {
             let turned = cmk.awaiting_deletion(now, days)?;
             // A date of a clock that is wrong would shorten the window.
-            keyring.check_clock_steady()?;
+            schedule.check_clock_steady()?;
             Ok(turned)
         };
         self.alter(caller, SCHEDULE_KEY_DELETION, request.dry_run, key, turn).await?;

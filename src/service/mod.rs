@@ -19,6 +19,7 @@ mod fields;
 pub mod grpc;
 pub mod life_cycle;
 pub mod naming;
+pub(crate) mod operations;
 mod private_key_pool;
 pub mod re_encryption;
 pub mod versions;
@@ -29,9 +30,12 @@ use std::sync::Arc;
 use crate::access::policy::Policy;
 use crate::crypto::recipients::Recipients;
 use crate::error::{Result, Rule};
+use crate::keys::Keys;
+use crate::keys::access_keys::AccessKeys;
 use crate::keys::access_keys::used_nonces::SpentNonce;
+use crate::keys::clock::Clock;
 use crate::keys::keyring::Keyring;
-use crate::keys::schedule::clock::Clock;
+use crate::keys::schedule::Schedule;
 use naming::Arns;
 use private_key_pool::PrivateKeyPool;
 
@@ -44,6 +48,8 @@ const MAX_RECIPIENTS_BYTES_PER_PRINCIPAL: u64 = 8 << 20;
 #[derive(Clone)]
 pub struct Services {
     keyring: Arc<Keyring>,
+    access_keys: Arc<AccessKeys>,
+    schedule: Arc<Schedule>,
     policy: Policy,
     recipients: Arc<Recipients>,
     private_keys: Arc<PrivateKeyPool>,
@@ -51,12 +57,15 @@ pub struct Services {
 }
 
 impl Services {
-    /// The services over a keyring.
+    /// The services over the keys of a store.
     #[must_use]
-    pub fn new(keyring: Arc<Keyring>, policy: Policy, arns: Arns) -> Self {
+    pub fn new(keys: Keys, policy: Policy, arns: Arns) -> Self {
         let recipients = Recipients::new(MAX_RECIPIENTS_BYTES, MAX_RECIPIENTS_BYTES_PER_PRINCIPAL);
+        let Keys { keyring, access_keys, schedule } = keys;
         Self {
             keyring,
+            access_keys,
+            schedule,
             policy,
             recipients: Arc::new(recipients),
             private_keys: Arc::new(PrivateKeyPool::new()),
@@ -77,13 +86,13 @@ impl Services {
 
     /// Spends the nonce of a signed request that changes something.
     pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<()> {
-        self.keyring.spend_nonce(spent).await
+        self.access_keys.spend_nonce(spent).await
     }
 
     /// Carries out deletions and rotations when they are due, for as long as it is
     /// polled.
     pub async fn carry_out_for_ever(&self) -> Infallible {
-        self.keyring.clone().carry_out_for_ever().await
+        self.schedule.carry_out_for_ever().await
     }
 }
 

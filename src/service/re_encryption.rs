@@ -14,8 +14,8 @@ use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::wrapping::WrappingAlgorithm;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
-use crate::keys::keyring::Refusal;
 use crate::keys::model::cmk::KeyUsage;
+use crate::keys::not_done::NotDone;
 use crate::proto::v1;
 
 /// Where the content comes from.
@@ -165,11 +165,11 @@ impl Services {
 
 /// ReEncrypt takes CMKs of both kinds, so it refuses a source of the wrong kind
 /// as operations on symmetric ones do.
-fn of_another_kind(refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal::Broken(error) if error.rule() == Rule::RejectedKeyKind => {
+fn of_another_kind(not_done: NotDone) -> NotDone {
+    match not_done {
+        NotDone::Refused(error) if error.rule() == Rule::RejectedKeyKind => {
             Error::from(Rule::UnsupportedKeyKind).blaming("source_key_id").into()
         }
-        refusal => refusal,
+        not_done => not_done,
     }
 }

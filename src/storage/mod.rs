@@ -185,7 +185,7 @@ impl From<StoreError> for Error {
 ///
 /// # The law
 ///
-/// Every backend obeys it to the letter; `tests/storage_contract.rs` holds one
+/// Every backend obeys it to the letter; `tests/it/storage_contract.rs` holds one
 /// test for each clause and runs against every backend.
 ///
 /// 1. **Serialisable, commit by commit.** All commits form one line. A

@@ -1,6 +1,6 @@
 //! Configuration: what may be served, and what each refusal says.
 //!
-//! A refusal is one file in `tests/config/refused/`, named for what is wrong:
+//! A refusal is one file in `tests/server/config/refused/`, named for what is wrong:
 //! `#: place` is the field to blame, `#= text` what the refusal must say, and
 //! `#$ NAME=value` a variable of the environment.
 
@@ -181,7 +181,7 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn each_refusal_blames_a_field_and_says_what_would_do() {
-    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/refused");
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/config/refused");
     let mut count = 0;
     for case in std::fs::read_dir(cases).unwrap() {
         let path = case.unwrap().path();

@@ -10,13 +10,14 @@
     reason = "tests"
 )]
 
-mod certificates;
 mod config;
 mod drain;
 mod edge;
 mod health;
 mod process;
 mod script;
+#[path = "../support/mod.rs"]
+mod support;
 mod tls;
 mod unix;
 mod wire;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::certificates::{Authority, tls_stream, trusting};
+use crate::support::certificates::{Authority, tls_stream, trusting};
 use crate::world::{
     Count, Server, TlsFiles, assert_status, log_lines, play, soon, tls_client, until,
 };

@@ -26,8 +26,8 @@ use tower::service_fn;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use crate::certificates::{Authority, Issued, tls_channel, trusting};
 use crate::script::Script;
+use crate::support::certificates::{Authority, Issued, tls_channel, trusting};
 
 pub const SERVICE: &str = "keyferry.v1.Kms";
 

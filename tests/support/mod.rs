@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod certificates;
+pub mod harness;
 pub mod http;
+pub mod request;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +20,10 @@ use keyferry::config::{Config, GatewayConfig};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::WrappingKeySpec;
 use keyferry::gateway::Gateway;
+use keyferry::keys::Keys;
+use keyferry::keys::clock::{Clock, SystemClock};
 use keyferry::keys::guard::root_key::FileRootKey;
 use keyferry::keys::guard::store_keys::{self, StoreMode};
-use keyferry::keys::keyring::Keyring;
-use keyferry::keys::schedule::clock::{Clock, SystemClock};
 use keyferry::proto::v1::access_management_client::AccessManagementClient;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::kms_client::KmsClient;
@@ -48,15 +51,15 @@ pub struct TestServer {
 
 /// Services over a store that is made this test's, as a dev server has them.
 pub async fn services_over(store: Arc<dyn Store>) -> Services {
-    services_of(Founded::over(store).await.keyring(Arc::new(SystemClock)).await)
+    services_of(Founded::over(store).await.keys(Arc::new(SystemClock)).await)
 }
 
-/// The services of a keyring, as a dev server has them.
-pub fn services_of(keyring: Arc<Keyring>) -> Services {
-    Services::new(keyring, Policy::Dev, Arns::new("local", "0"))
+/// The services over these keys, as a dev server has them.
+pub fn services_of(keys: Keys) -> Services {
+    Services::new(keys, Policy::Dev, Arns::new("local", "0"))
 }
 
-/// A store that was made, and its root key: keyrings are opened over it, one
+/// A store that was made, and its root key: keys are opened over it, one
 /// after the other as if the server had started again, or several at once.
 pub struct Founded {
     pub store: Arc<dyn Store>,
@@ -73,20 +76,16 @@ impl Founded {
         Self { store, root }
     }
 
-    /// A keyring over it, with nothing cached and no reading of its clock.
-    pub async fn keyring(&self, clock: Arc<dyn Clock>) -> Arc<Keyring> {
-        self.keyring_through(self.store.clone(), clock).await
+    /// Its keys, with nothing cached and no reading of its clock.
+    pub async fn keys(&self, clock: Arc<dyn Clock>) -> Keys {
+        self.keys_through(self.store.clone(), clock).await
     }
 
-    /// The same, where the keyring sees the store through another, as a restart
+    /// The same, where they see the store through another, as a restart
     /// opens it anew.
-    pub async fn keyring_through(
-        &self,
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-    ) -> Arc<Keyring> {
+    pub async fn keys_through(&self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Keys {
         let seals = store_keys::unlock(store.as_ref(), &self.root, StoreMode::Dev).await.unwrap();
-        Arc::new(Keyring::new(store, seals, clock))
+        Keys::new(store, seals, clock)
     }
 }
 

@@ -17,7 +17,7 @@ use aws_lc_rs::signature::{
     EcdsaVerificationAlgorithm, KeyPair, ParsedPublicKey,
 };
 
-use super::imported;
+use super::as_digest;
 use crate::crypto::secret::PrivateKeyMaterial;
 
 /// What a key of aws-lc's takes, more or less.
@@ -66,7 +66,7 @@ impl EcdsaPrivateKey {
     }
 
     pub(super) fn sign(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
-        self.0.sign_digest(&imported(digest)?).ok().map(|signature| signature.as_ref().to_vec())
+        self.0.sign_digest(&as_digest(digest)?).ok().map(|signature| signature.as_ref().to_vec())
     }
 }
 
@@ -80,6 +80,6 @@ impl EcdsaVerifier {
     }
 
     pub(super) fn verify(&self, digest: &[u8; 32], signature: &[u8]) -> bool {
-        imported(digest).is_some_and(|digest| self.0.verify_digest_sig(&digest, signature).is_ok())
+        as_digest(digest).is_some_and(|digest| self.0.verify_digest_sig(&digest, signature).is_ok())
     }
 }

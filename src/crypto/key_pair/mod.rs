@@ -50,7 +50,7 @@ use super::wrapping::{
 /// No pair was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no key pair could be generated")]
-pub struct GenerateFailed;
+pub struct GenerateKeyPairFailed;
 
 /// Stored bytes that are no private key of the spec. Nothing is said of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -112,10 +112,12 @@ impl fmt::Debug for KeyPair {
 impl KeyPair {
     /// A new pair, and what of it is to be stored. RSA takes its time: up to a
     /// second or so for 4096 bits.
-    pub fn generate(spec: KeyPairSpec) -> Result<(Self, PrivateKeyMaterial), GenerateFailed> {
-        let material = generate_material(spec).ok_or(GenerateFailed)?;
+    pub fn generate(
+        spec: KeyPairSpec,
+    ) -> Result<(Self, PrivateKeyMaterial), GenerateKeyPairFailed> {
+        let material = generate_material(spec).ok_or(GenerateKeyPairFailed)?;
         let pair = Self::from_pkcs8(spec, material.reveal(Reveal::ToDeriveKeys));
-        Ok((pair.ok_or(GenerateFailed)?, material))
+        Ok((pair.ok_or(GenerateKeyPairFailed)?, material))
     }
 
     /// A pair that was stored: a PKCS#8 `PrivateKeyInfo` in DER. One of another
@@ -133,11 +135,12 @@ impl KeyPair {
         PrivateKeyInfoRef::from_der(der).ok()?;
         let private = PrivateHalf::from_pkcs8(spec, der)?;
         let public = private.public_key_der()?;
+        let public_key_pem = der::pem::encode_string("PUBLIC KEY", LineEnding::LF, &public).ok()?;
         let wrapping_key = spec.wrapping().map(|spec| WrappingKey::parse(spec, &public));
         Some(Self {
             spec,
             private,
-            public_key_pem: to_pem(&public)?,
+            public_key_pem: public_key_pem.into_boxed_str(),
             verifying_key: VerifyingKey::from_spki(spec, &public).ok()?,
             wrapping_key: wrapping_key.transpose().ok()?,
         })
@@ -292,11 +295,7 @@ fn generate_material(spec: KeyPairSpec) -> Option<PrivateKeyMaterial> {
     }
 }
 
-fn to_pem(spki: &[u8]) -> Option<Box<str>> {
-    der::pem::encode_string("PUBLIC KEY", LineEnding::LF, spki).ok().map(String::into_boxed_str)
-}
-
 /// A digest that the caller made, in the form that aws-lc signs and verifies.
-fn imported(digest: &[u8; 32]) -> Option<Digest> {
+fn as_digest(digest: &[u8; 32]) -> Option<Digest> {
     Digest::import_less_safe(digest, &SHA256).ok()
 }

@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
     RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair, RsaSignatureEncoding,
 };
 
-use super::imported;
+use super::as_digest;
 use crate::crypto::secret::PrivateKeyMaterial;
 use crate::crypto::wrapping::rsa_oaep::RsaUnwrapper;
 
@@ -62,7 +62,7 @@ impl RsaPrivateKey {
     /// As many bytes as the modulus has. A salt is of aws-lc's DRBG.
     pub(super) fn sign(&self, padding: Padding, digest: &[u8; 32]) -> Option<Vec<u8>> {
         let mut signature = vec![0; self.signer.public_modulus_len()];
-        self.signer.sign_digest(padding.encoding(), &imported(digest)?, &mut signature).ok()?;
+        self.signer.sign_digest(padding.encoding(), &as_digest(digest)?, &mut signature).ok()?;
         Some(signature)
     }
 
@@ -99,7 +99,7 @@ impl RsaVerifier {
             Padding::Pss => &self.pss,
             Padding::Pkcs1 => &self.pkcs1,
         };
-        imported(digest).is_some_and(|digest| key.verify_digest_sig(&digest, signature).is_ok())
+        as_digest(digest).is_some_and(|digest| key.verify_digest_sig(&digest, signature).is_ok())
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

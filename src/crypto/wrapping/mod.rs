@@ -16,10 +16,11 @@ use std::fmt;
 
 use thiserror::Error;
 
+use self::public_key::RecipientKey;
 pub use self::public_key::{UnfitPublicKey, WrappingKey};
 use self::rsa_oaep::OaepHash;
 use super::random::RandomUnavailable;
-use super::secret::{DataKey, Plaintext, Reveal};
+use super::secret::{DataKey, Plaintext, Reveal, UnwrappedKey};
 
 /// Longest data key that the contract knows.
 pub const MAX_DATA_KEY_BYTES: usize = 1024;
@@ -154,12 +155,12 @@ const fn fitting(spec: WrappingKeySpec) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WrappingMethod {
     spec: WrappingKeySpec,
-    scheme: Scheme,
+    mechanism: Mechanism,
 }
 
 /// What a method does, with only what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Scheme {
+enum Mechanism {
     Oaep(OaepHash, usize),
     Sm2(Sm2CiphertextEncoding),
 }
@@ -171,13 +172,13 @@ impl WrappingMethod {
         algorithm: WrappingAlgorithm,
         encoding: Option<Sm2CiphertextEncoding>,
     ) -> Result<Self, IllegalMethod> {
-        let scheme = match (spec.modulus_bits(), algorithm.oaep_hash(), encoding) {
-            (Some(bits), Some(hash), None) => Scheme::Oaep(hash, bits),
-            (None, None, encoding) => Scheme::Sm2(encoding.unwrap_or_default()),
+        let mechanism = match (spec.modulus_bits(), algorithm.oaep_hash(), encoding) {
+            (Some(bits), Some(hash), None) => Mechanism::Oaep(hash, bits),
+            (None, None, encoding) => Mechanism::Sm2(encoding.unwrap_or_default()),
             (Some(_), Some(_), Some(_)) => return Err(IllegalMethod::Encoding { spec }),
             _ => return Err(IllegalMethod::Algorithm { spec, algorithm }),
         };
-        Ok(Self { spec, scheme })
+        Ok(Self { spec, mechanism })
     }
 
     /// The wrapping key's spec.
@@ -189,37 +190,37 @@ impl WrappingMethod {
     /// The algorithm.
     #[must_use]
     pub const fn algorithm(&self) -> WrappingAlgorithm {
-        match self.scheme {
-            Scheme::Oaep(OaepHash::Sha256, _) => WrappingAlgorithm::RsaesOaepSha256,
-            Scheme::Oaep(OaepHash::Sha1, _) => WrappingAlgorithm::RsaesOaepSha1,
-            Scheme::Sm2(_) => WrappingAlgorithm::Sm2Pke,
+        match self.mechanism {
+            Mechanism::Oaep(OaepHash::Sha256, _) => WrappingAlgorithm::RsaesOaepSha256,
+            Mechanism::Oaep(OaepHash::Sha1, _) => WrappingAlgorithm::RsaesOaepSha1,
+            Mechanism::Sm2(_) => WrappingAlgorithm::Sm2Pke,
         }
     }
 
     /// How the ciphertext of SM2 is written.
     #[must_use]
     pub const fn sm2_encoding(&self) -> Option<Sm2CiphertextEncoding> {
-        match self.scheme {
-            Scheme::Oaep(..) => None,
-            Scheme::Sm2(encoding) => Some(encoding),
+        match self.mechanism {
+            Mechanism::Oaep(..) => None,
+            Mechanism::Sm2(encoding) => Some(encoding),
         }
     }
 
     /// The longest data key that it wraps.
     #[must_use]
     pub const fn longest_data_key_bytes(&self) -> usize {
-        match self.scheme {
-            Scheme::Oaep(hash, bits) => hash.longest_message_bytes(bits / 8),
-            Scheme::Sm2(_) => MAX_DATA_KEY_BYTES,
+        match self.mechanism {
+            Mechanism::Oaep(hash, bits) => hash.longest_message_bytes(bits / 8),
+            Mechanism::Sm2(_) => MAX_DATA_KEY_BYTES,
         }
     }
 
     /// The longest bytes of a caller's that it encrypts.
     #[must_use]
     pub const fn longest_plaintext_bytes(&self) -> usize {
-        match self.scheme {
-            Scheme::Oaep(..) => self.longest_data_key_bytes(),
-            Scheme::Sm2(_) => MAX_SM2_PLAINTEXT_BYTES,
+        match self.mechanism {
+            Mechanism::Oaep(..) => self.longest_data_key_bytes(),
+            Mechanism::Sm2(_) => MAX_SM2_PLAINTEXT_BYTES,
         }
     }
 }
@@ -243,6 +244,12 @@ pub enum WrapFailed {
 }
 
 impl DataKey {
+    /// What was exported elsewhere, if it can be a data key: 1 to 1024 bytes.
+    pub(crate) fn imported(unwrapped: UnwrappedKey) -> Option<Self> {
+        let fits = (1..=MAX_DATA_KEY_BYTES).contains(&unwrapped.len());
+        fits.then(|| unwrapped.into_data_key())
+    }
+
     /// Wraps the data key for a recipient, and wipes it.
     pub fn wrap(self, key: &WrappingKey, method: &WrappingMethod) -> Result<Vec<u8>, WrapFailed> {
         wrap(self.reveal(Reveal::ToWrap), method.longest_data_key_bytes(), key, method)
@@ -273,9 +280,9 @@ fn wrap(
     if key.spec() != method.spec {
         return Err(WrapFailed::WrongKey);
     }
-    match (key.recipient(), method.scheme) {
-        (public_key::Recipient::Rsa(key), Scheme::Oaep(hash, _)) => key.wrap(hash, message),
-        (public_key::Recipient::Sm2(key), Scheme::Sm2(encoding)) => key.wrap(encoding, message),
+    match (key.recipient_key(), method.mechanism) {
+        (RecipientKey::Rsa(key), Mechanism::Oaep(hash, _)) => key.wrap(hash, message),
+        (RecipientKey::Sm2(key), Mechanism::Sm2(encoding)) => key.wrap(encoding, message),
         _ => Err(WrapFailed::WrongKey),
     }
 }
@@ -303,6 +310,15 @@ mod tests {
                     assert!(method.is_err() || method.unwrap().sm2_encoding() == Some(encoding));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_imported_data_key_has_1_to_1024_bytes() {
+        for (len, fits) in [(0, false), (1, true), (1024, true), (1025, false), (6047, false)] {
+            let imported = DataKey::imported(UnwrappedKey::new(vec![7; len]));
+            assert_eq!(imported.is_some(), fits, "{len}");
+            assert!(imported.is_none_or(|key| key.reveal(Reveal::ToSeal) == vec![7; len]));
         }
     }
 

@@ -19,8 +19,8 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use thiserror::Error;
 
 use super::WrappingKeySpec;
-use super::rsa_oaep::RsaRecipient;
-use super::sm2_pke::Sm2Recipient;
+use super::rsa_oaep::RsaRecipientKey;
+use super::sm2_pke::Sm2RecipientKey;
 
 /// The longest encoding that is read, PEM or DER.
 pub const MAX_SENT_BYTES: usize = 1024;
@@ -183,13 +183,13 @@ pub struct WrappingKey {
     spec: WrappingKeySpec,
     der: Box<[u8]>,
     sha256: [u8; 32],
-    recipient: Recipient,
+    recipient_key: RecipientKey,
 }
 
 /// The key in the form that wrapping needs.
-pub(super) enum Recipient {
-    Rsa(RsaRecipient),
-    Sm2(Sm2Recipient),
+pub(super) enum RecipientKey {
+    Rsa(RsaRecipientKey),
+    Sm2(Sm2RecipientKey),
 }
 
 impl fmt::Debug for WrappingKey {
@@ -226,18 +226,18 @@ impl WrappingKey {
     /// What it takes in memory, more or less.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let recipient = match &self.recipient {
-            Recipient::Rsa(key) => key.memory_bytes(),
-            Recipient::Sm2(key) => key.memory_bytes(),
+        let key = match &self.recipient_key {
+            RecipientKey::Rsa(key) => key.memory_bytes(),
+            RecipientKey::Sm2(key) => key.memory_bytes(),
         };
-        size_of::<Self>() + self.der.len() + recipient
+        size_of::<Self>() + self.der.len() + key
     }
 
     /// Prepares for many wraps: an SM2 key gets a table of 25 KiB, which makes
     /// each twice as fast and costs as much as one or two. An RSA key needs
     /// none.
     pub fn prepare(&self) {
-        if let Recipient::Sm2(key) = &self.recipient {
+        if let RecipientKey::Sm2(key) = &self.recipient_key {
             key.build_table();
         }
     }
@@ -245,9 +245,9 @@ impl WrappingKey {
     /// Whether `prepare` has no more to do.
     #[must_use]
     pub fn is_prepared(&self) -> bool {
-        match &self.recipient {
-            Recipient::Rsa(_) => true,
-            Recipient::Sm2(key) => key.has_table(),
+        match &self.recipient_key {
+            RecipientKey::Rsa(_) => true,
+            RecipientKey::Sm2(key) => key.has_table(),
         }
     }
 
@@ -262,8 +262,8 @@ impl WrappingKey {
             .unwrap_or_default()
     }
 
-    pub(super) const fn recipient(&self) -> &Recipient {
-        &self.recipient
+    pub(super) const fn recipient_key(&self) -> &RecipientKey {
+        &self.recipient_key
     }
 }
 
@@ -287,11 +287,11 @@ fn judge(spec: WrappingKeySpec, sent: &[u8]) -> Result<WrappingKey, Found> {
     if *der != *sent {
         return Err(Found::NotCanonical);
     }
-    let recipient = match spec.modulus_bits() {
-        Some(bits) => Recipient::Rsa(judge_rsa(&spki, bits, &der)?),
-        None => Recipient::Sm2(judge_sm2(&spki)?),
+    let recipient_key = match spec.modulus_bits() {
+        Some(bits) => RecipientKey::Rsa(judge_rsa(&spki, bits, &der)?),
+        None => RecipientKey::Sm2(judge_sm2(&spki)?),
     };
-    Ok(WrappingKey { spec, sha256: Sha256::digest(&der).into(), der, recipient })
+    Ok(WrappingKey { spec, sha256: Sha256::digest(&der).into(), der, recipient_key })
 }
 
 fn is_pem(sent: &[u8]) -> bool {
@@ -365,7 +365,7 @@ fn judge_rsa(
     spki: &SubjectPublicKeyInfoRef<'_>,
     bits: usize,
     der: &[u8],
-) -> Result<RsaRecipient, Found> {
+) -> Result<RsaRecipientKey, Found> {
     let AlgorithmIdentifierRef { oid, parameters } = spki.algorithm;
     if oid != RSA_ENCRYPTION {
         return Err(other_algorithm(&spki.algorithm));
@@ -381,7 +381,7 @@ fn judge_rsa(
     }
     judge_modulus(key.modulus.as_bytes(), bits)?;
     judge_exponent(key.public_exponent.as_bytes())?;
-    RsaRecipient::from_spki(der).ok_or(Found::Unusable)
+    RsaRecipientKey::from_spki(der).ok_or(Found::Unusable)
 }
 
 /// A key of another algorithm; with the curve, where it has one.
@@ -489,7 +489,7 @@ fn residue(modulus: &[u8], divisor: u32) -> u32 {
     u32::try_from(rest).unwrap_or_default()
 }
 
-fn judge_sm2(spki: &SubjectPublicKeyInfoRef<'_>) -> Result<Sm2Recipient, Found> {
+fn judge_sm2(spki: &SubjectPublicKeyInfoRef<'_>) -> Result<Sm2RecipientKey, Found> {
     if spki.algorithm.oid != EC_PUBLIC_KEY {
         return Err(other_algorithm(&spki.algorithm));
     }
@@ -502,7 +502,7 @@ fn judge_sm2(spki: &SubjectPublicKeyInfoRef<'_>) -> Result<Sm2Recipient, Found> 
 }
 
 /// SEC 1, section 2.3.4, for uncompressed points alone.
-fn judge_point(point: &[u8]) -> Result<Sm2Recipient, Found> {
+fn judge_point(point: &[u8]) -> Result<Sm2RecipientKey, Found> {
     match (point.first(), point.len()) {
         (Some(0x04), 65) => {}
         (Some(0x00), 1) => return Err(Found::Infinity),
@@ -511,7 +511,7 @@ fn judge_point(point: &[u8]) -> Result<Sm2Recipient, Found> {
     }
     let point = Sec1Point::from_bytes(point).map_err(|_| Found::MalformedPoint)?;
     let key: Option<PublicKey> = PublicKey::from_sec1_point(&point).into();
-    key.map(|key| Sm2Recipient::new(&key)).ok_or(Found::OffCurve)
+    key.map(|key| Sm2RecipientKey::new(&key)).ok_or(Found::OffCurve)
 }
 
 #[cfg(test)]

@@ -43,15 +43,15 @@ impl OaepHash {
 }
 
 /// A recipient's RSA key, parsed once. INVARIANT: `public_key` has judged it.
-pub(super) struct RsaRecipient(OaepPublicEncryptingKey);
+pub(super) struct RsaRecipientKey(OaepPublicEncryptingKey);
 
-impl fmt::Debug for RsaRecipient {
+impl fmt::Debug for RsaRecipientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RsaRecipient")
+        f.write_str("RsaRecipientKey")
     }
 }
 
-impl RsaRecipient {
+impl RsaRecipientKey {
     /// The key of a `SubjectPublicKeyInfo`.
     pub(super) fn from_spki(der: &[u8]) -> Option<Self> {
         let key = PublicEncryptingKey::from_der(der).ok()?;

@@ -37,18 +37,18 @@ const UNCOMPRESSED: u8 = 0x04;
 /// A recipient's SM2 key. INVARIANT: the point is on the curve and is not
 /// infinity, which `PublicKey` sees to; the cofactor is 1, so that it generates
 /// the whole group (GB/T 32918.4, section 6.1, A3).
-pub(super) struct Sm2Recipient {
+pub(super) struct Sm2RecipientKey {
     point: ProjectivePoint,
     table: OnceLock<Box<FixedBaseTable>>,
 }
 
-impl fmt::Debug for Sm2Recipient {
+impl fmt::Debug for Sm2RecipientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sm2Recipient")
+        f.write_str("Sm2RecipientKey")
     }
 }
 
-impl Sm2Recipient {
+impl Sm2RecipientKey {
     pub(super) fn new(key: &PublicKey) -> Self {
         Self { point: key.to_projective(), table: OnceLock::new() }
     }
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_standard_s_example_encrypts() {
-        let recipient = Sm2Recipient::new(&example_key().public_key());
+        let recipient = Sm2RecipientKey::new(&example_key().public_key());
         for _ in ["without a table", "with one"] {
             let made = recipient.encrypt_with(&scalar(example::K), example::MESSAGE);
             let made = made.expect("a key stream");
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn c1_never_repeats() {
-        let recipient = Sm2Recipient::new(&example_key().public_key());
+        let recipient = Sm2RecipientKey::new(&example_key().public_key());
         recipient.build_table();
         let mut seen = std::collections::HashSet::new();
         for _ in 0..10_000 {
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn a_key_stream_of_zeroes_is_drawn_again() {
         let key = example_key();
-        let recipient = Sm2Recipient::new(&key.public_key());
+        let recipient = Sm2RecipientKey::new(&key.public_key());
         let zero = (1..=10_000u64).find(|k| {
             let k = NonZeroScalar::new(Scalar::from(*k)).unwrap();
             recipient.encrypt_with(&k, &[0xa5]).is_none()
@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn every_length_comes_back() {
         let key = example_key();
-        let recipient = Sm2Recipient::new(&key.public_key());
+        let recipient = Sm2RecipientKey::new(&key.public_key());
         for len in [1, 2, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 190, 1023, 1024] {
             let message: Vec<u8> = (0..=u8::MAX).cycle().take(len).collect();
             for encoding in [Sm2CiphertextEncoding::Asn1Der, Sm2CiphertextEncoding::RawC1C3C2] {
@@ -567,7 +567,7 @@ mod tests {
     #[test]
     fn the_longest_ciphertexts_are_read() {
         let key = example_key();
-        let recipient = Sm2Recipient::new(&key.public_key());
+        let recipient = Sm2RecipientKey::new(&key.public_key());
         let message = vec![7; crate::crypto::wrapping::MAX_SM2_PLAINTEXT_BYTES];
         for encoding in [Sm2CiphertextEncoding::Asn1Der, Sm2CiphertextEncoding::RawC1C3C2] {
             let wrapped = recipient.wrap(encoding, &message).expect("wrapped");
@@ -593,7 +593,7 @@ mod tests {
 
     #[test]
     fn debug_prints_the_name_of_the_type_alone() {
-        let recipient = Sm2Recipient::new(&example_key().public_key());
-        assert_eq!(format!("{recipient:?}"), "Sm2Recipient");
+        let recipient = Sm2RecipientKey::new(&example_key().public_key());
+        assert_eq!(format!("{recipient:?}"), "Sm2RecipientKey");
     }
 }

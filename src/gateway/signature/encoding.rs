@@ -1,18 +1,18 @@
-//! Percent-encoding as both schemes have it: RFC 3986, 2.3, everything but the
-//! unreserved.
+//! Percent-encoding for both schemes: of every character but the unreserved ones
+//! of RFC 3986, 2.3.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// All but letters, digits and `-_.~`.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The text encoded, piece by piece: what is hashed is nowhere written down, as
-/// it may be secret.
+/// The encoded text, piece by piece: the whole may be secret, and is hashed
+/// without being held in memory.
 pub(super) fn encoded(text: &str) -> impl Iterator<Item = &str> {
     utf8_percent_encode(text, RESERVED)
 }
 
-/// `name=value` pairs, encoded and parted by `&`, in the order that they come in.
+/// Writes `name=value` pairs, encoded, in their order, with `&` between them.
 pub(super) fn canonical<'a>(
     pairs: impl Iterator<Item = (&'a str, &'a str)>,
     mut write: impl FnMut(&str),

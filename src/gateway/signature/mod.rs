@@ -1,16 +1,16 @@
 //! Signatures of requests: Alibaba Cloud's two schemes.
 //!
-//! A [`Claim`] is what a request says of itself: whose it is, from when, and its
-//! signature. It becomes [`Verified`] by the access key's secret, and in no
-//! other way. What is verified is exactly what was signed:
+//! A [`Claim`] holds what a request says of itself: its access key, its time and
+//! its signature. It becomes [`Verified`] by the access key's secret, and in no
+//! other way. The schemes differ in what the signature covers:
 //!
 //! | | V3, `ACS3-HMAC-SHA256` | V1, `HMAC-SHA1` |
 //! | --- | --- | --- |
 //! | parameters | the query's in the canonical request, the form's by the body's digest | all of them |
-//! | headers | those in `SignedHeaders`, which must be all that are acted on | none: no header is acted on |
+//! | headers | those in `SignedHeaders`, among which must be all that are obeyed | none: no header is obeyed |
 //! | the action and its version | `x-acs-action`, `x-acs-version` | parameters |
 //!
-//! Which is why [`Verified`] says what the action is, and not the headers.
+//! So the action is taken from [`Verified`], and not from the headers.
 
 mod encoding;
 mod time;
@@ -41,38 +41,37 @@ pub struct Signed<'a> {
     pub path: &'a str,
     /// Its query, without the question mark.
     pub query: Option<&'a str>,
-    /// Its headers. HTTP/2 has `:authority` in the place of `host`: whoever reads
-    /// the request puts it there.
+    /// Its headers, with `host`, which a request over HTTP/2 is given from its
+    /// `:authority`.
     pub headers: &'a HeaderMap,
     /// Its body.
     pub body: &'a [u8],
-    /// What [`Parameters::read`] made of the query, and of the body if it is a
-    /// form.
+    /// The parameters in the query, and in the body if it is a form.
     pub parameters: &'a Parameters,
 }
 
 /// The two schemes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Version 1.0, `HMAC-SHA1`. The SDKs of today call it v2.
+    /// Version 1.0, `HMAC-SHA1`. Current SDKs call it v2.
     V1,
     /// `ACS3-HMAC-SHA256`.
     V3,
 }
 
-/// What a request says of itself; nothing of it is proved.
+/// What a request says of itself, unproved.
 #[derive(PartialEq, Eq)]
 pub struct Claim {
     access_key_id: String,
     nonce: String,
     time: String,
     signature: String,
-    scheme: Proof,
+    scheme: ClaimedScheme,
 }
 
-/// What a scheme needs besides.
+/// A scheme, and what it needs besides.
 #[derive(PartialEq, Eq)]
-enum Proof {
+enum ClaimedScheme {
     V1,
     V3(v3::SignedHeaders),
 }
@@ -88,9 +87,9 @@ pub struct Verified {
 }
 
 impl Claim {
-    /// What a request says of itself: by an `Authorization` of `ACS3-…` it is
-    /// V3, by a parameter `Signature` V1. Both, neither, or a part missing is
-    /// refused.
+    /// Reads the claim of a request: V3 if it has an `Authorization` of `ACS3-…`,
+    /// V1 if it has a parameter `Signature`. A request with both, with neither, or
+    /// without a part of its scheme is refused.
     pub fn read(signed: &Signed<'_>) -> Result<Self> {
         let authorization = v3::authorization(signed.headers)?;
         match (authorization, signed.parameters.get("Signature")) {
@@ -101,7 +100,7 @@ impl Claim {
         }
     }
 
-    fn new(parts: Parts<'_>, scheme: Proof) -> Result<Self> {
+    fn new(parts: Parts<'_>, scheme: ClaimedScheme) -> Result<Self> {
         let Parts { access_key_id, nonce, time, signature } = parts;
         bounded("access key id", access_key_id)?;
         bounded("signature nonce", nonce)?;
@@ -119,12 +118,12 @@ impl Claim {
     #[must_use]
     pub const fn scheme(&self) -> Scheme {
         match self.scheme {
-            Proof::V1 => Scheme::V1,
-            Proof::V3(_) => Scheme::V3,
+            ClaimedScheme::V1 => Scheme::V1,
+            ClaimedScheme::V3(_) => Scheme::V3,
         }
     }
 
-    /// Whose secret would prove it.
+    /// The access key whose secret would prove it.
     #[must_use]
     pub fn access_key_id(&self) -> &str {
         &self.access_key_id
@@ -143,7 +142,7 @@ impl Claim {
         }
         Err(Error::invalid(
             "SignatureMethod",
-            "HMAC-SHA1 is turned off here; ACS3-HMAC-SHA256 would do",
+            "HMAC-SHA1 is turned off here; use ACS3-HMAC-SHA256",
         ))
     }
 
@@ -152,15 +151,15 @@ impl Claim {
         time::check(&self.time, now)
     }
 
-    /// Proves it by the access key's secret. The request must be the one that
+    /// Verifies it by the access key's secret. The request must be the one that
     /// the claim was read from.
     pub fn verify(self, signed: &Signed<'_>, secret: &[u8]) -> Result<Verified> {
         if Self::read(signed)? != self {
-            return Err(Error::internal("a claim was verified of another request than its own"));
+            return Err(Error::internal("a claim was verified against another request"));
         }
         match &self.scheme {
-            Proof::V1 => v1::verify(&self.signature, signed, secret)?,
-            Proof::V3(headers) => v3::verify(&self.signature, headers, signed, secret)?,
+            ClaimedScheme::V1 => v1::verify(&self.signature, signed, secret)?,
+            ClaimedScheme::V3(headers) => v3::verify(&self.signature, headers, signed, secret)?,
         }
         let (action, version) = match self.scheme() {
             Scheme::V1 => v1::action(signed),
@@ -188,7 +187,7 @@ struct Parts<'a> {
 }
 
 impl Verified {
-    /// By which scheme.
+    /// The scheme.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {
         self.scheme
@@ -206,13 +205,13 @@ impl Verified {
         &self.nonce
     }
 
-    /// When the signature will be taken no longer.
+    /// When the signature expires.
     #[must_use]
     pub const fn past_at(&self) -> Timestamp {
         self.past_at
     }
 
-    /// What is to be done, as it was signed.
+    /// The action, as it was signed.
     #[must_use]
     pub fn action(&self) -> &str {
         &self.action
@@ -250,8 +249,8 @@ fn incomplete(found: impl fmt::Display) -> Error {
     Error::from(Rule::IncompleteSignature).saying(text)
 }
 
-/// The refusal that the SDKs read. What they signed may hold a secret of the
-/// caller's, so it is for the caller alone.
+/// The refusal in the form that the SDKs parse. The string to sign may hold a
+/// secret of the caller's, so the caller alone is told it.
 fn mismatch(string_to_sign: &str) -> Error {
     let error = Error::from(Rule::SignatureMismatch);
     let mut text = Zeroizing::new(String::with_capacity(error.text().len() + string_to_sign.len()));

@@ -5,12 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::MAX_SKEW;
 use crate::error::{Result, Rule};
 
-/// When a signature of that time will be taken no longer.
+/// When a signature of that time expires.
 pub(super) fn past_at(time: &str) -> Option<Timestamp> {
     parse(time)?.checked_add(SignedDuration::try_from(MAX_SKEW).ok()?).ok()
 }
 
-/// Refuses what is no time, and what is over 15 minutes from now.
+/// Refuses a malformed time, and one that is over 15 minutes from now.
 pub(super) fn check(time: &str, now: Timestamp) -> Result<()> {
     let time = parse(time).ok_or(Rule::MalformedTimestamp)?;
     let skew = SignedDuration::from_secs(time.as_second() - now.as_second());
@@ -20,7 +20,7 @@ pub(super) fn check(time: &str, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// jiff reads more forms than this one.
+/// jiff accepts more forms than this one.
 fn parse(time: &str) -> Option<Timestamp> {
     let form = b"0000-00-00T00:00:00Z";
     let fits = |(byte, form): (u8, &u8)| match form {
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn fifteen_minutes_on_either_side_are_taken() {
+    fn fifteen_minutes_on_either_side_are_accepted() {
         let now = "2026-11-23T12:00:00Z";
         for (time, refused) in [
             ("2026-11-23T12:00:00Z", None),
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_no_times() {
+    fn other_forms_are_refused() {
         for time in [
             "",
             "now",

@@ -1,7 +1,7 @@
 //! Signature version 1.0: HMAC-SHA1 over method, path and all parameters.
 //!
-//! No header is signed, and so none is acted on: not even the `x-acs-action`
-//! that some SDKs send along.
+//! No header is signed, and so none is obeyed, not even the `x-acs-action` that
+//! some SDKs send too.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,14 +10,14 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{Claim, Parts, Proof, Signed, encoding, incomplete, mismatch};
+use super::{Claim, ClaimedScheme, Parts, Signed, encoding, incomplete, mismatch};
 use crate::error::{Error, Result};
 
-/// What the parameters claim.
+/// The claim in the parameters.
 pub(super) fn claim(signed: &Signed<'_>, signature: &str) -> Result<Claim> {
     must_be(signed, "SignatureMethod", "HMAC-SHA1")?;
     must_be(signed, "SignatureVersion", "1.0")?;
-    // Many SDKs sign an empty one.
+    // Many SDKs send an empty one.
     if signed.parameters.get("SignatureType").is_some_and(|kind| !kind.is_empty()) {
         return Err(Error::invalid("SignatureType", "access keys sign without one"));
     }
@@ -27,7 +27,7 @@ pub(super) fn claim(signed: &Signed<'_>, signature: &str) -> Result<Claim> {
         time: needed(signed, "Timestamp")?,
         signature,
     };
-    Claim::new(parts, Proof::V1)
+    Claim::new(parts, ClaimedScheme::V1)
 }
 
 fn needed<'a>(signed: &Signed<'a>, name: &'static str) -> Result<&'a str> {
@@ -39,7 +39,7 @@ fn must_be(signed: &Signed<'_>, name: &'static str, expected: &str) -> Result<()
     if needed(signed, name)? == expected {
         return Ok(());
     }
-    Err(Error::invalid(name, format_args!("{expected} would do")))
+    Err(Error::invalid(name, format_args!("it must be {expected}")))
 }
 
 /// Writes the string to sign, piece by piece.
@@ -75,7 +75,7 @@ pub(super) fn verify(signature: &str, signed: &Signed<'_>, secret: &[u8]) -> Res
     Err(mismatch(&string_to_sign(signed)))
 }
 
-/// Action and version are parameters like any other.
+/// Action and version are ordinary parameters.
 pub(super) fn action(signed: &Signed<'_>) -> Result<(String, Option<String>)> {
     let action = signed.parameters.get("Action").ok_or_else(|| Error::missing("Action"))?;
     Ok((action.to_owned(), signed.parameters.get("Version").map(str::to_owned)))

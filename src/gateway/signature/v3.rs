@@ -9,19 +9,19 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::super::parameters::Parameters;
-use super::{Claim, Parts, Proof, Signed, encoding, incomplete, mismatch};
+use super::{Claim, ClaimedScheme, Parts, Signed, encoding, incomplete, mismatch};
 use crate::error::{Error, Result};
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
-/// What every header of this API begins with.
-const OURS: &str = "x-acs-";
+/// The prefix of the API's own headers.
+const PREFIX: &str = "x-acs-";
 
 const ACTION: &str = "x-acs-action";
 const VERSION: &str = "x-acs-version";
 const DATE: &str = "x-acs-date";
 const NONCE: &str = "x-acs-signature-nonce";
 const CONTENT_SHA256: &str = "x-acs-content-sha256";
-/// What must be there and signed.
+/// The headers that must be sent and signed.
 const REQUIRED: [&str; 6] = ["host", ACTION, VERSION, DATE, NONCE, CONTENT_SHA256];
 
 /// The names in `SignedHeaders`, lower-case and in ascending order, as they were
@@ -30,7 +30,7 @@ const REQUIRED: [&str; 6] = ["host", ACTION, VERSION, DATE, NONCE, CONTENT_SHA25
 pub(super) struct SignedHeaders(String);
 
 impl SignedHeaders {
-    /// Ascending, so that no name stands twice.
+    /// Reads the list. In ascending order no name stands twice.
     fn parse(sent: &str) -> Result<Self> {
         let names: Vec<&str> = sent.split(';').collect();
         let in_order = names.is_sorted_by(|a, b| a < b);
@@ -39,7 +39,9 @@ impl SignedHeaders {
         if in_order && are_names {
             return Ok(Self(sent.to_owned()));
         }
-        Err(incomplete("SignedHeaders takes lower-case names, parted by ; and in ascending order"))
+        Err(incomplete(
+            "SignedHeaders takes lower-case names, separated by ; and in ascending order",
+        ))
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -64,7 +66,7 @@ pub(super) fn authorization(headers: &HeaderMap) -> Result<Option<&str>> {
     }
 }
 
-/// What `Authorization` and the headers claim.
+/// The claim in `Authorization` and the headers.
 pub(super) fn claim(signed: &Signed<'_>, authorization: &str) -> Result<Claim> {
     let Authorization { credential, signed_headers, signature } =
         Authorization::parse(authorization)?;
@@ -76,7 +78,7 @@ pub(super) fn claim(signed: &Signed<'_>, authorization: &str) -> Result<Claim> {
         time: one(signed.headers, DATE)?,
         signature,
     };
-    Claim::new(parts, Proof::V3(signed_headers))
+    Claim::new(parts, ClaimedScheme::V3(signed_headers))
 }
 
 /// `ACS3-HMAC-SHA256 Credential=<id>,SignedHeaders=<names>,Signature=<hex>`.
@@ -103,24 +105,25 @@ impl<'a> Authorization<'a> {
                 Ok(Self { credential, signed_headers, signature })
             }
             _ => Err(incomplete(
-                "Authorization takes Credential, SignedHeaders and Signature, parted by commas",
+                "Authorization takes Credential, SignedHeaders and Signature, separated by commas",
             )),
         }
     }
 }
 
-/// All that is acted on must be signed, and stand once.
+/// Every header that is obeyed must be signed, and sent once.
 fn check_headers(signed: &Signed<'_>, listed: &SignedHeaders) -> Result<()> {
     for name in REQUIRED {
         one(signed.headers, name)?;
         must_be_signed(listed, name)?;
     }
-    for name in signed.headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with(OURS))
+    for name in
+        signed.headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with(PREFIX))
     {
         one(signed.headers, name)?;
         must_be_signed(listed, name)?;
     }
-    // It says whether the body is a form.
+    // The content type decides whether the body is read as a form.
     if !signed.body.is_empty() && signed.headers.contains_key(CONTENT_TYPE) {
         one(signed.headers, CONTENT_TYPE.as_str())?;
         must_be_signed(listed, CONTENT_TYPE.as_str())?;
@@ -147,7 +150,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str> {
             .map(str::trim_ascii)
             .map_err(|_| incomplete(format_args!("the header {name} is not ASCII"))),
         (None, _) => Err(incomplete(format_args!("the header {name} is missing"))),
-        (Some(_), Some(_)) => Err(incomplete(format_args!("the header {name} is there twice"))),
+        (Some(_), Some(_)) => Err(incomplete(format_args!("the header {name} is sent twice"))),
     }
 }
 
@@ -162,9 +165,9 @@ fn write_canonical(
     write(b"\n");
     write(signed.path.as_bytes());
     write(b"\n");
-    // Names are encoded, as the documentation has it. The SDKs leave them bare,
-    // which is the same for every name that there is, and for others would let
-    // `a=1&b` be a name.
+    // Names are encoded, as the documentation says. The SDKs do not encode them,
+    // which makes no difference for names of the API, and would allow the name
+    // `a=1&b`.
     encoding::canonical(query.iter(), |piece| write(piece.as_bytes()));
     write(b"\n");
     for name in listed.names() {
@@ -192,7 +195,7 @@ fn write_values(headers: &HeaderMap, name: &str, write: &mut impl FnMut(&[u8])) 
     }
 }
 
-/// The canonical request that lists these headers: for tests, as it holds the
+/// The canonical request with these signed headers. For tests only: it holds the
 /// parameters in the clear.
 #[doc(hidden)]
 pub fn canonical_request(signed: &Signed<'_>, signed_headers: &str) -> Result<Vec<u8>> {
@@ -225,8 +228,8 @@ pub(super) fn verify(
     if bool::from(matches) { Ok(()) } else { Err(mismatch(&string_to_sign)) }
 }
 
-/// Every parameter must be of the query, which the canonical request holds, or
-/// of the body, whose digest it holds.
+/// Every parameter must come from the query, which the canonical request holds,
+/// or from the body, whose digest it holds.
 fn check_parameters(signed: &Signed<'_>, query: &Parameters) -> Result<()> {
     let mut others =
         signed.parameters.iter().filter(|(name, value)| query.get(name) != Some(*value)).peekable();
@@ -240,7 +243,7 @@ fn check_parameters(signed: &Signed<'_>, query: &Parameters) -> Result<()> {
     Err(Error::internal("a request has parameters that its signature does not cover"))
 }
 
-/// Action and version are headers. A parameter that says otherwise is refused.
+/// Action and version are headers. A parameter that contradicts them is refused.
 pub(super) fn action(signed: &Signed<'_>) -> Result<(String, Option<String>)> {
     let action = agreed(signed, ACTION, "Action")?;
     Ok((action, Some(agreed(signed, VERSION, "Version")?)))

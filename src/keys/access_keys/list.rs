@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use crate::access::policy::Grant;
 use crate::access::service_account::ServiceAccount;
-use crate::error::{Error, Result};
-use crate::ids::{AccessKeyId, AccessKeyPlace};
-use crate::keys::access_keys::{AccessKey, AccessKeyState, ORDER_PREFIX, account_path, path};
-use crate::keys::guard::records::v1;
-use crate::keys::keyring::Keyring;
+use crate::error::Result;
+use crate::ids::{AccessKeyId, AccessKeyOrder};
+use crate::keys::access_keys::{AccessKey, AccessKeyState, AccessKeys};
 use crate::keys::pages::{Page, PageRequest};
+use crate::keys::paths::StorePath;
+use crate::keys::vault::malformed_path;
 
 /// What is known of an access key; nothing of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,89 +18,64 @@ pub struct AccessKeyEntry {
     pub id: AccessKeyId,
     /// The service account that it is for.
     pub account: ServiceAccount,
-    /// Whether it lets anybody in.
+    /// Whether what it signs is accepted.
     pub state: AccessKeyState,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
 /// An access key as an index names it, which proves nothing.
-struct Indexed {
-    place: AccessKeyPlace,
-    id: AccessKeyId,
-}
+type Indexed = (AccessKeyOrder, AccessKeyId);
 
-impl Keyring {
+impl AccessKeys {
     /// A page of all access keys.
-    pub async fn list_access_keys(
-        &self,
-        _grant: Grant,
-        page: &PageRequest,
-    ) -> Result<Page<AccessKeyEntry>> {
-        let listed = self.list_paths(ORDER_PREFIX, page).await?;
-        let indexed = listed.entries.iter().map(|(path, _)| Indexed::at(path));
-        let keys = self.read_indexed(indexed.collect::<Result<_>>()?).await?;
-        let entries = keys.into_iter().map(AccessKeyEntry::from).collect();
-        let Page { total_count, next_page_token, .. } = listed;
-        Ok(Page { entries, total_count, next_page_token })
+    pub async fn list(&self, _grant: Grant, page: &PageRequest) -> Result<Page<AccessKeyEntry>> {
+        let listed = self.vault.page(StorePath::ACCESS_KEY_ORDER, page).await?;
+        let listed = listed.try_map(|(path, _)| match path {
+            StorePath::AccessKeyOrder(order, id) => Ok((order, id)),
+            _ => Err(malformed_path()),
+        })?;
+        let keys = self.read_indexed(&listed.entries).await?;
+        Ok(listed.with(keys.into_iter().map(AccessKeyEntry::from).collect()))
     }
 
     /// A page of the access keys of one service account.
-    pub async fn list_access_keys_of(
+    pub async fn list_of(
         &self,
         _grant: Grant,
         account: &ServiceAccount,
         page: &PageRequest,
     ) -> Result<Page<AccessKeyEntry>> {
-        let all = self.read_account(account).await?.keys;
-        let path = account_path(account);
-        let (shown, next_page_token) =
-            self.seals.page_of(&path, &all, |entry| &entry.place, page)?;
-        let indexed = shown.iter().map(Indexed::of);
-        let keys = self.read_indexed(indexed.collect::<Result<_>>()?).await?;
+        let stored = self.read_account(account).await?;
+        let path = stored.path.to_string();
+        let listed = self.vault.seals().page_of(&path, stored.keys, |entry| &entry.order, page)?;
+        let listed = listed.try_map(|entry| {
+            let order = AccessKeyOrder::parse(&entry.order).map_err(|_| malformed_path())?;
+            let id = AccessKeyId::parse(&entry.access_key_id).map_err(|_| malformed_path())?;
+            Ok((order, id))
+        })?;
+        let keys = self.read_indexed(&listed.entries).await?;
         if keys.iter().any(|key| key.account != *account) {
-            return Err(self.not_intact(&path));
+            return Err(self.vault.not_intact(&stored.path));
         }
-        let entries = keys.into_iter().map(AccessKeyEntry::from).collect();
-        Ok(Page { entries, total_count: all.len() as u64, next_page_token })
+        Ok(listed.with(keys.into_iter().map(AccessKeyEntry::from).collect()))
     }
 
     /// The access keys that an index names, all as of one moment. What was
     /// deleted in between is passed over.
-    async fn read_indexed(&self, indexed: Vec<Indexed>) -> Result<Vec<AccessKey>> {
-        let paths: Vec<_> = indexed.iter().map(|entry| path(entry.id)).collect();
-        let paths: Vec<_> = paths.iter().map(String::as_str).collect();
-        let read = self.store.read(&paths).await?.values;
+    async fn read_indexed(&self, indexed: &[Indexed]) -> Result<Vec<AccessKey>> {
+        let paths: Vec<_> = indexed.iter().map(|(_, id)| StorePath::AccessKey(*id)).collect();
+        let found = self.vault.find_all(&paths).await?;
         let mut keys = Vec::with_capacity(indexed.len());
-        for (Indexed { place, id }, stored) in indexed.into_iter().zip(read) {
-            let Some(stored) = stored else { continue };
-            let key = self.open_access_key(id, &stored)?;
-            if key.place != place {
-                return Err(self.not_intact(ORDER_PREFIX));
+        for ((order, id), found) in indexed.iter().zip(found) {
+            let Some(found) = found else { continue };
+            let key = self.to_access_key(*id, found)?.key;
+            if key.order != *order {
+                return Err(self.vault.not_intact(&StorePath::AccessKeyOrder(*order, *id)));
             }
             keys.push(key);
         }
         Ok(keys)
-    }
-}
-
-impl Indexed {
-    fn at(path: &str) -> Result<Self> {
-        let (place, id) = path
-            .strip_prefix(ORDER_PREFIX)
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or_else(malformed)?;
-        Self::parse(place, id)
-    }
-
-    fn of(entry: &v1::AccountAccessKey) -> Result<Self> {
-        Self::parse(&entry.place, &entry.access_key_id)
-    }
-
-    fn parse(place: &str, id: &str) -> Result<Self> {
-        let place = AccessKeyPlace::parse(place).map_err(|_| malformed())?;
-        let id = AccessKeyId::parse(id).map_err(|_| malformed())?;
-        Ok(Self { place, id })
     }
 }
 
@@ -109,8 +84,4 @@ impl From<AccessKey> for AccessKeyEntry {
         let AccessKey { id, account, state, created_at, .. } = key;
         Self { id, account, state, created_at }
     }
-}
-
-fn malformed() -> Error {
-    Error::internal("an index of access keys is malformed")
 }

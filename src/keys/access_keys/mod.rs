@@ -1,8 +1,8 @@
 //! Access keys: with them, programs sign their requests.
 //!
 //! Three records stand for one access key, written in one commit: the access
-//! key with its secret, sealed; its place in the order of creation; and the list
-//! of its service account's access keys.
+//! key with its secret, sealed; an index entry in the order of creation; and the
+//! list of its service account's access keys.
 
 pub mod list;
 pub mod used_nonces;
@@ -14,26 +14,28 @@ use jiff::Timestamp;
 use crate::access::policy::Grant;
 use crate::access::principal::Principal;
 use crate::access::service_account::ServiceAccount;
-use crate::crypto::random::{self, RandomUnavailable};
+use crate::crypto::random;
 use crate::crypto::secret::{AccessKeySecret, Reveal};
 use crate::error::{Error, Result, Rule};
-use crate::ids::{ACCESS_KEY_TAIL_LEN_BYTES, AccessKeyId, AccessKeyPlace};
-use crate::keys::guard::records::{RecordKind, v1};
-use crate::keys::keyring::{Keyring, Refusal};
-use crate::storage::{Precondition, Revision, Versioned, Write};
+use crate::ids::{ACCESS_KEY_TAIL_LEN_BYTES, AccessKeyId, AccessKeyOrder};
+use crate::keys::caches::{Caches, FreshCache};
+use crate::keys::clock::Clock;
+use crate::keys::guard::records::v1;
+use crate::keys::not_done::NotDone;
+use crate::keys::paths::StorePath;
+use crate::keys::vault::{Opened, Vault};
+use crate::storage::{Precondition, Revision, Write};
 
 /// Most access keys that one service account can have.
 pub const MAX_ACCESS_KEYS: usize = 10;
+const MAX_CACHED_ACCESS_KEYS: u64 = 20_000;
 
-const PREFIX: &str = "access-key/";
-pub(in crate::keys) const ORDER_PREFIX: &str = "access-key-order/";
-
-/// Whether an access key lets anybody in.
+/// Whether what an access key signs is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessKeyState {
-    /// It does.
+    /// It is.
     Enabled,
-    /// It does not, for good.
+    /// It is not, for good.
     Disabled,
 }
 
@@ -59,19 +61,19 @@ pub struct AccessKey {
     pub id: AccessKeyId,
     /// The service account that it is for.
     pub account: ServiceAccount,
-    /// Whether it lets anybody in.
+    /// Whether what it signs is accepted.
     pub state: AccessKeyState,
     /// When it was made.
     pub created_at: Timestamp,
     /// What requests are signed with.
     pub secret: AccessKeySecret,
-    pub(in crate::keys) place: AccessKeyPlace,
+    order: AccessKeyOrder,
 }
 
 impl AccessKey {
     fn generate(account: ServiceAccount, now: Timestamp) -> Result<Self> {
         let mut tail = [0; ACCESS_KEY_TAIL_LEN_BYTES];
-        random::fill_base62(&mut tail).map_err(no_randomness)?;
+        random::fill_base62(&mut tail)?;
         let id = AccessKeyId::of_tail(tail)
             .map_err(|_| Error::internal("an access key id was drawn that is none"))?;
         Ok(Self {
@@ -79,18 +81,18 @@ impl AccessKey {
             account,
             state: AccessKeyState::Enabled,
             created_at: now,
-            secret: AccessKeySecret::generate().map_err(no_randomness)?,
-            place: AccessKeyPlace::new(),
+            secret: AccessKeySecret::generate()?,
+            order: AccessKeyOrder::new(),
         })
     }
 
-    /// Who signs with it.
+    /// The caller that signs with it.
     #[must_use]
     pub const fn principal(&self) -> &Principal {
         self.account.principal()
     }
 
-    /// Whether it lets anybody in.
+    /// Whether what it signs is accepted.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.state == AccessKeyState::Enabled
@@ -98,108 +100,121 @@ impl AccessKey {
 }
 
 /// The access keys of one service account, as the store has them.
-pub(in crate::keys) struct StoredAccount {
-    path: String,
-    pub(in crate::keys) keys: Vec<v1::AccountAccessKey>,
+struct StoredAccount {
+    path: StorePath,
+    keys: Vec<v1::AccountAccessKey>,
     revision: Option<Revision>,
 }
 
-impl Keyring {
+/// An access key as the store has it.
+struct StoredAccessKey {
+    key: AccessKey,
+    revision: Revision,
+}
+
+/// Loads, keeps and changes access keys.
+pub struct AccessKeys {
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    cached: Cached,
+}
+
+/// The access keys that are kept.
+pub(in crate::keys) type Cached = FreshCache<AccessKeyId, Arc<AccessKey>>;
+
+pub(in crate::keys) fn cached_among(caches: &mut Caches) -> Cached {
+    caches.counted(MAX_CACHED_ACCESS_KEYS, |path| match path {
+        StorePath::AccessKey(id) => Some(*id),
+        _ => None,
+    })
+}
+
+impl AccessKeys {
+    pub(in crate::keys) fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, cached: Cached) -> Self {
+        Self { vault, clock, cached }
+    }
+
     /// The access key of that id, if there is one, whatever its state.
-    pub async fn find_access_key(&self, id: &AccessKeyId) -> Result<Option<Arc<AccessKey>>> {
-        if let Some(found) = self.access_keys.get(id) {
+    pub async fn find(&self, id: &AccessKeyId) -> Result<Option<Arc<AccessKey>>> {
+        if let Some(found) = self.cached.get(id) {
             return Ok(Some(found));
         }
-        let reading = self.access_keys.begin_reading();
-        let Some(stored) = self.read_one(&path(*id)).await? else { return Ok(None) };
-        let found = Arc::new(self.open_access_key(*id, &stored)?);
-        self.access_keys.keep(reading, *id, Arc::clone(&found));
+        let Some(found) = self.vault.find(&StorePath::AccessKey(*id)).await? else {
+            return Ok(None);
+        };
+        let read_at = found.read_at;
+        let found = Arc::new(self.to_access_key(*id, found)?.key);
+        self.cached.keep(read_at, *id, Arc::clone(&found));
         Ok(Some(found))
     }
 
     /// Refuses one more access key for a service account that has as many as it
     /// can have.
-    pub async fn check_room_for_access_key(&self, account: &ServiceAccount) -> Result<()> {
+    pub async fn check_room(&self, account: &ServiceAccount) -> Result<()> {
         self.read_account(account).await?.check_room()
     }
 
     /// Makes an access key for the service account that was granted.
-    pub async fn create_access_key(&self, grant: Grant) -> Result<AccessKey, Refusal> {
-        let key = AccessKey::generate(granted_account(&grant)?.clone(), self.now())?;
+    pub async fn create(&self, grant: Grant) -> Result<AccessKey, NotDone> {
+        let account = granted_account(&grant)?.clone();
+        let key = AccessKey::generate(account, self.clock.whole_second())?;
         let mut account = self.read_account(&key.account).await?;
         account.add(&key)?;
-        let preconditions = [Precondition::Absent(path(key.id)), account.unchanged()];
+        let preconditions = [StorePath::AccessKey(key.id).absent(), account.unchanged()];
         let writes = [
             self.access_key_write(&key)?,
-            Write::Put(order_path(&key), Vec::new()),
+            StorePath::AccessKeyOrder(key.order, key.id).mark(),
             self.account_write(&account)?,
         ];
-        self.commit_access_key(key.id, &preconditions, &writes).await?;
+        self.vault.commit(&preconditions, &writes).await?;
         Ok(key)
     }
 
-    /// Lets nobody in by an access key any more.
-    pub async fn disable_access_key(&self, grant: Grant, id: AccessKeyId) -> Result<(), Refusal> {
-        let (key, revision) = self.granted_access_key(&grant, id).await?;
+    /// Disables an access key, for good.
+    pub async fn disable(&self, grant: Grant, id: AccessKeyId) -> Result<(), NotDone> {
+        let StoredAccessKey { key, revision } = self.granted(&grant, id).await?;
         if !key.is_enabled() {
             return Ok(());
         }
         let disabled = AccessKey { state: AccessKeyState::Disabled, ..key };
-        let unchanged = [Precondition::At(path(id), revision)];
-        self.commit_access_key(id, &unchanged, &[self.access_key_write(&disabled)?]).await
+        let unchanged = [StorePath::AccessKey(id).at(revision)];
+        self.vault.commit(&unchanged, &[self.access_key_write(&disabled)?]).await.map(drop)
     }
 
     /// Takes an access key away, its secret included.
-    pub async fn delete_access_key(&self, grant: Grant, id: AccessKeyId) -> Result<(), Refusal> {
-        let (key, revision) = self.granted_access_key(&grant, id).await?;
+    pub async fn delete(&self, grant: Grant, id: AccessKeyId) -> Result<(), NotDone> {
+        let StoredAccessKey { key, revision } = self.granted(&grant, id).await?;
         let mut account = self.read_account(&key.account).await?;
         account.keys.retain(|entry| entry.access_key_id != id.as_str());
-        let preconditions = [Precondition::At(path(id), revision), account.unchanged()];
+        let path = StorePath::AccessKey(id);
+        let preconditions = [path.at(revision), account.unchanged()];
         // The account's record stays, be it empty: what is put there tells
         // whether a commit of uncertain outcome was made.
         let writes = [
-            Write::Delete(path(id)),
-            Write::Delete(order_path(&key)),
+            path.delete(),
+            StorePath::AccessKeyOrder(key.order, id).delete(),
             self.account_write(&account)?,
         ];
-        self.commit_access_key(id, &preconditions, &writes).await
+        self.vault.commit(&preconditions, &writes).await.map(drop)
     }
 
     /// The access key that a grant is for, as the store has it now.
-    async fn granted_access_key(
-        &self,
-        grant: &Grant,
-        id: AccessKeyId,
-    ) -> Result<(AccessKey, Revision)> {
+    async fn granted(&self, grant: &Grant, id: AccessKeyId) -> Result<StoredAccessKey> {
         let account = granted_account(grant)?;
-        let stored = self.read_one(&path(id)).await?.ok_or(Rule::AccessKeyNotFound)?;
-        let key = self.open_access_key(id, &stored)?;
-        if key.account != *account {
+        let found = self.vault.find(&StorePath::AccessKey(id)).await?;
+        let stored = self.to_access_key(id, found.ok_or(Rule::AccessKeyNotFound)?)?;
+        if stored.key.account != *account {
             return Err(Error::internal("a grant was used for another service account"));
         }
-        Ok((key, stored.revision))
+        Ok(stored)
     }
 
-    async fn commit_access_key(
+    fn to_access_key(
         &self,
         id: AccessKeyId,
-        preconditions: &[Precondition],
-        writes: &[Write],
-    ) -> Result<(), Refusal> {
-        let outcome = self.commit(preconditions, writes).await;
-        // Forgotten whatever the outcome: an unsettled commit may have happened.
-        self.access_keys.forget(&id);
-        outcome.map(|_| ())
-    }
-
-    pub(in crate::keys) fn open_access_key(
-        &self,
-        id: AccessKeyId,
-        stored: &Versioned,
-    ) -> Result<AccessKey> {
-        let path = path(id);
-        let (record, secret): (v1::AccessKey, _) =
-            self.intact(self.seals.open(RecordKind::AccessKey, &path, &stored.value))?;
+        found: Opened<v1::AccessKey>,
+    ) -> Result<StoredAccessKey> {
+        let Opened { record, secret, revision, .. } = found;
         let key = || {
             Some(AccessKey {
                 id,
@@ -207,42 +222,35 @@ impl Keyring {
                 state: AccessKeyState::parse(&record.state)?,
                 created_at: Timestamp::from_second(record.created_at_seconds).ok()?,
                 secret: AccessKeySecret::from_stored(secret).ok()?,
-                place: AccessKeyPlace::parse(&record.place).ok()?,
+                order: AccessKeyOrder::parse(&record.order).ok()?,
             })
         };
-        key().ok_or_else(|| self.not_intact(&path))
+        let key = key().ok_or_else(|| self.vault.not_intact(&StorePath::AccessKey(id)))?;
+        Ok(StoredAccessKey { key, revision })
     }
 
     fn access_key_write(&self, key: &AccessKey) -> Result<Write> {
-        let path = path(key.id);
         let record = v1::AccessKey {
             service_account: key.account.name().to_owned(),
             state: key.state.as_str().to_owned(),
             created_at_seconds: key.created_at.as_second(),
-            place: key.place.to_string(),
+            order: key.order.to_string(),
         };
-        let secret = key.secret.reveal(Reveal::ToStore);
-        let sealed = self.seals.seal(RecordKind::AccessKey, &path, &record, secret)?;
-        Ok(Write::Put(path, sealed))
+        self.vault.put(&StorePath::AccessKey(key.id), &record, key.secret.reveal(Reveal::ToStore))
     }
 
-    pub(in crate::keys) async fn read_account(
-        &self,
-        account: &ServiceAccount,
-    ) -> Result<StoredAccount> {
-        let path = account_path(account);
-        let Some(stored) = self.read_one(&path).await? else {
-            return Ok(StoredAccount { path, keys: Vec::new(), revision: None });
+    async fn read_account(&self, account: &ServiceAccount) -> Result<StoredAccount> {
+        let path = StorePath::ServiceAccount(account.clone());
+        let (keys, revision) = match self.vault.find::<v1::ServiceAccount>(&path).await? {
+            Some(found) => (found.record.access_keys, Some(found.revision)),
+            None => (Vec::new(), None),
         };
-        let (record, _): (v1::ServiceAccount, _) =
-            self.intact(self.seals.open(RecordKind::ServiceAccount, &path, &stored.value))?;
-        Ok(StoredAccount { path, keys: record.access_keys, revision: Some(stored.revision) })
+        Ok(StoredAccount { path, keys, revision })
     }
 
     fn account_write(&self, account: &StoredAccount) -> Result<Write> {
         let record = v1::ServiceAccount { access_keys: account.keys.clone() };
-        let sealed = self.seals.seal(RecordKind::ServiceAccount, &account.path, &record, &[])?;
-        Ok(Write::Put(account.path.clone(), sealed))
+        self.vault.put(&account.path, &record, &[])
     }
 }
 
@@ -260,19 +268,16 @@ impl StoredAccount {
     fn add(&mut self, key: &AccessKey) -> Result<()> {
         self.check_room()?;
         let entry = v1::AccountAccessKey {
-            place: key.place.to_string(),
+            order: key.order.to_string(),
             access_key_id: key.id.to_string(),
         };
-        let at = self.keys.partition_point(|other| other.place < entry.place);
+        let at = self.keys.partition_point(|other| other.order < entry.order);
         self.keys.insert(at, entry);
         Ok(())
     }
 
     fn unchanged(&self) -> Precondition {
-        match self.revision {
-            Some(revision) => Precondition::At(self.path.clone(), revision),
-            None => Precondition::Absent(self.path.clone()),
-        }
+        self.path.unchanged(self.revision)
     }
 }
 
@@ -281,20 +286,4 @@ fn granted_account(grant: &Grant) -> Result<&ServiceAccount> {
     grant
         .account()
         .ok_or_else(|| Error::internal("a grant for no service account was used for one"))
-}
-
-fn no_randomness(error: RandomUnavailable) -> Error {
-    Error::internal(error.to_string())
-}
-
-pub(in crate::keys) fn path(id: AccessKeyId) -> String {
-    format!("{PREFIX}{id}")
-}
-
-fn order_path(key: &AccessKey) -> String {
-    format!("{ORDER_PREFIX}{}/{}", key.place, key.id)
-}
-
-pub(in crate::keys) fn account_path(account: &ServiceAccount) -> String {
-    format!("service-account/{}", account.name())
 }

@@ -13,12 +13,13 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::crypto::random;
-use crate::error::{Error, Result, Rule};
+use crate::error::{Result, Rule};
 use crate::ids::AccessKeyId;
-use crate::keys::keyring::{Keyring, Refusal};
-use crate::storage::{Precondition, Write};
+use crate::keys::access_keys::AccessKeys;
+use crate::keys::not_done::NotDone;
+use crate::keys::paths::StorePath;
+use crate::storage::Write;
 
-const PREFIX: &str = "used-nonce/";
 /// Nonces that one commit takes away.
 const AT_A_TIME: usize = 60;
 
@@ -32,68 +33,42 @@ pub struct SpentNonce<'a> {
     pub past_at: Timestamp,
 }
 
-impl SpentNonce<'_> {
-    /// In order of time, so that what is past is at the head of the list.
-    fn path(&self) -> String {
-        let digest = base16ct::lower::encode_string(&Sha256::digest(self.nonce));
-        let past_at = self.past_at.as_second().max(0);
-        format!("{PREFIX}{past_at:012}/{}/{digest}", self.access_key_id.as_str())
-    }
-}
-
-fn past_at(path: &str) -> Option<Timestamp> {
-    let (seconds, _) = path.strip_prefix(PREFIX)?.split_once('/')?;
-    Timestamp::from_second(seconds.parse().ok()?).ok()
-}
-
-impl Keyring {
+impl AccessKeys {
     /// Spends a nonce; refused where it was spent before.
     pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<()> {
-        let path = spent.path();
-        let unspent = [Precondition::Absent(path.clone())];
+        let path = StorePath::UsedNonce {
+            past_at: spent.past_at,
+            access_key_id: *spent.access_key_id,
+            digest: Sha256::digest(spent.nonce).into(),
+        };
         // Of no meaning, and like no other: where a commit's outcome is
         // uncertain, it tells this spending from an earlier one.
-        let mark = random::array::<16>().map_err(|error| Error::internal(error.to_string()))?;
-        match self.commit(&unspent, &[Write::Put(path, mark.to_vec())]).await {
+        let mark = random::array::<16>()?;
+        match self.vault.commit(&[path.absent()], &[path.put(mark.to_vec())]).await {
             Ok(_) => Ok(()),
-            Err(Refusal::Stale) => Err(Rule::NonceUsed.into()),
-            Err(Refusal::Broken(error)) => Err(error),
+            Err(NotDone::Stale) => Err(Rule::NonceUsed.into()),
+            Err(NotDone::Refused(error)) => Err(error),
         }
     }
 
-    /// Takes away what is past at `settled`.
-    pub(in crate::keys) async fn forget_spent_nonces(&self, settled: Timestamp) -> Result<()> {
+    /// Erases the nonces that are past at `confirmed`, and what is no nonce.
+    pub(in crate::keys) async fn erase_past_nonces(&self, confirmed: Timestamp) -> Result<()> {
+        let is_past = |path: &String| match StorePath::parse(path) {
+            Some(StorePath::UsedNonce { past_at, .. }) => past_at < confirmed,
+            _ => true,
+        };
         loop {
-            let listed = self.store.list(PREFIX, None, AT_A_TIME).await?.entries;
-            let past = listed.into_iter().map(|(path, _)| path);
-            let past = past.take_while(|path| past_at(path).is_none_or(|at| at < settled));
-            let writes: Vec<_> = past.map(Write::Delete).collect();
+            let mut walk = self.vault.walk(StorePath::USED_NONCES, AT_A_TIME);
+            let listed = walk.next().await?.unwrap_or_default();
+            let paths = listed.into_iter().map(|(path, _)| path);
+            let writes: Vec<_> = paths.take_while(is_past).map(Write::Delete).collect();
             if writes.is_empty() {
                 return Ok(());
             }
-            match self.commit(&[], &writes).await {
-                Ok(_) | Err(Refusal::Stale) => {}
-                Err(Refusal::Broken(error)) => return Err(error),
+            match self.vault.commit(&[], &writes).await {
+                Ok(_) | Err(NotDone::Stale) => {}
+                Err(NotDone::Refused(error)) => return Err(error),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn order_of_paths_is_order_of_time() {
-        let id = AccessKeyId::of_tail([b'a'; crate::ids::ACCESS_KEY_TAIL_LEN_BYTES]).unwrap();
-        let path = |second, nonce| {
-            let past_at = Timestamp::from_second(second).unwrap();
-            SpentNonce { access_key_id: &id, nonce, past_at }.path()
-        };
-        let paths = [path(9, "b"), path(10, "a"), path(1_800_000_000, "a")];
-        assert!(paths.is_sorted());
-        assert_eq!(past_at(&paths[2]).unwrap().as_second(), 1_800_000_000);
-        assert_ne!(path(9, "a"), path(9, "b"));
-        assert!(path(9, &"n".repeat(100_000)).len() < crate::storage::PATH_BYTES_MAX);
     }
 }

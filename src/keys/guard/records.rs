@@ -22,78 +22,67 @@ pub(crate) mod v1 {
         reason = "generated code; the proto file is its manual"
     )]
     include!(concat!(env!("OUT_DIR"), "/keyferry.storage.v1.rs"));
-
-    // SECRET: printed by name only.
-    impl std::fmt::Debug for StoreKey {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("StoreKey")
-        }
-    }
-    impl std::fmt::Debug for StoreKeys {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("StoreKeys")
-        }
-    }
 }
 
 /// The format version of what we write.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-/// The kinds of record, each sealed under a key of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordKind {
-    /// What store this is.
-    Identity,
-    /// A CMK.
-    Cmk,
-    /// A key version with its key material.
-    KeyVersion,
-    /// A name.
-    Alias,
-    /// A name's place in the order of creation.
-    AliasOrder,
-    /// The names of one CMK.
-    KeyAliases,
-    /// A CMK that was deleted.
-    Tombstone,
-    /// An access key with its secret.
-    AccessKey,
-    /// The access keys of one service account.
-    ServiceAccount,
-    /// Where a page of a list ended; handed to callers, not stored.
-    PageCursor,
+/// A message that is the plain part of one kind of record.
+pub(crate) trait Record: Message + Default {
+    /// The kind.
+    const KIND: RecordKind;
 }
 
-impl RecordKind {
-    /// Every kind, in the order of their sealing keys.
-    pub const ALL: [Self; 10] = [
-        Self::Identity,
-        Self::Cmk,
-        Self::KeyVersion,
-        Self::Alias,
-        Self::AliasOrder,
-        Self::KeyAliases,
-        Self::Tombstone,
-        Self::AccessKey,
-        Self::ServiceAccount,
-        Self::PageCursor,
-    ];
+/// The table of the kinds of record: name and field, message, HKDF label of the
+/// sealing key.
+macro_rules! record_kinds {
+    ($($(#[$doc:meta])* $kind:ident, $field:ident: $message:ident, $label:literal;)+) => {
+        /// The kinds of record, each sealed under a key of its own, so that a
+        /// record of one kind can't stand in for one of another.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum RecordKind { $($(#[$doc])* $kind),+ }
 
-    /// The HKDF label of the kind's sealing key.
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Identity => "keyferry/record/identity",
-            Self::Cmk => "keyferry/record/cmk",
-            Self::KeyVersion => "keyferry/record/version",
-            Self::Alias => "keyferry/record/alias",
-            Self::AliasOrder => "keyferry/record/alias-order",
-            Self::KeyAliases => "keyferry/record/key-aliases",
-            Self::Tombstone => "keyferry/record/tombstone",
-            Self::AccessKey => "keyferry/record/access-key",
-            Self::ServiceAccount => "keyferry/record/service-account",
-            Self::PageCursor => "keyferry/record/page-cursor",
+        $(impl Record for v1::$message {
+            const KIND: RecordKind = RecordKind::$kind;
+        })+
+
+        /// The sealing keys of one store key.
+        struct SealingKeys { $($field: SealingKey),+ }
+
+        impl SealingKeys {
+            fn derive(id: StoreKeyId, key: &StoreKey) -> Self {
+                let secret = key.reveal(Reveal::ToDeriveKeys);
+                Self { $($field: SealingKey::derive(secret, $label, id.as_bytes())),+ }
+            }
+
+            const fn of(&self, kind: RecordKind) -> &SealingKey {
+                match kind { $(RecordKind::$kind => &self.$field),+ }
+            }
         }
-    }
+    };
+}
+
+record_kinds! {
+    /// What store this is.
+    Identity, identity: StoreIdentity, "keyferry/record/identity";
+    /// A CMK.
+    Cmk, cmk: Cmk, "keyferry/record/cmk";
+    /// A key version with its key material.
+    KeyVersion, key_version: KeyVersion, "keyferry/record/version";
+    /// A name.
+    Alias, alias: Alias, "keyferry/record/alias";
+    /// A name's place in the order of creation.
+    AliasOrder, alias_order: AliasOrder, "keyferry/record/alias-order";
+    /// The names of one CMK.
+    KeyAliases, key_aliases: KeyAliases, "keyferry/record/key-aliases";
+    /// A CMK that was deleted.
+    Tombstone, tombstone: Tombstone, "keyferry/record/tombstone";
+    /// An access key with its secret.
+    AccessKey, access_key: AccessKey, "keyferry/record/access-key";
+    /// The access keys of one service account.
+    ServiceAccount, service_account: ServiceAccount, "keyferry/record/service-account";
+    /// Where a page of a list ended; handed to callers, not stored.
+    PageCursor, page_cursor: PageCursor, "keyferry/record/page-cursor";
 }
 
 /// A stored record that is not what this store wrote at that path: tampered
@@ -115,17 +104,11 @@ impl From<RecordNotIntact> for Error {
     }
 }
 
-/// The sealing keys of one store key, one for each kind of record.
-struct StoreKeySeals {
-    id: StoreKeyId,
-    by_kind: [SealingKey; RecordKind::ALL.len()],
-}
-
 /// Seals and opens the records of one store.
 pub struct RecordSeals {
     store_id: StoreId,
     /// All store keys, newest last: the newest seals. There are one or two.
-    store_keys: Vec<StoreKeySeals>,
+    store_keys: Vec<(StoreKeyId, SealingKeys)>,
 }
 
 impl RecordSeals {
@@ -133,7 +116,7 @@ impl RecordSeals {
     #[must_use]
     pub fn new(store_id: StoreId, store_keys: &[(StoreKeyId, StoreKey)]) -> Self {
         let store_keys =
-            store_keys.iter().map(|(id, key)| StoreKeySeals::derive(*id, key)).collect();
+            store_keys.iter().map(|(id, key)| (*id, SealingKeys::derive(*id, key))).collect();
         Self { store_id, store_keys }
     }
 
@@ -164,15 +147,15 @@ impl RecordSeals {
         plain: Vec<u8>,
         secret: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let newest = self.store_keys.last().ok_or_else(|| Error::internal("no store key"))?;
-        let aad = self.aad(newest.id, path, &plain);
-        let sealed = newest
-            .key(kind)
+        let (id, keys) = self.store_keys.last().ok_or_else(|| Error::internal("no store key"))?;
+        let aad = self.aad(*id, path, &plain);
+        let sealed = keys
+            .of(kind)
             .seal(&aad, secret)
             .map_err(|_| Error::internal("a record could not be sealed"))?;
         let record = v1::StoredRecord {
             format_version: FORMAT_VERSION,
-            store_key_id: newest.id.as_bytes().to_vec(),
+            store_key_id: id.as_bytes().to_vec(),
             plain,
             nonce: sealed.nonce.to_vec(),
             sealed: sealed.bytes,
@@ -192,19 +175,14 @@ impl RecordSeals {
         if record.format_version != FORMAT_VERSION {
             return Err(not_intact());
         }
-        let store_key = self.store_key(&record.store_key_id).ok_or_else(not_intact)?;
-        let aad = self.aad(store_key.id, path, &record.plain);
-        let secret = store_key
-            .key(kind)
-            .open(&aad, &record.nonce, &record.sealed)
-            .map_err(|_| not_intact())?;
+        let is_its = |(id, _): &&(StoreKeyId, _)| *id.as_bytes() == *record.store_key_id;
+        let (id, keys) = self.store_keys.iter().find(is_its).ok_or_else(not_intact)?;
+        let aad = self.aad(*id, path, &record.plain);
+        let secret =
+            keys.of(kind).open(&aad, &record.nonce, &record.sealed).map_err(|_| not_intact())?;
         // Decoded only now: nothing that is not authenticated is looked at.
         let plain = M::decode(record.plain.as_slice()).map_err(|_| not_intact())?;
         Ok((plain, secret))
-    }
-
-    fn store_key(&self, id: &[u8]) -> Option<&StoreKeySeals> {
-        self.store_keys.iter().find(|key| key.id.as_bytes() == id)
     }
 
     /// What is authenticated beside the secret bytes. Variable parts bear their
@@ -220,43 +198,5 @@ impl RecordSeals {
             aad.extend_from_slice(part);
         }
         aad
-    }
-}
-
-impl StoreKeySeals {
-    fn derive(id: StoreKeyId, key: &StoreKey) -> Self {
-        // Each kind has a key of its own, so that a record of one kind can't
-        // stand in for one of another.
-        let secret = key.reveal(Reveal::ToDeriveKeys);
-        let by_kind =
-            RecordKind::ALL.map(|kind| SealingKey::derive(secret, kind.label(), id.as_bytes()));
-        Self { id, by_kind }
-    }
-
-    fn key(&self, kind: RecordKind) -> &SealingKey {
-        let [
-            identity,
-            cmk,
-            version,
-            alias,
-            alias_order,
-            key_aliases,
-            tombstone,
-            access_key,
-            service_account,
-            page_cursor,
-        ] = &self.by_kind;
-        match kind {
-            RecordKind::Identity => identity,
-            RecordKind::Cmk => cmk,
-            RecordKind::KeyVersion => version,
-            RecordKind::Alias => alias,
-            RecordKind::AliasOrder => alias_order,
-            RecordKind::KeyAliases => key_aliases,
-            RecordKind::Tombstone => tombstone,
-            RecordKind::AccessKey => access_key,
-            RecordKind::ServiceAccount => service_account,
-            RecordKind::PageCursor => page_cursor,
-        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::sealing::{OpenFailed, SealFailed, Sealed, SealingKey};
 use crate::crypto::secret::{Reveal, RootKey};
+use crate::durable;
 
 /// Which root key: 32 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,11 +131,15 @@ impl FileRootKey {
     pub fn create(path: &Path) -> Result<Self, RootKeyFileError> {
         check_parents(path)?;
         let key = RootKey::generate().map_err(|_| RootKeyFileError::NoRandomness)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = open(path, flags)?;
-        write_durably(path, &mut file, &key).map_err(|source| io_error(path, source))?;
-        Ok(Self::holding(&key))
+        let encoded = Zeroizing::new(STANDARD.encode(key.reveal(Reveal::ToFile)));
+        let line = Zeroizing::new([FILE_HEAD, &encoded, "\n"].concat());
+        match durable::create_file(path, 0o600, line.as_bytes()) {
+            Ok(()) => Ok(Self::holding(&key)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(RootKeyFileError::Exists(path.to_owned()))
+            }
+            Err(source) => Err(io_error(path, source)),
+        }
     }
 
     fn decode(text: &str) -> Option<Self> {
@@ -177,31 +182,12 @@ fn open(path: &Path, flags: OFlags) -> Result<File, RootKeyFileError> {
     rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map(File::from).map_err(|errno| {
         match errno {
             rustix::io::Errno::NOENT => RootKeyFileError::Absent(path.to_owned()),
-            rustix::io::Errno::EXIST => RootKeyFileError::Exists(path.to_owned()),
             rustix::io::Errno::LOOP => {
                 unsafe_file(path, "it is a symbolic link; give the path of the file itself".into())
             }
             other => io_error(path, other.into()),
         }
     })
-}
-
-/// `open(O_EXCL)` · write · fsync(file) · fsync(folder): after a power cut there
-/// is either the whole file or none that a store depends on.
-fn write_durably(path: &Path, file: &mut File, key: &RootKey) -> io::Result<()> {
-    let encoded = Zeroizing::new(STANDARD.encode(key.reveal(Reveal::ToFile)));
-    file.write_all(FILE_HEAD.as_bytes())?;
-    file.write_all(encoded.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    File::open(parent(path))?.sync_all()
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 fn check_file(path: &Path, file: &File) -> Result<(), RootKeyFileError> {
@@ -227,7 +213,7 @@ fn check_file(path: &Path, file: &File) -> Result<(), RootKeyFileError> {
 
 /// Whoever can write a folder above can put another file in its place.
 fn check_parents(path: &Path) -> Result<(), RootKeyFileError> {
-    let folder = parent(path).canonicalize().map_err(|source| io_error(path, source))?;
+    let folder = durable::parent(path).canonicalize().map_err(|source| io_error(path, source))?;
     let us = rustix::process::geteuid().as_raw();
     for folder in folder.ancestors() {
         let meta = folder.metadata().map_err(|source| io_error(folder, source))?;

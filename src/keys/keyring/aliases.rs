@@ -6,14 +6,15 @@
 use crate::access::policy::Grant;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{AliasId, KeyId};
-use crate::keys::guard::records::{RecordKind, v1};
-use crate::keys::keyring::{Keyring, Refusal, cmk_path, granted_key};
+use crate::keys::caches::ReadAt;
+use crate::keys::guard::records::v1;
+use crate::keys::keyring::{Keyring, granted_key};
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::cmk::MAX_ALIASES;
+use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
-use crate::storage::{Precondition, Revision, Versioned, Write};
-
-const ORDER_PREFIX: &str = "alias-order/";
+use crate::keys::paths::StorePath;
+use crate::storage::{Precondition, Revision, Write};
 
 /// A name in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +30,12 @@ struct StoredAlias {
     key_id: KeyId,
     alias_id: AliasId,
     revision: Revision,
+    read_at: ReadAt,
 }
 
 /// The names of one CMK, as the store has them.
 struct StoredNames {
+    path: StorePath,
     names: v1::KeyAliases,
     revision: Option<Revision>,
 }
@@ -40,12 +43,11 @@ struct StoredNames {
 impl Keyring {
     /// The CMK that a name means, if it means one.
     pub async fn find_alias(&self, name: &AliasName) -> Result<Option<KeyId>> {
-        if let Some(found) = self.aliases.get(name) {
+        if let Some(found) = self.cached.aliases.get(name) {
             return Ok(Some(found));
         }
-        let reading = self.aliases.begin_reading();
         let Some(stored) = self.read_alias(name).await? else { return Ok(None) };
-        self.aliases.keep(reading, name.clone(), stored.key_id);
+        self.cached.aliases.keep(stored.read_at, name.clone(), stored.key_id);
         Ok(Some(stored.key_id))
     }
 
@@ -63,22 +65,20 @@ impl Keyring {
     }
 
     /// Gives a CMK a name that is free.
-    pub async fn create_alias(&self, grant: Grant, name: &AliasName) -> Result<(), Refusal> {
+    pub async fn create_alias(&self, grant: Grant, name: &AliasName) -> Result<(), NotDone> {
         let granted = granted_key(&grant)?;
         let mut names = self.read_names(granted.id).await?;
-        let alias =
-            v1::Alias { key_id: granted.id.to_string(), alias_id: AliasId::new().to_string() };
-        names.add(&alias.alias_id, name)?;
-        let order_path = order_path(&alias.alias_id);
+        let alias_id = AliasId::new();
+        names.add(alias_id, name)?;
         let preconditions = [
-            Precondition::At(cmk_path(granted.id), Revision(granted.revision)),
-            Precondition::Absent(name.as_str().to_owned()),
-            Precondition::Absent(order_path),
-            names.unchanged(granted.id),
+            StorePath::Cmk(granted.id).at(Revision(granted.revision)),
+            StorePath::Alias(name.clone()).absent(),
+            StorePath::AliasOrder(alias_id).absent(),
+            names.unchanged(),
         ];
-        let mut writes = self.alias_writes(name, &alias)?;
-        writes.push(self.names_write(granted.id, &names)?);
-        self.commit_alias(name, granted.id, &preconditions, &writes).await
+        let [alias, order] = self.alias_writes(name, alias_id, granted.id)?;
+        let writes = [alias, order, self.names_write(&names)?];
+        self.vault.commit(&preconditions, &writes).await.map(drop)
     }
 
     /// Makes a name mean another CMK. The grants are for the CMK that it means
@@ -88,35 +88,29 @@ impl Keyring {
         from: Grant,
         to: Grant,
         name: &AliasName,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NotDone> {
         let (old, new) = (granted_key(&from)?, granted_key(&to)?);
-        let stored = self.read_alias(name).await?.ok_or_else(alias_not_found)?;
-        if stored.key_id != old.id {
-            self.aliases.forget(name);
-            return Err(Refusal::Stale);
-        }
+        let stored = self.read_alias_of(old.id, name).await?;
         if old.id == new.id {
             return Ok(());
         }
         let (mut old_names, mut new_names) =
             (self.read_names(old.id).await?, self.read_names(new.id).await?);
-        let alias = v1::Alias { key_id: new.id.to_string(), alias_id: stored.alias_id.to_string() };
         old_names.remove(name);
-        new_names.add(&alias.alias_id, name)?;
+        new_names.add(stored.alias_id, name)?;
         let preconditions = [
-            Precondition::At(name.as_str().to_owned(), stored.revision),
-            Precondition::At(cmk_path(new.id), Revision(new.revision)),
-            old_names.unchanged(old.id),
-            new_names.unchanged(new.id),
+            StorePath::Alias(name.clone()).at(stored.revision),
+            StorePath::Cmk(new.id).at(Revision(new.revision)),
+            old_names.unchanged(),
+            new_names.unchanged(),
         ];
-        let mut writes = self.alias_writes(name, &alias)?;
-        writes.push(self.names_write(old.id, &old_names)?);
-        writes.push(self.names_write(new.id, &new_names)?);
-        self.commit_alias(name, new.id, &preconditions, &writes).await
+        let [alias, order] = self.alias_writes(name, stored.alias_id, new.id)?;
+        let writes = [alias, order, self.names_write(&old_names)?, self.names_write(&new_names)?];
+        self.vault.commit(&preconditions, &writes).await.map(drop)
     }
 
     /// Takes a name away.
-    pub async fn delete_alias(&self, grant: Grant, name: &AliasName) -> Result<(), Refusal> {
+    pub async fn delete_alias(&self, grant: Grant, name: &AliasName) -> Result<(), NotDone> {
         self.erase_name(granted_key(&grant)?.id, name).await
     }
 
@@ -125,22 +119,18 @@ impl Keyring {
         &self,
         id: KeyId,
         name: &AliasName,
-    ) -> Result<(), Refusal> {
-        let stored = self.read_alias(name).await?.ok_or_else(alias_not_found)?;
-        if stored.key_id != id {
-            self.aliases.forget(name);
-            return Err(Refusal::Stale);
-        }
+    ) -> Result<(), NotDone> {
+        let stored = self.read_alias_of(id, name).await?;
         let mut names = self.read_names(id).await?;
         names.remove(name);
-        let preconditions =
-            [Precondition::At(name.as_str().to_owned(), stored.revision), names.unchanged(id)];
+        let alias = StorePath::Alias(name.clone());
+        let preconditions = [alias.at(stored.revision), names.unchanged()];
         let writes = [
-            Write::Delete(name.as_str().to_owned()),
-            Write::Delete(order_path(&stored.alias_id.to_string())),
-            self.names_write(id, &names)?,
+            alias.delete(),
+            StorePath::AliasOrder(stored.alias_id).delete(),
+            self.names_write(&names)?,
         ];
-        self.commit_alias(name, id, &preconditions, &writes).await
+        self.vault.commit(&preconditions, &writes).await.map(drop)
     }
 
     /// Whether a name means that CMK, by the store.
@@ -160,13 +150,11 @@ impl Keyring {
         _grant: Grant,
         page: &PageRequest,
     ) -> Result<Page<AliasEntry>> {
-        let paths = self.list_paths(ORDER_PREFIX, page).await?;
-        let entries = paths
-            .entries
-            .iter()
-            .map(|(path, stored)| self.open_order(path, stored))
-            .collect::<Result<_>>()?;
-        Ok(Page { entries, total_count: paths.total_count, next_page_token: paths.next_page_token })
+        self.vault.page(StorePath::ALIAS_ORDER, page).await?.try_map(|(path, stored)| {
+            let (order, _): (v1::AliasOrder, _) = self.vault.open(&path, &stored)?;
+            let key_id = KeyId::parse(&order.key_id).map_err(|_| malformed())?;
+            Ok(AliasEntry { name: order.alias_name, key_id })
+        })
     }
 
     /// A page of the names of one CMK, oldest first.
@@ -176,76 +164,64 @@ impl Keyring {
         page: &PageRequest,
     ) -> Result<Page<AliasEntry>> {
         let key_id = granted_key(&grant)?.id;
-        let path = names_path(key_id);
-        let names = self.read_names(key_id).await?.names.aliases;
-        let (shown, next_page_token) =
-            self.seals.page_of(&path, &names, |alias| &alias.alias_id, page)?;
-        let entries = shown
-            .iter()
-            .map(|alias| AliasEntry { name: alias.alias_name.clone(), key_id })
-            .collect();
-        Ok(Page { entries, total_count: names.len() as u64, next_page_token })
+        let StoredNames { path, names, .. } = self.read_names(key_id).await?;
+        let listed = self.vault.seals().page_of(
+            &path.to_string(),
+            names.aliases,
+            |alias| &alias.alias_id,
+            page,
+        )?;
+        listed.try_map(|alias| Ok(AliasEntry { name: alias.alias_name, key_id }))
     }
 
-    async fn commit_alias(
-        &self,
-        name: &AliasName,
-        key_id: KeyId,
-        preconditions: &[Precondition],
-        writes: &[Write],
-    ) -> Result<(), Refusal> {
-        let outcome = self.commit(preconditions, writes).await;
-        // Forgotten whatever the outcome: an unsettled commit may have happened,
-        // and a conflict means that what was judged is stale.
-        self.aliases.forget(name);
-        self.forget(key_id);
-        outcome.map(|_| ())
+    /// A name that is to mean that CMK. Where it means another, what is kept of
+    /// it may be stale.
+    async fn read_alias_of(&self, id: KeyId, name: &AliasName) -> Result<StoredAlias, NotDone> {
+        let not_found = || Error::from(Rule::AliasNotFound).blaming("alias_name");
+        let stored = self.read_alias(name).await?.ok_or_else(not_found)?;
+        if stored.key_id != id {
+            self.vault.forget(&StorePath::Alias(name.clone()));
+            return Err(NotDone::Stale);
+        }
+        Ok(stored)
     }
 
     async fn read_alias(&self, name: &AliasName) -> Result<Option<StoredAlias>> {
-        let path = name.as_str();
-        let Some(stored) = self.read_one(path).await? else { return Ok(None) };
-        let (alias, _): (v1::Alias, _) =
-            self.intact(self.seals.open(RecordKind::Alias, path, &stored.value))?;
-        let key_id = KeyId::parse(&alias.key_id).map_err(|_| malformed())?;
-        let alias_id = AliasId::parse(&alias.alias_id).map_err(|_| malformed())?;
-        Ok(Some(StoredAlias { key_id, alias_id, revision: stored.revision }))
+        let found = self.vault.find::<v1::Alias>(&StorePath::Alias(name.clone())).await?;
+        let Some(found) = found else { return Ok(None) };
+        let key_id = KeyId::parse(&found.record.key_id).map_err(|_| malformed())?;
+        let alias_id = AliasId::parse(&found.record.alias_id).map_err(|_| malformed())?;
+        let (revision, read_at) = (found.revision, found.read_at);
+        Ok(Some(StoredAlias { key_id, alias_id, revision, read_at }))
     }
 
     async fn read_names(&self, key_id: KeyId) -> Result<StoredNames> {
-        let path = names_path(key_id);
-        let Some(stored) = self.read_one(&path).await? else {
-            return Ok(StoredNames { names: v1::KeyAliases::default(), revision: None });
+        let path = StorePath::KeyAliases(key_id);
+        let (names, revision) = match self.vault.find(&path).await? {
+            Some(found) => (found.record, Some(found.revision)),
+            None => (v1::KeyAliases::default(), None),
         };
-        let (names, _): (v1::KeyAliases, _) =
-            self.intact(self.seals.open(RecordKind::KeyAliases, &path, &stored.value))?;
-        Ok(StoredNames { names, revision: Some(stored.revision) })
-    }
-
-    fn open_order(&self, path: &str, stored: &Versioned) -> Result<AliasEntry> {
-        let (order, _): (v1::AliasOrder, _) =
-            self.intact(self.seals.open(RecordKind::AliasOrder, path, &stored.value))?;
-        let key_id = KeyId::parse(&order.key_id).map_err(|_| malformed())?;
-        Ok(AliasEntry { name: order.alias_name, key_id })
+        Ok(StoredNames { path, names, revision })
     }
 
     /// The two records that say what a name means.
-    fn alias_writes(&self, name: &AliasName, alias: &v1::Alias) -> Result<Vec<Write>> {
-        let order_path = order_path(&alias.alias_id);
-        let order =
-            v1::AliasOrder { alias_name: name.as_str().to_owned(), key_id: alias.key_id.clone() };
-        let sealed_alias = self.seals.seal(RecordKind::Alias, name.as_str(), alias, &[])?;
-        let sealed_order = self.seals.seal(RecordKind::AliasOrder, &order_path, &order, &[])?;
-        Ok(vec![
-            Write::Put(name.as_str().to_owned(), sealed_alias),
-            Write::Put(order_path, sealed_order),
+    fn alias_writes(
+        &self,
+        name: &AliasName,
+        alias_id: AliasId,
+        key_id: KeyId,
+    ) -> Result<[Write; 2]> {
+        let key_id = key_id.to_string();
+        let alias = v1::Alias { key_id: key_id.clone(), alias_id: alias_id.to_string() };
+        let order = v1::AliasOrder { alias_name: name.to_string(), key_id };
+        Ok([
+            self.vault.put(&StorePath::Alias(name.clone()), &alias, &[])?,
+            self.vault.put(&StorePath::AliasOrder(alias_id), &order, &[])?,
         ])
     }
 
-    fn names_write(&self, key_id: KeyId, names: &StoredNames) -> Result<Write> {
-        let path = names_path(key_id);
-        let sealed = self.seals.seal(RecordKind::KeyAliases, &path, &names.names, &[])?;
-        Ok(Write::Put(path, sealed))
+    fn names_write(&self, names: &StoredNames) -> Result<Write> {
+        self.vault.put(&names.path, &names.names, &[])
     }
 }
 
@@ -259,10 +235,9 @@ impl StoredNames {
         Ok(())
     }
 
-    fn add(&mut self, alias_id: &str, name: &AliasName) -> Result<()> {
+    fn add(&mut self, alias_id: AliasId, name: &AliasName) -> Result<()> {
         self.check_room()?;
-        let alias =
-            v1::KeyAlias { alias_id: alias_id.to_owned(), alias_name: name.as_str().to_owned() };
+        let alias = v1::KeyAlias { alias_id: alias_id.to_string(), alias_name: name.to_string() };
         let at = self.names.aliases.partition_point(|other| other.alias_id < alias.alias_id);
         self.names.aliases.insert(at, alias);
         Ok(())
@@ -272,26 +247,11 @@ impl StoredNames {
         self.names.aliases.retain(|alias| alias.alias_name != name.as_str());
     }
 
-    fn unchanged(&self, key_id: KeyId) -> Precondition {
-        match self.revision {
-            Some(revision) => Precondition::At(names_path(key_id), revision),
-            None => Precondition::Absent(names_path(key_id)),
-        }
+    fn unchanged(&self) -> Precondition {
+        self.path.unchanged(self.revision)
     }
-}
-
-fn alias_not_found() -> Error {
-    Error::from(Rule::AliasNotFound).blaming("alias_name")
 }
 
 fn malformed() -> Error {
     Error::internal("an alias record is malformed")
-}
-
-fn order_path(alias_id: &str) -> String {
-    format!("{ORDER_PREFIX}{alias_id}")
-}
-
-pub(in crate::keys) fn names_path(key_id: KeyId) -> String {
-    format!("key-aliases/{key_id}")
 }

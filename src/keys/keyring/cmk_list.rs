@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::access::policy::Grant;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::KeyId;
-use crate::keys::keyring::{CMK_PREFIX, Keyring};
+use crate::keys::keyring::Keyring;
 use crate::keys::model::filters::Filters;
 use crate::keys::pages::{Page, PageRequest, PageStart};
+use crate::keys::paths::StorePath;
+use crate::keys::vault::{malformed_path, parse};
 
 /// CMKs that are read at a time on the way through all of them.
 const READ_AT_A_TIME: usize = 200;
@@ -23,36 +25,28 @@ impl Keyring {
         if !filters.is_empty() {
             return self.list_filtered(filters, page).await;
         }
-        let paths = self.list_paths(CMK_PREFIX, page).await?;
-        let entries =
-            paths.entries.iter().map(|(path, _)| key_id_at(path)).collect::<Result<_>>()?;
-        Ok(Page { entries, total_count: paths.total_count, next_page_token: paths.next_page_token })
+        self.vault.page(StorePath::CMKS, page).await?.try_map(|(path, _)| key_id(&path))
     }
 
     async fn list_filtered(&self, filters: &Filters, page: &PageRequest) -> Result<Page<KeyId>> {
         // A token goes with the filters that it came with.
-        let token_path = format!("{CMK_PREFIX}{}", filters.digest());
+        let token_path = format!("{}{}", StorePath::CMKS, filters.digest());
         let named = self.named_by(filters).await?;
-        let mut shown = Shown::begin(page);
+        let mut shown = FilteredPage::begin(page);
         if let PageStart::Token(token) = &page.start {
-            shown.after = Some(self.seals.page_cursor(&token_path, token)?);
+            shown.after = Some(self.vault.seals().page_cursor(&token_path, token)?);
         }
-        let mut read_to: Option<String> = None;
-        loop {
-            let listed = self.store.list(CMK_PREFIX, read_to.as_deref(), READ_AT_A_TIME).await?;
-            for (path, stored) in &listed.entries {
-                let id = key_id_at(path)?;
+        let mut walk = self.vault.walk(StorePath::CMKS, READ_AT_A_TIME);
+        while let Some(entries) = walk.next().await? {
+            for (path, stored) in &entries {
+                let id = key_id(&parse(path)?)?;
                 if filters.fit(&self.open_cmk(id, stored)?.cmk, &named) {
                     shown.meet(path, id);
                 }
             }
-            read_to = listed.entries.into_iter().next_back().map(|(path, _)| path);
-            if !listed.more || read_to.is_none() {
-                break;
-            }
         }
         let next_page_token = match shown.entries.last() {
-            Some((last, _)) if shown.more => self.seals.page_token(&token_path, last)?,
+            Some((last, _)) if shown.more => self.vault.seals().page_token(&token_path, last)?,
             _ => String::new(),
         };
         let entries = shown.entries.into_iter().map(|(_, id)| id).collect();
@@ -70,7 +64,7 @@ impl Keyring {
 }
 
 /// The part of a filtered list that a page shows.
-struct Shown {
+struct FilteredPage {
     size: usize,
     /// How many that fit come before the page, where it has a number.
     skip: u64,
@@ -83,7 +77,7 @@ struct Shown {
     more: bool,
 }
 
-impl Shown {
+impl FilteredPage {
     fn begin(page: &PageRequest) -> Self {
         let skip = match page.start {
             PageStart::Number(number) => u64::from(number.saturating_sub(1)) * u64::from(page.size),
@@ -108,8 +102,9 @@ impl Shown {
     }
 }
 
-fn key_id_at(path: &str) -> Result<KeyId> {
-    path.strip_prefix(CMK_PREFIX)
-        .and_then(|id| KeyId::parse(id).ok())
-        .ok_or_else(|| Error::internal("a path in the store is malformed"))
+fn key_id(path: &StorePath) -> Result<KeyId> {
+    match path {
+        StorePath::Cmk(id) => Ok(*id),
+        _ => Err(malformed_path()),
+    }
 }

@@ -8,7 +8,7 @@ use crate::keys::model::cmk::{Cmk, DeletionProtection, KeySpec, KeyState, KeyUsa
 use crate::keys::model::rotation::RotationInterval;
 use crate::keys::model::tags::Tags;
 
-pub(in crate::keys) fn from_cmk(cmk: &Cmk) -> v1::Cmk {
+pub(super) fn from_cmk(cmk: &Cmk) -> v1::Cmk {
     let tags = cmk.tags.iter();
     v1::Cmk {
         key_spec: cmk.spec.as_str().to_owned(),
@@ -30,7 +30,7 @@ pub(in crate::keys) fn from_cmk(cmk: &Cmk) -> v1::Cmk {
 }
 
 /// `None`: a value that this version does not know.
-pub(in crate::keys) fn to_cmk(id: KeyId, record: v1::Cmk) -> Option<Cmk> {
+pub(super) fn to_cmk(id: KeyId, record: v1::Cmk) -> Option<Cmk> {
     let state = KeyState::parse(&record.key_state)?;
     Some(Cmk {
         id,

@@ -40,8 +40,8 @@ pub(crate) enum VersionKeys {
 /// only for a [`Grant`] and a CMK whose state permits it.
 #[must_use]
 pub struct KeyVersion {
-    pub(in crate::keys) loaded: Arc<LoadedVersion>,
-    pub(in crate::keys) grant: Grant,
+    pub(super) loaded: Arc<LoadedVersion>,
+    pub(super) grant: Grant,
 }
 
 impl std::fmt::Debug for KeyVersion {
@@ -72,7 +72,7 @@ impl KeyVersion {
         recipient_sha256: Option<[u8; 32]>,
     ) -> Result<(DataKey, CiphertextBlob)> {
         self.grant.check(context.sha256(), recipient_sha256)?;
-        let data_key = DataKey::random(len).map_err(|_| no_randomness())?;
+        let data_key = DataKey::random(len)?;
         let blob = self.seal(kind, data_key.reveal(Reveal::ToSeal), context)?;
         Ok((data_key, blob))
     }
@@ -130,8 +130,4 @@ impl KeyVersion {
             .seal(kind, contents, context)
             .map_err(|_| Error::internal("a blob could not be sealed"))
     }
-}
-
-fn no_randomness() -> Error {
-    Error::internal("no randomness could be had from the kernel")
 }

@@ -27,7 +27,7 @@ impl std::fmt::Debug for PairVersion {
 }
 
 impl PairVersion {
-    pub(in crate::keys) fn new(loaded: Arc<LoadedVersion>, grant: Grant) -> Result<Self> {
+    pub(super) fn new(loaded: Arc<LoadedVersion>, grant: Grant) -> Result<Self> {
         match loaded.keys {
             VersionKeys::Pair(_) => Ok(Self { loaded, _grant: grant }),
             VersionKeys::Symmetric(_) => Err(not_a_pair()),

@@ -35,7 +35,7 @@ impl VersionMaterial {
     }
 
     /// The bytes, for the sealed record.
-    pub(in crate::keys) fn reveal(&self) -> &[u8] {
+    pub(super) fn reveal(&self) -> &[u8] {
         match &self.secret {
             Secret::Symmetric(material) => material.reveal(Reveal::ToStore),
             Secret::Pair(material) => material.reveal(Reveal::ToStore),

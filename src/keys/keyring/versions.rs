@@ -1,4 +1,4 @@
-//! The versions of a CMK: made, listed, loaded.
+//! The versions of a CMK: made, the first with the CMK itself; listed; loaded.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::crypto::key_pair::KeyPair;
 use crate::crypto::secret::KeyMaterial;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
-use crate::keys::guard::records::{RecordKind, v1};
+use crate::keys::guard::records::v1;
 use crate::keys::keyring::key_version::{LoadedVersion, VersionKeys};
-use crate::keys::keyring::pair_version::PairVersion;
 use crate::keys::keyring::version_material::VersionMaterial;
-use crate::keys::keyring::{Keyring, Refusal, StoredCmk, granted_key};
-use crate::keys::model::cmk::{Cmk, KeySpec, KeyUsage};
+use crate::keys::keyring::{Keyring, StoredCmk, granted_key};
+use crate::keys::model::cmk::{Cmk, KeySpec, NewCmk};
+use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
-use crate::storage::{Versioned, Write};
-
-const VERSION_PREFIX: &str = "version/";
+use crate::keys::paths::StorePath;
+use crate::keys::vault::{Opened, malformed_path};
+use crate::storage::Write;
 
 /// What is known of a version; nothing of it is secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,30 @@ struct StoredVersion {
 }
 
 impl Keyring {
+    /// Makes a CMK with its first version, of this material.
+    pub async fn create(
+        &self,
+        _grant: Grant,
+        new: NewCmk,
+        material: &VersionMaterial,
+    ) -> Result<StoredCmk> {
+        let cmk = new.at(self.now());
+        let absent = [
+            StorePath::Cmk(cmk.id).absent(),
+            StorePath::Tombstone(cmk.id).absent(),
+            StorePath::Version(cmk.newest_version).absent(),
+        ];
+        let mut writes = vec![self.cmk_write(&cmk)?];
+        writes.extend(self.version_writes(&cmk, material)?);
+        writes.extend(cmk.due().map(|due| StorePath::Due(due, cmk.id).mark()));
+        match self.vault.commit(&absent, &writes).await {
+            Ok(revision) => Ok(StoredCmk { cmk, revision }),
+            // Ids are unique: another record at a new id's path is no rival's.
+            Err(NotDone::Stale) => Err(Error::internal("a new id was taken already")),
+            Err(NotDone::Refused(error)) => Err(error),
+        }
+    }
+
     /// Makes the next version of a CMK, of this material. It is the newest from
     /// then on.
     pub async fn create_version(
@@ -48,7 +72,7 @@ impl Keyring {
         grant: Grant,
         old: &StoredCmk,
         material: &VersionMaterial,
-    ) -> Result<VersionEntry, Refusal> {
+    ) -> Result<VersionEntry, NotDone> {
         if granted_key(&grant)? != old.facts() {
             return Err(Error::internal("a grant was used for another key or revision").into());
         }
@@ -59,7 +83,7 @@ impl Keyring {
         &self,
         old: &StoredCmk,
         material: &VersionMaterial,
-    ) -> Result<VersionEntry, Refusal> {
+    ) -> Result<VersionEntry, NotDone> {
         let new = old.cmk.with_version(KeyVersionId::new(), self.now())?;
         let writes = self.version_writes(&new, material)?;
         self.commit_cmk(old, &new, writes.into()).await?;
@@ -67,11 +91,7 @@ impl Keyring {
     }
 
     /// The records of a CMK's newest version.
-    pub(in crate::keys) fn version_writes(
-        &self,
-        cmk: &Cmk,
-        material: &VersionMaterial,
-    ) -> Result<[Write; 2]> {
+    fn version_writes(&self, cmk: &Cmk, material: &VersionMaterial) -> Result<[Write; 2]> {
         if material.spec() != cmk.spec {
             return Err(Error::internal("key material is of another spec than its key"));
         }
@@ -81,28 +101,10 @@ impl Keyring {
             key_spec: cmk.spec.as_str().to_owned(),
             created_at_seconds: cmk.rotated_at.as_second(),
         };
-        let path = version_path(id);
-        let sealed = self.seals.seal(RecordKind::KeyVersion, &path, &record, material.reveal())?;
-        Ok([Write::Put(path, sealed), Write::Put(index_path(cmk.id, id), Vec::new())])
-    }
-
-    /// Takes a version of an asymmetric CMK: of that usage, where one is asked
-    /// for.
-    pub async fn take_pair(
-        &self,
-        grant: Grant,
-        version: Option<KeyVersionId>,
-        usage: Option<KeyUsage>,
-    ) -> Result<PairVersion, Refusal> {
-        let current = self.usable(&grant).await?;
-        current.cmk.check_pair(usage)?;
-        let unknown = || Error::from(Rule::KeyVersionNotFound);
-        let id = version.ok_or_else(unknown)?;
-        let loaded = self.load_version(id).await?.ok_or_else(unknown)?;
-        if loaded.key_id != current.cmk.id {
-            return Err(unknown().into());
-        }
-        Ok(PairVersion::new(loaded, grant)?)
+        Ok([
+            self.vault.put(&StorePath::Version(id), &record, material.reveal())?,
+            StorePath::KeyVersion(cmk.id, id).mark(),
+        ])
     }
 
     /// What is known of a version.
@@ -114,8 +116,8 @@ impl Keyring {
         let key_id = granted_key(&grant)?.id;
         let unknown = || Error::from(Rule::KeyVersionNotFound);
         let id = version.ok_or_else(unknown)?;
-        let stored = self.read_one(&version_path(id)).await?.ok_or_else(unknown)?;
-        let entry = self.open_version(id, &stored)?.entry;
+        let found = self.vault.find(&StorePath::Version(id)).await?.ok_or_else(unknown)?;
+        let entry = self.to_version(id, found)?.entry;
         if entry.key_id == key_id { Ok(entry) } else { Err(unknown()) }
     }
 
@@ -126,38 +128,37 @@ impl Keyring {
         page: &PageRequest,
     ) -> Result<Page<VersionEntry>> {
         let key_id = granted_key(&grant)?.id;
-        let prefix = index_prefix(key_id);
-        let listed = self.list_paths(&prefix, page).await?;
-        let ids = listed.entries.iter().map(|(path, _)| version_at(&prefix, path));
-        let ids = ids.collect::<Result<Vec<_>>>()?;
-        let paths: Vec<_> = ids.iter().map(|id| version_path(*id)).collect();
-        let paths: Vec<_> = paths.iter().map(String::as_str).collect();
-        let read = self.store.read(&paths).await?.values;
-        let mut entries = Vec::with_capacity(ids.len());
-        for (id, stored) in ids.into_iter().zip(read) {
+        let listed = self.vault.page(&StorePath::versions_of(key_id), page).await?;
+        let listed = listed.try_map(|(path, _)| match path {
+            StorePath::KeyVersion(_, id) => Ok(id),
+            _ => Err(malformed_path()),
+        })?;
+        let paths: Vec<_> = listed.entries.iter().map(|id| StorePath::Version(*id)).collect();
+        let found = self.vault.find_all(&paths).await?;
+        let mut entries = Vec::with_capacity(found.len());
+        for (id, found) in listed.entries.iter().zip(found) {
             // What was deleted in between is passed over.
-            let Some(stored) = stored else { continue };
-            let entry = self.open_version(id, &stored)?.entry;
+            let Some(found) = found else { continue };
+            let entry = self.to_version(*id, found)?.entry;
             if entry.key_id != key_id {
-                return Err(self.not_intact(&index_path(key_id, id)));
+                return Err(self.vault.not_intact(&StorePath::KeyVersion(key_id, *id)));
             }
             entries.push(entry);
         }
-        let Page { total_count, next_page_token, .. } = listed;
-        Ok(Page { entries, total_count, next_page_token })
+        Ok(listed.with(entries))
     }
 
-    pub(in crate::keys) async fn load_version(
+    pub(super) async fn load_version(
         &self,
         id: KeyVersionId,
     ) -> Result<Option<Arc<LoadedVersion>>> {
-        if let Some(loaded) = self.versions.get(&id) {
+        if let Some(loaded) = self.cached.versions.get(&id) {
             return Ok(Some(loaded));
         }
-        let reading = self.versions.begin_reading();
-        let path = version_path(id);
-        let Some(stored) = self.read_one(&path).await? else { return Ok(None) };
-        let StoredVersion { entry, spec, secret } = self.open_version(id, &stored)?;
+        let path = StorePath::Version(id);
+        let Some(found) = self.vault.find(&path).await? else { return Ok(None) };
+        let read_at = found.read_at;
+        let StoredVersion { entry, spec, secret } = self.to_version(id, found)?;
         let keys = match spec.pair() {
             None => KeyMaterial::from_stored(secret)
                 .map(|material| BlobKeys::derive(&material, entry.key_id, id, spec.as_str()))
@@ -167,49 +168,22 @@ impl Keyring {
                 KeyPair::from_stored(pair, secret).map(Box::new).map(VersionKeys::Pair).ok()
             }
         };
-        let keys = keys.ok_or_else(|| self.not_intact(&path))?;
+        let keys = keys.ok_or_else(|| self.vault.not_intact(&path))?;
         let loaded = Arc::new(LoadedVersion { key_id: entry.key_id, id, keys });
-        self.versions.keep(reading, id, Arc::clone(&loaded));
+        self.cached.versions.keep(read_at, id, Arc::clone(&loaded));
         Ok(Some(loaded))
     }
 
-    /// Drops the keys of the version at a path, if one is there.
-    pub(in crate::keys) fn forget_version_at(&self, path: &str) {
-        let id = path.strip_prefix(VERSION_PREFIX).and_then(|id| KeyVersionId::parse(id).ok());
-        if let Some(id) = id {
-            self.versions.forget(&id);
-        }
-    }
-
-    fn open_version(&self, id: KeyVersionId, stored: &Versioned) -> Result<StoredVersion> {
-        let path = version_path(id);
-        let (record, secret): (v1::KeyVersion, _) =
-            self.intact(self.seals.open(RecordKind::KeyVersion, &path, &stored.value))?;
+    fn to_version(&self, id: KeyVersionId, found: Opened<v1::KeyVersion>) -> Result<StoredVersion> {
+        let Opened { record, secret, .. } = found;
         let parts = || {
             let key_id = KeyId::parse(&record.key_id).ok()?;
             let created_at = Timestamp::from_second(record.created_at_seconds).ok()?;
             let spec = KeySpec::parse(&record.key_spec)?;
             Some((VersionEntry { key_id, id, created_at }, spec))
         };
-        let (entry, spec) = parts().ok_or_else(|| self.not_intact(&path))?;
+        let (entry, spec) =
+            parts().ok_or_else(|| self.vault.not_intact(&StorePath::Version(id)))?;
         Ok(StoredVersion { entry, spec, secret })
     }
-}
-
-pub(in crate::keys) fn version_path(id: KeyVersionId) -> String {
-    format!("{VERSION_PREFIX}{id}")
-}
-
-pub(in crate::keys) fn index_prefix(key_id: KeyId) -> String {
-    format!("key-version/{key_id}/")
-}
-
-pub(in crate::keys) fn index_path(key_id: KeyId, id: KeyVersionId) -> String {
-    format!("{}{id}", index_prefix(key_id))
-}
-
-pub(in crate::keys) fn version_at(prefix: &str, path: &str) -> Result<KeyVersionId> {
-    path.strip_prefix(prefix)
-        .and_then(|id| KeyVersionId::parse(id).ok())
-        .ok_or_else(|| Error::internal("a path in the store is malformed"))
 }

@@ -28,6 +28,16 @@ pub enum Due {
     Rotation(Timestamp),
 }
 
+impl Due {
+    /// The time.
+    #[must_use]
+    pub const fn at(self) -> Timestamp {
+        match self {
+            Self::Deletion(at) | Self::Rotation(at) => at,
+        }
+    }
+}
+
 impl Cmk {
     /// What is to be done with it, and when, if no change comes first.
     #[must_use]

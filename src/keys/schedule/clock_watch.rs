@@ -3,8 +3,8 @@
 //! Something is *due* when it is due at two readings of the wall clock that lie
 //! at least an hour apart on a clock that nobody can set. Where the two clocks
 //! part, the wall clock has jumped: all readings before are forgotten, and for
-//! an hour nothing is due. So one bad reading destroys nothing, and whoever
-//! sees the alarm has an hour.
+//! an hour nothing is due. So one bad reading destroys nothing, and there is an
+//! hour to act on the alarm.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const KEPT_APART: Duration = Duration::from_secs(30);
 
 /// One look at both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ClockReading {
     /// The wall clock.
     pub wall: Timestamp,
     /// The clock that nobody can set.
@@ -38,14 +38,14 @@ pub struct Jump(pub SignedDuration);
 pub struct ClockWatch {
     /// Oldest first. The first alone may be older than an hour; the last is the
     /// latest that was kept.
-    readings: VecDeque<Reading>,
+    readings: VecDeque<ClockReading>,
     /// There was a jump, and no hour has passed since.
     jumped: bool,
 }
 
 impl ClockWatch {
     /// Takes a reading, and says so where the clock has jumped since the last.
-    pub fn observe(&mut self, now: Reading) -> Result<(), Jump> {
+    pub fn observe(&mut self, now: ClockReading) -> Result<(), Jump> {
         let jump = self.readings.iter().find_map(|earlier| jump_between(earlier, &now));
         if let Some(jump) = jump {
             self.readings.clear();
@@ -60,14 +60,14 @@ impl ClockWatch {
         while self.readings.get(1).is_some_and(|second| is_past(second, &now)) {
             self.readings.pop_front();
         }
-        self.jumped &= self.settled(now).is_none();
+        self.jumped &= self.confirmed(now).is_none();
         Ok(())
     }
 
     /// What the clock had reached at two readings: at this one, and at one an
     /// hour before. What was due then is due.
     #[must_use]
-    pub fn settled(&self, now: Reading) -> Option<Timestamp> {
+    pub fn confirmed(&self, now: ClockReading) -> Option<Timestamp> {
         let earlier = self.readings.front().filter(|earlier| is_past(earlier, &now))?;
         Some(earlier.wall.min(now.wall))
     }
@@ -79,11 +79,11 @@ impl ClockWatch {
     }
 }
 
-fn is_past(earlier: &Reading, now: &Reading) -> bool {
+fn is_past(earlier: &ClockReading, now: &ClockReading) -> bool {
     earlier.elapsed + BETWEEN_READINGS <= now.elapsed
 }
 
-fn jump_between(earlier: &Reading, now: &Reading) -> Option<Jump> {
+fn jump_between(earlier: &ClockReading, now: &ClockReading) -> Option<Jump> {
     let elapsed = now.elapsed.saturating_sub(earlier.elapsed);
     let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
     let parted = now.wall.duration_since(earlier.wall).saturating_sub(elapsed);
@@ -99,10 +99,10 @@ mod tests {
     const YEAR: i64 = 365 * 24 * 3600;
 
     /// A reading after so many seconds, of a clock that is off by so many.
-    fn at(second: u64, off: i64) -> Reading {
+    fn at(second: u64, off: i64) -> ClockReading {
         let wall = 1_700_000_000 + i64::try_from(second).unwrap() + off;
         let wall = Timestamp::from_second(wall).unwrap();
-        Reading { wall, elapsed: Duration::from_secs(second) }
+        ClockReading { wall, elapsed: Duration::from_secs(second) }
     }
 
     fn steady(watch: &mut ClockWatch, seconds: std::ops::Range<u64>, off: i64) {
@@ -112,19 +112,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_settled_before_an_hour_has_passed() {
+    fn nothing_is_confirmed_before_an_hour_has_passed() {
         let mut watch = ClockWatch::default();
         steady(&mut watch, 0..HOUR, 0);
-        assert_eq!(watch.settled(at(HOUR - 1, 0)), None);
-        assert_eq!(watch.settled(at(HOUR, 0)), Some(at(0, 0).wall));
+        assert_eq!(watch.confirmed(at(HOUR - 1, 0)), None);
+        assert_eq!(watch.confirmed(at(HOUR, 0)), Some(at(0, 0).wall));
         assert!(!watch.jumped(), "a start is no jump");
     }
 
     #[test]
-    fn what_is_settled_is_an_hour_old_and_the_readings_are_bounded() {
+    fn what_is_confirmed_is_an_hour_old_and_the_readings_are_bounded() {
         let mut watch = ClockWatch::default();
         steady(&mut watch, 0..100 * HOUR + 1, 0);
-        assert_eq!(watch.settled(at(100 * HOUR, 0)), Some(at(99 * HOUR, 0).wall));
+        assert_eq!(watch.confirmed(at(100 * HOUR, 0)), Some(at(99 * HOUR, 0).wall));
         for second in 0..100_000 {
             watch.observe(at(101 * HOUR + second / 10_000, 0)).unwrap();
         }
@@ -132,20 +132,20 @@ mod tests {
     }
 
     #[test]
-    fn a_year_ahead_for_a_minute_settles_nothing() {
+    fn a_year_ahead_for_a_minute_confirms_nothing() {
         let mut watch = ClockWatch::default();
         steady(&mut watch, 0..10 * HOUR, 0);
         let jump = watch.observe(at(10 * HOUR, YEAR)).unwrap_err();
         assert_eq!(jump.0.as_secs(), YEAR);
-        assert_eq!(watch.settled(at(10 * HOUR, YEAR)), None);
+        assert_eq!(watch.confirmed(at(10 * HOUR, YEAR)), None);
         assert_eq!(watch.observe(at(10 * HOUR + MINUTE, 0)).unwrap_err().0.as_secs(), -YEAR);
         steady(&mut watch, 10 * HOUR + MINUTE..11 * HOUR, 0);
         assert!(watch.jumped());
-        assert_eq!(watch.settled(at(11 * HOUR, 0)), None);
+        assert_eq!(watch.confirmed(at(11 * HOUR, 0)), None);
         watch.observe(at(11 * HOUR + MINUTE, 0)).unwrap();
         assert!(!watch.jumped());
-        let settled = watch.settled(at(11 * HOUR + MINUTE, 0));
-        assert_eq!(settled, Some(at(10 * HOUR + MINUTE, 0).wall));
+        let confirmed = watch.confirmed(at(11 * HOUR + MINUTE, 0));
+        assert_eq!(confirmed, Some(at(10 * HOUR + MINUTE, 0).wall));
     }
 
     #[test]

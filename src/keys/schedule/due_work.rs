@@ -1,31 +1,31 @@
 //! What is due, carried out: deletions and rotations on a schedule, and the
 //! erasure that follows a deletion.
 //!
-//! The index (`due.rs`) says where to look, the CMK says what is due, and the
-//! clock watch what time it is. Each deletion and each rotation is one commit
-//! on the CMK's revision, so that of several that try one succeeds, and a change
-//! that came first wins.
+//! The index of what is due says where to look, the CMK says what is due, and the
+//! clock watch what time it is. The index proves nothing; its paths are in order
+//! of time, so that what is due is at its head and nothing else is read. Each
+//! deletion and each rotation is one commit on the CMK's revision, so that of
+//! several that try one succeeds, and a change that came first wins.
 //!
 //! A deletion is a tombstone in the CMK's place, and a mark that its material is
 //! to be erased. From that commit on the CMK does not exist. Its versions and
-//! names are erased next, in commits of their own, the mark last: whoever is
-//! interrupted goes on at the mark.
+//! names are erased next, in commits of their own, the mark last: an erasure that
+//! was interrupted goes on at the mark.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::error::{Error, Result, Rule};
+use crate::error::{Error, Result};
 use crate::ids::KeyId;
+use crate::keys::keyring::StoredCmk;
 use crate::keys::keyring::version_material::VersionMaterial;
-use crate::keys::keyring::{Keyring, Refusal, StoredCmk};
 use crate::keys::model::life_cycle::Due;
-use crate::keys::schedule::clock_watch::Reading;
-use crate::keys::schedule::due::{self, DELETIONS, ROTATIONS};
-use crate::keys::schedule::erasure;
-use crate::storage::{Precondition, Write};
+use crate::keys::not_done::NotDone;
+use crate::keys::paths::StorePath;
+use crate::keys::schedule::Schedule;
+use crate::storage::Write;
 
 /// The pause between two looks.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -43,9 +43,9 @@ pub struct Carried {
     pub failed: u32,
 }
 
-impl Keyring {
+impl Schedule {
     /// Carries out what is due, again and again.
-    pub async fn carry_out_for_ever(self: Arc<Self>) -> Infallible {
+    pub async fn carry_out_for_ever(&self) -> Infallible {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -64,61 +64,36 @@ impl Keyring {
         let reading = self.read_clocks();
         self.finish_erasures().await?;
         let mut carried = Carried::default();
-        let Some(settled) = self.settled(reading) else { return Ok(carried) };
-        for prefix in [DELETIONS, ROTATIONS] {
-            self.carry_out_under(prefix, settled, &mut carried).await?;
+        let confirmed = self.watch().confirmed(reading);
+        let Some(confirmed) = confirmed else { return Ok(carried) };
+        for prefix in [StorePath::DELETIONS, StorePath::ROTATIONS] {
+            self.carry_out_under(prefix, confirmed, &mut carried).await?;
         }
-        self.forget_spent_nonces(settled).await?;
+        self.access_keys.erase_past_nonces(confirmed).await?;
         Ok(carried)
     }
 
-    /// Refuses where the clock jumped within the last hour.
-    pub fn check_clock_steady(&self) -> Result<()> {
-        self.read_clocks();
-        if self.watch().jumped() { Err(Rule::ClockJumped.into()) } else { Ok(()) }
-    }
-
-    fn read_clocks(&self) -> Reading {
-        let reading = Reading { wall: self.now(), elapsed: self.clock.elapsed() };
-        if let Err(jump) = self.watch().observe(reading) {
-            tracing::error!(
-                alarm = "clock",
-                by_seconds = jump.0.as_secs(),
-                "the wall clock has jumped: deletions and rotations are suspended until it has been steady for an hour"
-            );
-        }
-        reading
-    }
-
-    fn settled(&self, reading: Reading) -> Option<Timestamp> {
-        self.watch().settled(reading)
-    }
-
-    /// Everything under one prefix that is due at `settled`, earliest first.
+    /// Everything under one prefix that is due at `confirmed`, earliest first.
     async fn carry_out_under(
         &self,
         prefix: &str,
-        settled: Timestamp,
+        confirmed: Timestamp,
         carried: &mut Carried,
     ) -> Result<()> {
-        let mut after: Option<String> = None;
-        loop {
-            let listed = self.store.list(prefix, after.as_deref(), READ_AT_A_TIME).await?;
-            for (path, _) in &listed.entries {
-                let Some((at, id)) = due::parse(prefix, path) else {
+        let mut walk = self.vault.walk(prefix, READ_AT_A_TIME);
+        while let Some(entries) = walk.next().await? {
+            for (path, _) in entries {
+                let Some(StorePath::Due(due, id)) = StorePath::parse(&path) else {
                     tracing::error!(path, "an entry of the index of what is due is malformed");
                     continue;
                 };
-                if at > settled {
+                if due.at() > confirmed {
                     return Ok(());
                 }
-                self.carry_out_one(path, id, settled, carried).await;
-            }
-            after = listed.entries.into_iter().next_back().map(|(path, _)| path);
-            if !listed.more || after.is_none() {
-                return Ok(());
+                self.carry_out_one(&path, id, confirmed, carried).await;
             }
         }
+        Ok(())
     }
 
     /// One CMK's turn. What fails is left for the next look, and stops no other.
@@ -126,15 +101,15 @@ impl Keyring {
         &self,
         path: &str,
         id: KeyId,
-        settled: Timestamp,
+        confirmed: Timestamp,
         carried: &mut Carried,
     ) {
-        match self.take_turn(path, id, settled).await {
+        match self.take_turn(path, id, confirmed).await {
             Ok(Some(Due::Deletion(_))) => carried.deleted += 1,
             Ok(Some(Due::Rotation(_))) => carried.rotated += 1,
             // Where somebody changed it, what that made due comes up by itself.
-            Ok(None) | Err(Refusal::Stale) => {}
-            Err(Refusal::Broken(error)) => {
+            Ok(None) | Err(NotDone::Stale) => {}
+            Err(NotDone::Refused(error)) => {
                 carried.failed += 1;
                 let log = error.log();
                 tracing::error!(key_id = %id, log, "what is due failed, and will be tried again: {error}");
@@ -146,15 +121,15 @@ impl Keyring {
         &self,
         path: &str,
         id: KeyId,
-        settled: Timestamp,
-    ) -> Result<Option<Due>, Refusal> {
+        confirmed: Timestamp,
+    ) -> Result<Option<Due>, NotDone> {
         // Judged on what the store holds, not on what was kept of it.
-        self.forget(id);
-        let found = self.find(id).await?;
+        self.vault.forget(&StorePath::Cmk(id));
+        let found = self.keyring.find(id).await?;
         let due = found.as_ref().and_then(|stored| stored.cmk.due());
         match (found, due) {
-            (Some(stored), Some(due)) if due::path(due, id) == path => {
-                self.carry_out(&stored, due, settled).await
+            (Some(stored), Some(due)) if StorePath::Due(due, id).to_string() == path => {
+                self.carry_out(&stored, due, confirmed).await
             }
             (found, _) => self.drop_stray(path, id, found.as_deref()).await.map(|()| None),
         }
@@ -164,24 +139,26 @@ impl Keyring {
         &self,
         stored: &StoredCmk,
         due: Due,
-        settled: Timestamp,
-    ) -> Result<Option<Due>, Refusal> {
+        confirmed: Timestamp,
+    ) -> Result<Option<Due>, NotDone> {
+        if due.at() > confirmed {
+            return Ok(None);
+        }
         match due {
-            Due::Deletion(at) if at <= settled => self.delete(stored).await?,
-            Due::Rotation(at) if at <= settled => self.rotate(stored).await?,
-            Due::Deletion(_) | Due::Rotation(_) => return Ok(None),
+            Due::Deletion(_) => self.delete(stored).await?,
+            Due::Rotation(_) => self.rotate(stored).await?,
         }
         Ok(Some(due))
     }
 
-    async fn rotate(&self, stored: &StoredCmk) -> Result<(), Refusal> {
+    async fn rotate(&self, stored: &StoredCmk) -> Result<(), NotDone> {
         let material = VersionMaterial::generate(stored.cmk.spec)?;
-        let made = self.add_version(stored, &material).await?;
+        let made = self.keyring.add_version(stored, &material).await?;
         tracing::info!(key_id = %made.key_id, key_version_id = %made.id, "rotated a CMK on schedule");
         Ok(())
     }
 
-    async fn delete(&self, stored: &StoredCmk) -> Result<(), Refusal> {
+    async fn delete(&self, stored: &StoredCmk) -> Result<(), NotDone> {
         self.entomb(stored).await?;
         let cmk = &stored.cmk;
         tracing::info!(key_id = %cmk.id, creator = cmk.creator, "deleted a CMK, as was scheduled");
@@ -196,22 +173,22 @@ impl Keyring {
         path: &str,
         id: KeyId,
         found: Option<&StoredCmk>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NotDone> {
         tracing::warn!(key_id = %id, path, "an entry of the index of what is due is not borne out");
-        let unchanged = match found {
-            Some(stored) => Precondition::At(crate::keys::keyring::cmk_path(id), stored.revision),
-            None => Precondition::Absent(crate::keys::keyring::cmk_path(id)),
-        };
-        self.commit(&[unchanged], &[Write::Delete(path.to_owned())]).await.map(|_| ())
+        let unchanged = StorePath::Cmk(id).unchanged(found.map(|stored| stored.revision));
+        self.vault.commit(&[unchanged], &[Write::Delete(path.to_owned())]).await.map(drop)
     }
 
     /// Goes on with every erasure that was begun.
     async fn finish_erasures(&self) -> Result<()> {
-        let mut after: Option<String> = None;
-        loop {
-            let listed = self.store.list(erasure::PREFIX, after.as_deref(), READ_AT_A_TIME).await?;
-            for (path, _) in &listed.entries {
-                if let Err(error) = self.go_on_erasing(path).await {
+        let mut walk = self.vault.walk(StorePath::ERASURES, READ_AT_A_TIME);
+        while let Some(entries) = walk.next().await? {
+            for (path, _) in entries {
+                let erased = match StorePath::parse(&path) {
+                    Some(StorePath::Erasure(id)) => self.erase(id).await,
+                    _ => Err(Error::internal("a mark of what is to be erased is malformed")),
+                };
+                if let Err(error) = erased {
                     let log = error.log();
                     tracing::error!(
                         path,
@@ -220,16 +197,7 @@ impl Keyring {
                     );
                 }
             }
-            after = listed.entries.into_iter().next_back().map(|(path, _)| path);
-            if !listed.more || after.is_none() {
-                return Ok(());
-            }
         }
-    }
-
-    async fn go_on_erasing(&self, path: &str) -> Result<()> {
-        let id = erasure::parse(path)
-            .ok_or_else(|| Error::internal("a mark of what is to be erased is malformed"))?;
-        self.erase(id).await
+        Ok(())
     }
 }

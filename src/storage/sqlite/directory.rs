@@ -1,21 +1,22 @@
 //! The directory that a store lives in: made, judged, and held.
 //!
-//! What is durable when, in system calls:
+//! The steps, each durable before the next (`durable.rs`):
 //!
-//! ```text
-//! mkdir(D, 0700)             fsync(parent of D)      where D is absent
-//! open(D/keyferry.lock)      flock(LOCK_EX|LOCK_NB)  before anything else in D
-//! open(D/keyferry.db, O_CREAT|O_EXCL, 0600)  fsync(D)
-//! ```
+//! 1. make the directory, mode 0700, where it is absent;
+//! 2. lock `keyferry.lock`, before anything else in it is touched;
+//! 3. make `keyferry.db`, empty, mode 0600, where it is absent.
 //!
-//! From there on SQLite syncs its own files, and D when it makes a WAL.
+//! From there on SQLite syncs its own files, and the directory when it makes a
+//! WAL.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+
+use crate::durable;
 
 const DATABASE: &str = "keyferry.db";
 const LOCK: &str = "keyferry.lock";
@@ -102,7 +103,8 @@ impl Directory {
     /// Makes the directory where it is absent, judges it, and takes it.
     pub(super) fn hold(path: &Path) -> Result<Self, OpenStoreError> {
         let fault = |doing, source| io_fault(path, doing, source);
-        make(path).map_err(|source| fault("make the directory", source))?;
+        durable::create_directories(path, 0o700)
+            .map_err(|source| fault("make the directory", source))?;
         // SQLite is told to follow no link; those on the way here are the
         // operator's own and are followed once, now.
         let path = path.canonicalize().map_err(|source| fault("find the directory", source))?;
@@ -126,9 +128,8 @@ impl Directory {
     /// An empty file of the right mode, which SQLite's own files inherit.
     fn make_database(&self) -> Result<(), OpenStoreError> {
         let path = self.database();
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match made {
-            Ok(_) => sync(&self.path).map_err(|source| self.io("sync the directory", source)),
+        match durable::create_file(&path, 0o600, b"") {
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => judge_file(&path),
             Err(source) => Err(self.io("make the database", source)),
         }
@@ -137,21 +138,6 @@ impl Directory {
 
 fn io_fault(directory: &Path, doing: &'static str, source: io::Error) -> OpenStoreError {
     OpenStoreError::Io { directory: directory.to_owned(), doing, source }
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
-        _ => sync(Path::new(".")),
-    }
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 /// Refuses a mode with any of the `refused` bits.

@@ -1,0 +1,91 @@
+//! CMKs: found, and changed by compare-and-swap.
+
+use std::sync::Arc;
+
+use crate::access::policy::Grant;
+use crate::error::{Error, Result};
+use crate::ids::KeyId;
+use crate::keys::keyring::{Keyring, StoredCmk, cmk_record, granted_key};
+use crate::keys::model::cmk::Cmk;
+use crate::keys::not_done::NotDone;
+use crate::keys::paths::StorePath;
+use crate::storage::{Versioned, Write};
+
+impl Keyring {
+    /// The CMK of that id, if there is one.
+    pub async fn find(&self, id: KeyId) -> Result<Option<Arc<StoredCmk>>> {
+        if let Some(found) = self.cached.cmks.get(&id) {
+            return Ok(Some(found));
+        }
+        let path = StorePath::Cmk(id);
+        let (values, read_at) = self.vault.read(&[path.clone(), StorePath::Tombstone(id)]).await?;
+        let mut values = values.into_iter();
+        let Some(stored) = values.next().flatten() else { return Ok(None) };
+        // A deletion puts the one in the other's place: somebody put it back.
+        if values.next().flatten().is_some() {
+            return Err(self.vault.not_intact(&path));
+        }
+        let found = Arc::new(self.open_cmk(id, &stored)?);
+        self.cached.cmks.keep(read_at, id, Arc::clone(&found));
+        Ok(Some(found))
+    }
+
+    /// Puts a changed CMK in the place of the one that was granted. Nothing is
+    /// written where nothing changed.
+    pub async fn replace(&self, grant: Grant, old: &StoredCmk, new: &Cmk) -> Result<(), NotDone> {
+        if granted_key(&grant)? != old.facts() || new.id != old.cmk.id {
+            return Err(Error::internal("a grant was used for another key or revision").into());
+        }
+        if *new == old.cmk {
+            return self.unless_stale(old).await;
+        }
+        self.commit_cmk(old, new, Vec::new()).await
+    }
+
+    /// Commits a changed CMK, its entry in the index of what is due, and other
+    /// writes that belong to the change.
+    pub(super) async fn commit_cmk(
+        &self,
+        old: &StoredCmk,
+        new: &Cmk,
+        others: Vec<Write>,
+    ) -> Result<(), NotDone> {
+        let mut writes = others;
+        writes.push(self.cmk_write(new)?);
+        let due_path = |cmk: &Cmk| cmk.due().map(|due| StorePath::Due(due, cmk.id).to_string());
+        let (left, taken) = (due_path(&old.cmk), due_path(new));
+        if left != taken {
+            writes.extend(left.map(Write::Delete));
+            writes.extend(taken.map(|path| Write::Put(path, Vec::new())));
+        }
+        let unchanged = [StorePath::Cmk(new.id).at(old.revision)];
+        self.vault.commit(&unchanged, &writes).await.map(drop)
+    }
+
+    /// Refuses where the CMK is not what it was: in the store, as another
+    /// keyring over it may have changed what is kept here.
+    async fn unless_stale(&self, old: &StoredCmk) -> Result<(), NotDone> {
+        let path = StorePath::Cmk(old.cmk.id);
+        let (values, _) = self.vault.read(std::slice::from_ref(&path)).await?;
+        match values.into_iter().next().flatten() {
+            Some(current) if current.revision == old.revision => Ok(()),
+            _ => {
+                self.vault.forget(&path);
+                Err(NotDone::Stale)
+            }
+        }
+    }
+
+    pub(super) fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<StoredCmk> {
+        let path = StorePath::Cmk(id);
+        let (record, _) = self.vault.open(&path, stored)?;
+        let cmk = cmk_record::to_cmk(id, record).ok_or_else(|| {
+            Error::internal(format!("the stored record at {path} has an unknown value"))
+        })?;
+        Ok(StoredCmk { cmk, revision: stored.revision })
+    }
+
+    pub(super) fn cmk_write(&self, cmk: &Cmk) -> Result<Write> {
+        self.vault.put(&StorePath::Cmk(cmk.id), &cmk_record::from_cmk(cmk), &[])
+    }
+}

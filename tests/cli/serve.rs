@@ -1,0 +1,201 @@
+//! `serve` and `init` as an operator meets them: what starts, what refuses to,
+//! and with which exit code.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::command::{Ended, LIMIT, Server, heard, keyferry, run, tell, wait, words};
+
+/// An instance that `init` made.
+struct Instance {
+    folder: tempfile::TempDir,
+}
+
+impl Instance {
+    fn make() -> Self {
+        let instance = Self { folder: tempfile::tempdir().unwrap() };
+        run(keyferry(["init"]).arg(instance.folder.path().join("kf"))).done();
+        instance
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("kf").join(name)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path("keyferry.toml")
+    }
+
+    fn serve(&self, options: &str) -> Ended {
+        run(keyferry(words("serve --config")).arg(self.config()).args(words(options)))
+    }
+
+    fn start(&self) -> Server {
+        let mut command = keyferry(words("serve --config"));
+        command.arg(self.config());
+        Server::start(command, tempfile::tempdir().unwrap())
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(self.config(), text.replace(from, to)).unwrap();
+    }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_init_made_is_served_on_its_socket() {
+    let instance = Instance::make();
+    for (name, mode) in [("root.key", 0o600), ("store", 0o700), ("", 0o700)] {
+        let found = fs::metadata(instance.path(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{name}");
+    }
+    let judged = instance.serve("--check-config").done();
+    assert!(judged.text().contains("may be served"), "{judged:?}");
+
+    let mut server = instance.start();
+    assert_eq!(server.endpoint, format!("unix:{}", instance.path("keyferry.sock").display()));
+    let key = server.create_key();
+    let described = server.client(&format!("key describe --key {key}")).done();
+    assert!(described.text().contains("creator              unix:"), "{described:?}");
+    assert!(server.log().contains("every verified caller may do everything"), "{}", server.log());
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+    assert!(!instance.path("keyferry.sock").exists());
+
+    let again = instance.start();
+    assert!(again.client("key list").done().text().contains(&key));
+}
+
+#[test]
+fn init_says_what_it_made_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(keyferry(words("init --json")).arg(folder.path().join("a"))).done().json();
+    for name in ["config", "root_key", "store"] {
+        assert!(Path::new(made[name].as_str().unwrap()).exists(), "{name}");
+    }
+    let root_key = fs::read(folder.path().join("a/root.key")).unwrap();
+    run(keyferry(["init"]).arg(folder.path().join("a"))).failed(73, &["is not empty", "help: "]);
+    assert_eq!(fs::read(folder.path().join("a/root.key")).unwrap(), root_key);
+
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let made = run(keyferry(["init"]).arg(&empty)).done().text();
+    assert!(made.contains("keyferry serve --config"), "{made}");
+    let nowhere = folder.path().join("none/deeper");
+    run(keyferry(["init"]).arg(nowhere)).failed(73, &["cannot be used"]);
+    let long = folder.path().join("x".repeat(90));
+    run(keyferry(["init"]).arg(&long)).failed(78, &["socket's path", "help: "]);
+    assert!(!long.exists());
+}
+
+#[test]
+fn what_is_in_use_is_left_alone() {
+    let instance = Instance::make();
+    let server = instance.start();
+    instance.serve("").failed(73, &["in use by another keyferry"]);
+    server.client("key list").done();
+
+    let dev = Server::dev();
+    let other = tempfile::tempdir().unwrap();
+    run(keyferry(words("serve --dev --listen"))
+        .arg(dev.address())
+        .arg("--data-dir")
+        .arg(other.path()))
+    .failed(73, &["is in use by another process"]);
+}
+
+#[test]
+fn what_is_not_safe_is_not_served() {
+    let unfit = |spoil: &dyn Fn(&Instance), said: &str| {
+        let instance = Instance::make();
+        spoil(&instance);
+        instance.serve("--check-config").failed(78, &[said]);
+        instance.serve("").failed(78, &[said]);
+    };
+    unfit(&|instance| chmod(&instance.path("root.key"), 0o644), "is not safe");
+    unfit(&|instance| fs::remove_file(instance.path("root.key")).unwrap(), "there is no root key");
+    unfit(&|instance| fs::write(instance.path("root.key"), "x").unwrap(), "is not");
+    unfit(&|instance| instance.edit("[auth.unix]", ""), "[auth.unix]");
+    unfit(&|instance| instance.edit("kind = \"sqlite\"", "kind = \"sqlite\"\nsize = 1"), "size");
+    unfit(&|instance| instance.edit("unix:keyferry.sock", "0.0.0.0:7311"), "plaintext");
+    let missing = tempfile::tempdir().unwrap();
+    run(keyferry(words("serve --check-config --config")).arg(missing.path().join("none")))
+        .failed(78, &["cannot be read", "help: "]);
+}
+
+#[test]
+fn a_store_opens_with_its_own_root_key_in_its_own_mode() {
+    let (one, other) = (Instance::make(), Instance::make());
+    let theirs = fs::read(other.path("root.key")).unwrap();
+    fs::write(one.path("root.key"), theirs).unwrap();
+    one.serve("").failed(78, &["the store wants the root key"]);
+
+    let dev = Server::dev();
+    let key = fs::read(dev.path("root.key")).unwrap();
+    fs::write(other.path("root.key"), key).unwrap();
+    let store = dev.path("store").display().to_string();
+    other.edit("path = \"store\"", &format!("path = \"{store}\""));
+    let folder = stopped(dev);
+    other.serve("").failed(78, &["this is a development store"]);
+    drop(folder);
+}
+
+/// Ends a server; what it leaves.
+fn stopped(mut server: Server) -> tempfile::TempDir {
+    assert_eq!(server.stop(Signal::INT).code(), Some(0));
+    std::mem::replace(&mut server.folder, tempfile::tempdir().unwrap())
+}
+
+#[test]
+fn a_dev_server_without_a_directory_leaves_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = keyferry(words("serve --dev --listen unix:dev.sock"))
+        .current_dir(folder.path())
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = heard(&mut child);
+    let first = lines.recv_timeout(LIMIT).unwrap();
+    let socket = folder.path().canonicalize().unwrap().join("dev.sock");
+    assert_eq!(first, format!("listening on unix:{}", socket.display()));
+    run(keyferry(words("key create --endpoint unix:dev.sock")).current_dir(folder.path())).done();
+    tell(&child, Signal::TERM);
+    assert_eq!(wait(&mut child).code(), Some(0));
+    let mut stderr = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut stderr).unwrap();
+    assert!(stderr.contains("DEV MODE"), "{stderr}");
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_dev_server_stays_on_this_machine() {
+    for listen in ["0.0.0.0:7311", "[::]:7311", "192.0.2.1:7311", "somewhere"] {
+        run(&mut keyferry(["serve", "--dev", "--listen", listen]))
+            .failed(78, &["--listen", "help: "]);
+    }
+}
+
+#[test]
+fn options_that_do_not_go_together_are_refused() {
+    for line in [
+        "serve",
+        "serve --dev --config x",
+        "serve --check-config",
+        "serve --dev --check-config",
+        "serve --config x --listen 127.0.0.1:1",
+        "serve --config x --data-dir y",
+    ] {
+        run(&mut keyferry(words(line))).failed(64, &["Usage: keyferry serve"]);
+    }
+}

@@ -1,0 +1,274 @@
+//! The decision table: a row for each RPC, and each RPC asks what its row says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use keyferry::access::decisions::TABLE;
+use keyferry::proto::v1;
+use prost_reflect::DescriptorPool;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::support::{Recipient, TestServer};
+
+fn rpcs_of_the_contract() -> BTreeSet<String> {
+    let pool = DescriptorPool::decode(keyferry::proto::CONTRACT).unwrap();
+    let services = pool.services().filter(|service| service.package_name() == "keyferry.v1");
+    services
+        .flat_map(|service| {
+            let name = service.name().to_owned();
+            service.methods().map(|method| format!("{name}/{}", method.name())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn every_rpc_has_one_row() {
+    let rows: Vec<String> = TABLE.iter().map(|row| row.rpc.to_owned()).collect();
+    assert_eq!(rows.iter().cloned().collect::<BTreeSet<_>>(), rpcs_of_the_contract());
+    assert_eq!(rows.len(), rpcs_of_the_contract().len());
+}
+
+#[test]
+fn messages_with_secrets_are_shown_by_name_only() {
+    use keyferry::proto::v1;
+    let planted = b"planted-secret".to_vec();
+    let shown = [
+        format!("{:?}", v1::DecryptResponse { plaintext: planted.clone(), ..Default::default() }),
+        format!("{:?}", v1::EncryptRequest { plaintext: planted.clone(), ..Default::default() }),
+        format!("{:?}", v1::GenerateDataKeyResponse { plaintext: planted, ..Default::default() }),
+        format!(
+            "{:?}",
+            v1::CreateAccessKeyResponse {
+                access_key_secret: "planted-secret".into(),
+                ..Default::default()
+            }
+        ),
+    ];
+    let names =
+        ["DecryptResponse", "EncryptRequest", "GenerateDataKeyResponse", "CreateAccessKeyResponse"];
+    assert_eq!(shown, names);
+}
+
+/// What was decided, from the events that the policy tells.
+#[derive(Clone, Default)]
+struct Decided(Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Decided {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "keyferry::access" {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            self.0.lock().unwrap().entry(fields.rpc).or_default().insert(fields.action);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    rpc: String,
+    action: String,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "rpc" {
+            value.clone_into(&mut self.rpc);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "action" {
+            self.action = format!("{value:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_rpc_asks_what_its_row_says() {
+    let decided = Decided::default();
+    // The server decides on this test's own thread, and tells only its subscriber.
+    let _heard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(decided.clone()));
+    let server = TestServer::start().await;
+    use_keys(&server).await;
+    use_pairs(&server).await;
+    manage_keys(&server).await;
+    manage_lives(&server).await;
+    manage_access_keys(&server).await;
+    let decided = decided.0.lock().unwrap().clone();
+    let table: BTreeMap<String, BTreeSet<String>> = TABLE
+        .iter()
+        .map(|row| {
+            let actions = row.needs.iter().map(|need| need.action.to_string()).collect();
+            (row.rpc.to_owned(), actions)
+        })
+        .collect();
+    assert_eq!(decided, table);
+}
+
+async fn use_keys(server: &TestServer) {
+    let key_id = server.create_key().await;
+    let blob = server.generate(&key_id, &[], 32).await;
+    let (mut kms, recipient) = (server.kms.clone(), Recipient::rsa());
+    kms.export_data_key(recipient.export(&blob, &[])).await.unwrap();
+    let generate = v1::GenerateDataKeyRequest { key_id: key_id.clone(), ..Default::default() };
+    kms.generate_data_key(generate).await.unwrap();
+    let both = v1::GenerateAndExportDataKeyRequest {
+        key_id: key_id.clone(),
+        public_key_blob: recipient.private.public_key_der().to_vec(),
+        wrapping_algorithm: recipient.algorithm.into(),
+        wrapping_key_spec: recipient.spec.into(),
+        ..Default::default()
+    };
+    kms.generate_and_export_data_key(both).await.unwrap();
+    let encrypt =
+        v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
+    kms.encrypt(encrypt).await.unwrap();
+    let decrypt = v1::DecryptRequest { ciphertext_blob: blob.clone(), ..Default::default() };
+    kms.decrypt(decrypt).await.unwrap();
+    let re_encrypt = v1::ReEncryptRequest {
+        ciphertext_blob: blob,
+        destination_key_id: key_id,
+        ..Default::default()
+    };
+    kms.re_encrypt(re_encrypt).await.unwrap();
+}
+
+async fn use_pairs(server: &TestServer) {
+    let mut kms = server.kms.clone();
+    let (key_id, key_version_id) = server.create_pair("EC_SM2", "ENCRYPT/DECRYPT").await;
+    let name = (key_id.clone(), key_version_id.clone());
+    let public = v1::GetPublicKeyRequest { key_id, key_version_id, ..Default::default() };
+    kms.get_public_key(public).await.unwrap();
+    let algorithm = v1::WrappingAlgorithm::Sm2pke.into();
+    let (key_id, key_version_id) = name.clone();
+    let plaintext = vec![1; 16];
+    let encrypt = v1::AsymmetricEncryptRequest {
+        key_id,
+        key_version_id,
+        algorithm,
+        plaintext,
+        ..Default::default()
+    };
+    let ciphertext_blob =
+        kms.asymmetric_encrypt(encrypt).await.unwrap().into_inner().ciphertext_blob;
+    let (key_id, key_version_id) = name;
+    let decrypt = v1::AsymmetricDecryptRequest {
+        key_id,
+        key_version_id,
+        algorithm,
+        ciphertext_blob,
+        ..Default::default()
+    };
+    kms.asymmetric_decrypt(decrypt).await.unwrap();
+    let (key_id, key_version_id) = server.create_pair("EC_P256", "SIGN/VERIFY").await;
+    let algorithm = v1::SigningAlgorithm::EcdsaSha256.into();
+    let digest = vec![7; 32];
+    let sign = v1::AsymmetricSignRequest {
+        key_id: key_id.clone(),
+        key_version_id: key_version_id.clone(),
+        algorithm,
+        digest: digest.clone(),
+        ..Default::default()
+    };
+    let value = kms.asymmetric_sign(sign).await.unwrap().into_inner().value;
+    let verify = v1::AsymmetricVerifyRequest {
+        key_id,
+        key_version_id,
+        algorithm,
+        digest,
+        value,
+        ..Default::default()
+    };
+    assert!(kms.asymmetric_verify(verify).await.unwrap().into_inner().value);
+    let blob = server.generate(&server.create_key().await, &[], 16).await;
+    let item = Some(Recipient::rsa().export(&blob, &[]));
+    let items = tokio_stream::once(v1::ExportDataKeysRequest { item, ..Default::default() });
+    let mut answers = kms.export_data_keys(items).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().unwrap().outcome.is_some());
+}
+
+async fn manage_lives(server: &TestServer) {
+    let mut management = server.management.clone();
+    let key_id = server.create_key().await;
+    let dry_run = false;
+    let description = "other".to_owned();
+    let describe = v1::UpdateKeyDescriptionRequest { key_id: key_id.clone(), description, dry_run };
+    management.update_key_description(describe).await.unwrap();
+    let made = v1::CreateKeyVersionRequest { key_id: key_id.clone(), dry_run };
+    let made = management.create_key_version(made).await.unwrap().into_inner().key_version.unwrap();
+    let version = v1::DescribeKeyVersionRequest {
+        key_id: key_id.clone(),
+        key_version_id: made.key_version_id,
+        dry_run,
+    };
+    management.describe_key_version(version).await.unwrap();
+    let versions = v1::ListKeyVersionsRequest { key_id: key_id.clone(), ..Default::default() };
+    management.list_key_versions(versions).await.unwrap();
+    let rotation = v1::UpdateRotationPolicyRequest {
+        key_id: key_id.clone(),
+        enable_automatic_rotation: Some(true),
+        rotation_interval: "90d".into(),
+        dry_run,
+    };
+    management.update_rotation_policy(rotation).await.unwrap();
+    let tags = vec![v1::Tag { tag_key: "team".into(), tag_value: "payments".into() }];
+    let tag = v1::TagResourceRequest { key_id: key_id.clone(), tags, dry_run };
+    management.tag_resource(tag).await.unwrap();
+    let list = v1::ListResourceTagsRequest { key_id: key_id.clone(), dry_run };
+    management.list_resource_tags(list).await.unwrap();
+    let tag_keys = vec!["team".to_owned()];
+    let untag = v1::UntagResourceRequest { key_id: key_id.clone(), tag_keys, dry_run };
+    management.untag_resource(untag).await.unwrap();
+    let protection = v1::SetDeletionProtectionRequest {
+        protected_resource_arn: key_id.clone(),
+        enable_deletion_protection: Some(false),
+        ..Default::default()
+    };
+    management.set_deletion_protection(protection).await.unwrap();
+    let schedule = v1::ScheduleKeyDeletionRequest {
+        key_id: key_id.clone(),
+        pending_window_in_days: Some(7),
+        dry_run,
+    };
+    management.schedule_key_deletion(schedule).await.unwrap();
+    let cancel = v1::CancelKeyDeletionRequest { key_id, dry_run };
+    management.cancel_key_deletion(cancel).await.unwrap();
+}
+
+async fn manage_access_keys(server: &TestServer) {
+    let (access_key_id, _) = server.create_access_key("billing").await;
+    let (mut access, dry_run) = (server.access.clone(), false);
+    access.list_access_keys(v1::ListAccessKeysRequest::default()).await.unwrap();
+    let disable = v1::DisableAccessKeyRequest { access_key_id: access_key_id.clone(), dry_run };
+    access.disable_access_key(disable).await.unwrap();
+    let delete = v1::DeleteAccessKeyRequest { access_key_id, dry_run };
+    access.delete_access_key(delete).await.unwrap();
+}
+
+async fn manage_keys(server: &TestServer) {
+    let (one, two) = (server.create_key().await, server.create_key().await);
+    let mut management = server.management.clone();
+    let (key_id, dry_run) = (one, false);
+    let alias_name = "alias/a".to_owned();
+    management
+        .describe_key(v1::DescribeKeyRequest { key_id: key_id.clone(), dry_run })
+        .await
+        .unwrap();
+    management.list_keys(v1::ListKeysRequest::default()).await.unwrap();
+    management
+        .disable_key(v1::DisableKeyRequest { key_id: key_id.clone(), dry_run })
+        .await
+        .unwrap();
+    management.enable_key(v1::EnableKeyRequest { key_id: key_id.clone(), dry_run }).await.unwrap();
+    let create = v1::CreateAliasRequest { alias_name: alias_name.clone(), key_id, dry_run };
+    management.create_alias(create).await.unwrap();
+    let update =
+        v1::UpdateAliasRequest { alias_name: alias_name.clone(), key_id: two.clone(), dry_run };
+    management.update_alias(update).await.unwrap();
+    management.list_aliases(v1::ListAliasesRequest::default()).await.unwrap();
+    let of_key = v1::ListAliasesByKeyIdRequest { key_id: two, ..Default::default() };
+    management.list_aliases_by_key_id(of_key).await.unwrap();
+    management.delete_alias(v1::DeleteAliasRequest { alias_name, dry_run }).await.unwrap();
+}

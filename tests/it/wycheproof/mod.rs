@@ -1,0 +1,4 @@
+//! Project Wycheproof's vectors.
+
+mod rsa_oaep;
+mod signatures;
