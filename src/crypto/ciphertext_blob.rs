@@ -13,10 +13,10 @@
 //! AAD: `keyferry/blob` ‖ format ‖ kind ‖ key id ‖ version id (both as 36 bytes
 //! of text) ‖ the encryption context's encoding.
 //!
-//! Without the commitment whoever knows two keys could make one blob that
-//! opens under both, to different contents: GCM alone does not bind its key.
+//! Without the commitment, an attacker who knows two keys could make one blob
+//! that opens under both, to different contents: GCM alone does not bind its key.
 //!
-//! What shows without any key: key version, kind, length. A released format is
+//! Key version, kind and length show without any key. A released format is
 //! read for ever; its vectors are in `tests/vectors`.
 
 use std::fmt;
@@ -41,11 +41,11 @@ pub const MAX_CONTENT_BYTES: usize = 6144;
 
 const COMMITMENT_LEN_BYTES: usize = 32;
 const HEAD_LEN_BYTES: usize = TEXT_LEN_BYTES + 2;
-/// What a blob adds to its contents.
+/// Bytes that a blob adds to its contents.
 pub const OVERHEAD_BYTES: usize =
     HEAD_LEN_BYTES + NONCE_LEN_BYTES + COMMITMENT_LEN_BYTES + TAG_LEN_BYTES;
 
-/// What a blob holds. It is authenticated, so that policy and audit can tell a
+/// The kind of a blob's contents. It is authenticated, so that policy and audit can tell a
 /// key that was born unseen from bytes that a caller chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlobKind {
@@ -74,7 +74,7 @@ impl BlobKind {
     }
 }
 
-/// Bytes that have the shape of a blob, with what shows of them.
+/// Bytes that have the shape of a blob, and its head, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CiphertextBlob {
     version_id: KeyVersionId,
@@ -103,13 +103,13 @@ impl CiphertextBlob {
         self.version_id
     }
 
-    /// What it holds, by its own account.
+    /// The kind of its contents, by its own account.
     #[must_use]
     pub fn kind(&self) -> BlobKind {
         self.kind
     }
 
-    /// Length of what it holds: known without any key.
+    /// Length of its contents: known without any key.
     #[must_use]
     pub fn content_len(&self) -> usize {
         self.bytes.len().saturating_sub(OVERHEAD_BYTES)
@@ -127,7 +127,7 @@ impl CiphertextBlob {
         self.bytes
     }
 
-    /// What follows the head.
+    /// The parts behind the head.
     fn body(&self) -> Option<Body<'_>> {
         let body = self.bytes.get(HEAD_LEN_BYTES..)?;
         let (nonce, rest) = body.split_first_chunk()?;
@@ -165,7 +165,7 @@ impl fmt::Debug for BlobKeys {
 }
 
 impl BlobKeys {
-    /// What they take in memory, more or less.
+    /// About how much memory they take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.cipher) + size_of_val(&*self.committer)
@@ -233,7 +233,7 @@ impl BlobKeys {
         Ok(DataKey::from_opened(std::mem::take(&mut contents)))
     }
 
-    /// Whether a blob opens; what it holds is wiped unseen.
+    /// Whether a blob opens; its contents are wiped unseen.
     pub fn check(
         &self,
         blob: &CiphertextBlob,

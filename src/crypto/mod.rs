@@ -36,7 +36,7 @@ mod tests {
     assert_not_impl_any!(RecipientPrivateKey:
         Clone, Copy, PartialEq, std::fmt::Display, serde::Serialize);
 
-    // What is held inside is wiped too: the crates' `zeroize` features are on.
+    // Keys held inside are wiped too: the crates' `zeroize` features are on.
     assert_impl_all!(xaes_256_gcm::Xaes256Gcm: zeroize::ZeroizeOnDrop);
     // (HMAC's fields are the hash's, SM2's key stream comes of SM3's.)
     assert_impl_all!(sha2::Sha256: zeroize::ZeroizeOnDrop);

@@ -1,8 +1,8 @@
 //! Known recipients: a bounded cache of parsed wrapping keys.
 //!
 //! A key is looked up or parsed by `find`, before anything is decided, and
-//! enters the cache by `admit`, after an Allow: who may not export fills no
-//! memory. Each principal has a bound of its own, so that one with many keys
+//! enters the cache by `admit`, after an Allow: a caller who may not export fills
+//! no memory. Each principal has a bound of its own, so that one with many keys
 //! does not push out those of others.
 
 use std::fmt;
@@ -20,8 +20,8 @@ use super::wrapping::{UnfitPublicKey, WrappingKey, WrappingKeySpec};
 /// earn back.
 const PREPARED_AT_USE: u32 = 3;
 
-/// SHA-256 of spec and what was sent: the full digest, so that nobody can make
-/// two keys that are taken for one another.
+/// SHA-256 of the spec and the bytes that were sent: the full digest, so that no
+/// two keys can be made that are taken for one another.
 type SentDigest = [u8; 32];
 
 /// A recipient, parsed.
@@ -142,7 +142,9 @@ impl Recipients {
             keys.insert(known.0.sent, known);
         }
         if entered || grown {
-            self.weigh_anew(principal, keys);
+            // Entries are weighed when they are inserted.
+            keys.run_pending_tasks();
+            self.principals.insert(principal.into(), keys);
         }
     }
 
@@ -152,12 +154,6 @@ impl Recipients {
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|_, recipient: &Recipient| saturate(recipient.memory_bytes() as u64))
             .build()
-    }
-
-    /// Entries are weighed when they are inserted.
-    fn weigh_anew(&self, principal: &str, keys: OfPrincipal) {
-        keys.run_pending_tasks();
-        self.principals.insert(principal.into(), keys);
     }
 }
 

@@ -4,8 +4,8 @@
 //! - No `Clone`, no serde, no comparison; `Debug` prints the type's name.
 //! - The bytes come out through `reveal` alone, and each call says why:
 //!   `grep -rn 'Reveal::'` lists every door from secret to public.
-//! - Constructors are as narrow as can be: outside this crate nobody makes a
-//!   [`DataKey`].
+//! - Constructors are as narrow as can be: outside this crate no [`DataKey`] can
+//!   be made.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum Reveal {
     ToSeal,
     /// Contents of an exported data key.
     ToWrap,
-    /// The response of a caller who may see it: `Decrypt`, `GenerateDataKey`,
+    /// The response to a caller who may see it: `Decrypt`, `GenerateDataKey`,
     /// `CreateAccessKey`.
     ToCaller,
     /// The key of an HMAC that a caller's signature is compared with.
@@ -50,7 +50,7 @@ pub const KEY_LEN_BYTES: usize = 32;
 /// Length of an access key secret: 44 of 62 characters, 261 bits.
 pub const ACCESS_KEY_SECRET_LEN_BYTES: usize = 44;
 
-/// What every secret type has in common.
+/// Declares a secret type, with all that these have in common.
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident($storage:ty) reveals $revealed:ty) => {
         $(#[$doc])*
@@ -86,7 +86,7 @@ macro_rules! secret {
     };
 }
 
-/// What the 32-byte keys have besides.
+/// Declares a secret type of 32 bytes, with what these have besides.
 macro_rules! key {
     ($(#[$doc:meta])* $name:ident) => {
         secret!($(#[$doc])* $name(Box<Zeroizing<[u8; KEY_LEN_BYTES]>>) reveals [u8; KEY_LEN_BYTES]);
@@ -141,11 +141,12 @@ secret!(
     PrivateKeyMaterial(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 secret!(
-    /// What a program signs its requests with: ASCII letters and digits.
+    /// The secret that a program signs its requests with: ASCII letters and
+    /// digits.
     AccessKeySecret(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 secret!(
-    /// What was unwrapped or decrypted with a private key.
+    /// A key or plaintext that a private key unwrapped or decrypted.
     UnwrappedKey(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 
@@ -157,7 +158,7 @@ impl DataKey {
         Ok(Self(bytes))
     }
 
-    /// What a ciphertext blob held.
+    /// The contents of a ciphertext blob.
     pub(super) fn from_opened(contents: Vec<u8>) -> Self {
         Self(boxed(contents))
     }
@@ -197,7 +198,7 @@ impl Plaintext {
 }
 
 impl UnwrappedKey {
-    /// What unwrapping gave.
+    /// The outcome of unwrapping.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self(boxed(bytes))
     }

@@ -101,8 +101,8 @@ impl Caches {
 
     /// Forgets the entries that these paths concern, whichever cache they are
     /// in, and keeps out whatever was read before the commit that made them
-    /// stale: at this revision, or nobody knows at which. To be called before
-    /// that commit is answered.
+    /// stale: at this revision, or at an unknown one. To be called before that
+    /// commit is answered.
     pub fn forget<'a>(&self, paths: impl Iterator<Item = &'a str>, since: Option<Revision>) {
         if since.is_none() {
             self.doubts.fetch_add(1, Ordering::SeqCst);

@@ -7,16 +7,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Tells the time, by two clocks.
 pub trait Clock: Send + Sync + 'static {
-    /// Now, in UTC, by the wall clock. Anybody who runs the machine can set it,
-    /// and it may be wrong: nothing is destroyed on one reading of it.
+    /// Now, in UTC, by the wall clock. An administrator of the machine can set
+    /// it, and it may be wrong: nothing is destroyed on one reading of it.
     fn now(&self) -> Timestamp;
     /// Now, in whole seconds, as records keep the time.
     fn whole_second(&self) -> Timestamp {
         let now = self.now();
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
-    /// The time since some moment in the past that stays the same. Nobody can
-    /// set it, and it goes on while the machine sleeps.
+    /// The time since some moment in the past that stays the same. It cannot be
+    /// set, and it goes on while the machine sleeps.
     fn elapsed(&self) -> Duration;
 }
 

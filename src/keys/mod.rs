@@ -3,7 +3,7 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
-//! | [`schedule`] | what is due, and its carrying out; the clock watch; erasure |
+//! | [`schedule`] | carries out what is due; the clock watch; erasure |
 //! | [`keyring`] | finds, keeps and changes CMKs, their versions and names |
 //! | [`access_keys`] | access keys, their lists, and the nonces of what they signed |
 //! | `vault` | the store and the seals in one: reads and opens, seals and commits |
@@ -11,7 +11,7 @@
 //! | [`pages`] | pages of lists and their tokens |
 //! | [`paths`] | every path of the store, both ways |
 //! | [`guard`] | root key, store keys, sealed records |
-//! | [`model`] | what a CMK is and becomes; no IO |
+//! | [`model`] | a CMK and its life; no IO |
 //! | [`clock`] | the clocks |
 
 pub mod access_keys;
@@ -45,7 +45,7 @@ pub struct Keys {
     pub keyring: Arc<Keyring>,
     /// Access keys.
     pub access_keys: Arc<AccessKeys>,
-    /// What is due.
+    /// Deletions and rotations that are due, and their clock.
     pub schedule: Arc<Schedule>,
 }
 

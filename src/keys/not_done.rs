@@ -5,7 +5,7 @@ use crate::error::Error;
 /// Why something granted was not done.
 #[derive(Debug)]
 pub enum NotDone {
-    /// What was granted has changed since: ask again.
+    /// The key has changed since the grant was given: ask again.
     Stale,
     /// It was refused, or it failed.
     Refused(Error),

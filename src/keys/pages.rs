@@ -62,7 +62,7 @@ impl<T> Page<T> {
 }
 
 impl PageRequest {
-    /// What the three fields of a list request mean together.
+    /// Reads the three fields of a list request, which belong together.
     pub fn parse(number: Option<u32>, size: Option<u32>, token: String) -> Result<Self> {
         let size = size.unwrap_or(DEFAULT_PAGE_SIZE);
         if !PAGE_SIZE.contains(&size) {
@@ -92,7 +92,7 @@ impl PageRequest {
 }
 
 impl RecordSeals {
-    /// The token for what follows `last` in the list at `path`.
+    /// The token for the entries that follow `last` in the list at `path`.
     pub(super) fn page_token(&self, path: &str, last: &str) -> Result<String> {
         let cursor = v1::PageCursor { last: last.to_owned() };
         let sealed = self.seal(RecordKind::PageCursor, path, &cursor, &[])?;
@@ -125,7 +125,7 @@ impl RecordSeals {
         Ok(Page { entries, total_count: total as u64, next_page_token })
     }
 
-    /// What a token of the list at `path` names.
+    /// The entry that a token of the list at `path` names.
     pub(super) fn page_cursor(&self, path: &str, token: &str) -> Result<String> {
         let refused = || Error::invalid("page_token", "it is not a token of this list");
         if token.len() > MAX_TOKEN_CHARS {

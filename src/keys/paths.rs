@@ -20,7 +20,7 @@ const ROOT_KEY_ID_CHARS: usize = 32;
 /// A path of the store, by what is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorePath {
-    /// `store/identity`: what store this is.
+    /// `store/identity`: the store's id and mode.
     Identity,
     /// `store/slot/<root key id>`: the store keys, wrapped under a root key.
     RootKeySlot(String),
@@ -46,7 +46,7 @@ pub enum StorePath {
     /// the order of creation.
     AccessKeyOrder(AccessKeyOrder, AccessKeyId),
     /// `due/<deletion or rotation>/<seconds since 1970, 12 digits>/<key id>`: an
-    /// index of what is to be done when.
+    /// index of the work that falls due.
     Due(Due, KeyId),
     /// `erasure/<key id>`: a mark that a deleted CMK is not wholly erased.
     Erasure(KeyId),
@@ -144,13 +144,13 @@ impl StorePath {
         Precondition::Absent(self.to_string())
     }
 
-    /// That what is there was put by the commit of this revision.
+    /// That the value there was put by the commit of this revision.
     #[must_use]
     pub fn at(&self, revision: Revision) -> Precondition {
         Precondition::At(self.to_string(), revision)
     }
 
-    /// That what is there is what was found, at its revision, or still nothing.
+    /// That what was found is still there: a value of that revision, or none.
     #[must_use]
     pub fn unchanged(&self, found: Option<Revision>) -> Precondition {
         found.map_or_else(|| self.absent(), |revision| self.at(revision))
@@ -168,7 +168,7 @@ impl StorePath {
         self.put(Vec::new())
     }
 
-    /// Takes away what is there.
+    /// Takes away the value there.
     #[must_use]
     pub fn delete(&self) -> Write {
         Write::Delete(self.to_string())

@@ -1,8 +1,8 @@
 //! The vault: the store and the seals of its records in one.
 //!
-//! What is read from it is opened and what is written to it is sealed. It
-//! remembers where a record was not intact, and tells the caches what each
-//! commit has made stale.
+//! It opens the records that it reads and seals those that it writes. It
+//! remembers that a record was not intact, and tells the caches what each commit
+//! has made stale.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ use crate::storage::{
 /// Entries that a list skips at a time on its way to a numbered page.
 const SKIP_AT_A_TIME: usize = 1000;
 
-/// The store, and what seals its records.
+/// The store, and the seals of its records.
 pub struct Vault {
     store: Arc<dyn Store>,
     seals: RecordSeals,
@@ -53,12 +53,12 @@ impl Vault {
         !self.damaged.load(Ordering::Relaxed) && self.store.probe().await.is_ok()
     }
 
-    /// The seals, for what bears no path.
+    /// The seals, for page tokens, which lie at no path.
     pub fn seals(&self) -> &RecordSeals {
         &self.seals
     }
 
-    /// What is at these paths, sealed, all at one revision.
+    /// The values at these paths, sealed, all at one revision.
     pub async fn read(&self, paths: &[StorePath]) -> Result<(Vec<Option<Versioned>>, ReadAt)> {
         let doubts = self.caches.doubts();
         let paths: Vec<_> = paths.iter().map(StorePath::to_string).collect();
@@ -208,7 +208,7 @@ impl Walk<'_> {
     }
 }
 
-/// What a path stands for.
+/// Parses a path that was read from the store.
 pub fn parse(path: &str) -> Result<StorePath> {
     StorePath::parse(path).ok_or_else(malformed_path)
 }

@@ -20,7 +20,7 @@ use aws_lc_rs::signature::{
 use super::as_digest;
 use crate::crypto::secret::PrivateKeyMaterial;
 
-/// What a key of aws-lc's takes, more or less.
+/// About how much memory a key of aws-lc's takes.
 pub(super) const KEY_BYTES: usize = 512;
 
 /// A curve that ECDSA is done on.

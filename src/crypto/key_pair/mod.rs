@@ -1,5 +1,5 @@
 //! Key pairs of asymmetric CMKs: the server's side, with one file for each kind
-//! of signature. What encrypts and decrypts is `wrapping`, as for recipients.
+//! of signature. `wrapping` encrypts and decrypts, as for recipients.
 //!
 //! | spec | encrypts with | signs with |
 //! | --- | --- | --- |
@@ -110,7 +110,7 @@ impl fmt::Debug for KeyPair {
 }
 
 impl KeyPair {
-    /// A new pair, and what of it is to be stored. RSA takes its time: up to a
+    /// A new pair, and the part of it that is to be stored. RSA takes its time: up to a
     /// second or so for 4096 bits.
     pub fn generate(
         spec: KeyPairSpec,
@@ -186,8 +186,7 @@ impl KeyPair {
         plaintext.encrypt(key, method)
     }
 
-    /// Decrypts what was encrypted under the public key, by anybody. Both
-    /// encodings of SM2 are recognised, by the first byte.
+    /// Decrypts a ciphertext that was made with the public key. Both encodings of SM2 are recognised, by the first byte.
     pub fn decrypt(
         &self,
         algorithm: WrappingAlgorithm,
@@ -242,7 +241,7 @@ impl KeyPair {
         self.verifying_key.verify(algorithm, digest, signature)
     }
 
-    /// What it takes in memory, more or less.
+    /// About how much memory it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let private = match &self.private {

@@ -47,7 +47,7 @@ impl Sm2PrivateKey {
         inverse_of_one_plus(&key.to_nonzero_scalar()).is_some().then_some(Self(key))
     }
 
-    /// What decrypts.
+    /// The key that decrypts.
     pub(super) fn secret_key(&self) -> &SecretKey {
         &self.0
     }
@@ -69,8 +69,8 @@ impl Sm2PrivateKey {
     }
 }
 
-/// A fresh k. Whoever knows one k, or has two signatures of different e with the
-/// same k, has d.
+/// A fresh k. One known k, or two signatures of different e with the same k, give
+/// d away.
 fn draw_k(d: &NonZeroScalar, e: &E) -> Option<Zeroizing<NonZeroScalar>> {
     loop {
         let mut fresh = Zeroizing::new([0; 32]);
@@ -127,8 +127,8 @@ pub(super) struct Sm2Verifier(VerifyingKey);
 
 impl Sm2Verifier {
     /// The key of a `SubjectPublicKeyInfo` on the curve. The crate wants an
-    /// identifier too, for digests that it would make itself: the one that GM/T
-    /// 0009-2012, section 10, has for those who have none.
+    /// identifier too, for digests that it would make itself: the default one of
+    /// GM/T 0009-2012, section 10.
     pub(super) fn from_spki(der: &[u8]) -> Option<Self> {
         let key = PublicKey::from_public_key_der(der).ok()?;
         VerifyingKey::new("1234567812345678", key).ok().map(Self)
@@ -230,7 +230,7 @@ mod tests {
         assert!(!verifier.verify(&[1; 32], &key.sign(&[0; 32]).expect("signed")));
     }
 
-    /// r + k = n leaves s = −k: whoever sees it has d. With d alone it cannot be
+    /// r + k = n leaves s = −k, which gives d away. With d alone it cannot be
     /// had, but e can be chosen for a known k.
     #[test]
     fn r_plus_k_is_not_n() {

@@ -1,4 +1,4 @@
-//! What kinds of key pairs there are, and what each signs with.
+//! The kinds of key pairs, and the algorithms that each signs with.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::crypto::wrapping::WrappingKeySpec;
 
-/// What kind of key pair an asymmetric CMK has.
+/// The kind of key pair of an asymmetric CMK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyPairSpec {
     /// RSA with a modulus of exactly 2048 bits.
@@ -41,8 +41,8 @@ impl KeyPairSpec {
         }
     }
 
-    /// What its public key is as a wrapping key; `None` for a pair that does not
-    /// encrypt.
+    /// The spec of its public key as a wrapping key; `None` for a pair that does
+    /// not encrypt.
     #[must_use]
     pub const fn wrapping(self) -> Option<WrappingKeySpec> {
         match self {

@@ -73,7 +73,7 @@ impl VerifyingKey {
         }
     }
 
-    /// What it takes in memory, more or less.
+    /// About how much memory it takes.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + match &self.verifier {

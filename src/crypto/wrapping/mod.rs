@@ -28,7 +28,7 @@ pub const MAX_DATA_KEY_BYTES: usize = 1024;
 /// `Encrypt` takes.
 pub const MAX_SM2_PLAINTEXT_BYTES: usize = 6047;
 
-/// What kind of key a recipient has.
+/// The kind of a recipient's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WrappingKeySpec {
     /// RSA with a modulus of exactly 2048 bits.
@@ -158,7 +158,7 @@ pub struct WrappingMethod {
     mechanism: Mechanism,
 }
 
-/// What a method does, with only what it needs.
+/// The way a method wraps, with its parameters alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Mechanism {
     Oaep(OaepHash, usize),
@@ -244,7 +244,8 @@ pub enum WrapFailed {
 }
 
 impl DataKey {
-    /// What was exported elsewhere, if it can be a data key: 1 to 1024 bytes.
+    /// A key that was exported elsewhere, if it can be a data key: 1 to 1024
+    /// bytes.
     pub(crate) fn imported(unwrapped: UnwrappedKey) -> Option<Self> {
         let fits = (1..=MAX_DATA_KEY_BYTES).contains(&unwrapped.len());
         fits.then(|| unwrapped.into_data_key())
@@ -257,8 +258,8 @@ impl DataKey {
 }
 
 impl Plaintext {
-    /// Encrypts a caller's bytes under a public key: what anybody can do who
-    /// has that key.
+    /// Encrypts a caller's bytes under a public key, as anybody with that key
+    /// can.
     pub fn encrypt(
         &self,
         key: &WrappingKey,

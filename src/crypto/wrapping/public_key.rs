@@ -1,9 +1,9 @@
 //! The judge of recipients' public keys.
 //!
 //! A key is a `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7) in strict DER,
-//! or PEM of it, of at most 1 KiB. What we would not stake a data key on is
-//! refused, with a text that says what was found and what would do: a data key
-//! under a weak public key is a data key in the clear.
+//! or PEM of it, of at most 1 KiB. A weak or unusual key is refused, with a text
+//! that says what was found and what would do: a data key under a weak public key
+//! is a data key in the clear.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ use super::sm2_pke::Sm2RecipientKey;
 pub const MAX_SENT_BYTES: usize = 1024;
 /// SP 800-56B r2, section 6.2.
 const MIN_EXPONENT: u64 = 65_537;
-/// What cryptographic modules take; no key in use has more.
+/// The highest that cryptographic modules take; no key in use has more.
 const MAX_EXPONENT: u64 = (1 << 33) - 1;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -42,7 +42,7 @@ pub struct UnfitPublicKey {
 }
 
 impl UnfitPublicKey {
-    /// What was found.
+    /// The reason.
     #[must_use]
     pub const fn found(&self) -> &Found {
         &self.found
@@ -69,7 +69,7 @@ impl fmt::Display for UnfitPublicKey {
 
 impl std::error::Error for UnfitPublicKey {}
 
-/// What was found in place of a public key that would do.
+/// The thing found in place of a public key that would do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Found {
     /// No bytes.
@@ -223,7 +223,7 @@ impl WrappingKey {
         &self.sha256
     }
 
-    /// What it takes in memory, more or less.
+    /// About how much memory it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let key = match &self.recipient_key {
@@ -322,7 +322,7 @@ fn decode_pem(pem: &[u8]) -> Result<Vec<u8>, Found> {
 const PRIVATE_KEY: &str =
     "a private key, which must never leave its owner: it has been shown and should be replaced";
 
-/// What bytes are that are no `SubjectPublicKeyInfo`.
+/// Names bytes that are no `SubjectPublicKeyInfo`, as well as it can.
 fn tell(sent: &[u8], error: der::Error) -> Found {
     if let der::ErrorKind::TrailingData { remaining, .. } = error.kind() {
         return Found::TrailingBytes(remaining.into());

@@ -70,7 +70,7 @@ impl RsaRecipientKey {
         Ok(wrapped)
     }
 
-    /// What it takes in memory, more or less: modulus, Montgomery form and
+    /// About how much memory it takes: modulus, Montgomery form and
     /// aws-lc's own structures.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + 1024 + 4 * self.0.key_size_bytes()

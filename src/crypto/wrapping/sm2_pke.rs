@@ -106,8 +106,8 @@ impl Sm2RecipientKey {
 }
 
 /// k, uniform in [1, n − 1]: 256 bits of the kernel's, drawn again when they
-/// are 0 or not below n, which happens once in 2^32. Whoever knows or guesses
-/// k reads the message.
+/// are 0 or not below n, which happens once in 2^32. With k, the message can be
+/// read.
 fn random_scalar() -> Result<Zeroizing<NonZeroScalar>, RandomUnavailable> {
     loop {
         let mut bytes = Zeroizing::new(FieldBytes::default());

@@ -11,7 +11,7 @@ use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
 use crate::keys::vault::malformed_path;
 
-/// What is known of an access key; nothing of it is secret.
+/// An access key in a list; nothing of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessKeyEntry {
     /// Its id.
@@ -61,7 +61,7 @@ impl AccessKeys {
         Ok(listed.with(keys.into_iter().map(AccessKeyEntry::from).collect()))
     }
 
-    /// The access keys that an index names, all as of one moment. What was
+    /// The access keys that an index names, all as of one moment. One that was
     /// deleted in between is passed over.
     async fn read_indexed(&self, indexed: &[Indexed]) -> Result<Vec<AccessKey>> {
         let paths: Vec<_> = indexed.iter().map(|(_, id)| StorePath::AccessKey(*id)).collect();

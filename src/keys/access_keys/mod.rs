@@ -21,6 +21,7 @@ use crate::ids::{ACCESS_KEY_TAIL_LEN_BYTES, AccessKeyId, AccessKeyOrder};
 use crate::keys::caches::{Caches, FreshCache};
 use crate::keys::clock::Clock;
 use crate::keys::guard::records::v1;
+use crate::keys::model::named::named;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::keys::vault::{Opened, Vault};
@@ -30,27 +31,13 @@ use crate::storage::{Precondition, Revision, Write};
 pub const MAX_ACCESS_KEYS: usize = 10;
 const MAX_CACHED_ACCESS_KEYS: u64 = 20_000;
 
-/// Whether what an access key signs is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessKeyState {
-    /// It is.
-    Enabled,
-    /// It is not, for good.
-    Disabled,
-}
-
-impl AccessKeyState {
-    /// As the contract and the store write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Enabled => "Enabled",
-            Self::Disabled => "Disabled",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Enabled, Self::Disabled].into_iter().find(|state| state.as_str() == text)
+named! {
+    /// Whether what an access key signs is accepted.
+    AccessKeyState {
+        /// It is.
+        Enabled = "Enabled",
+        /// It is not, for good.
+        Disabled = "Disabled",
     }
 }
 
@@ -65,7 +52,7 @@ pub struct AccessKey {
     pub state: AccessKeyState,
     /// When it was made.
     pub created_at: Timestamp,
-    /// What requests are signed with.
+    /// The secret that requests are signed with.
     pub secret: AccessKeySecret,
     order: AccessKeyOrder,
 }

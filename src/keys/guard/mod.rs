@@ -1,4 +1,4 @@
-//! What guards the store: the root key wraps the store keys, and they seal its
+//! The guard of the store: the root key wraps the store keys, and they seal its
 //! records.
 
 pub mod records;

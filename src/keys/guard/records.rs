@@ -1,9 +1,9 @@
 //! Stored records: encoding, sealing and opening.
 //!
 //! A record's plain fields, its path and the store's id are authenticated, so
-//! that whoever can write the database but has no root key can neither change a
-//! state, an alias or an owner, nor move a record to another path or store.
-//! What such a person still can do is put an older record back at its own path.
+//! that an attacker who can write the database but has no root key can neither
+//! change a state, an alias or an owner, nor move a record to another path or
+//! store. Such an attacker can still put an older record back at its own path.
 
 use prost::Message;
 use zeroize::Zeroizing;
@@ -63,7 +63,7 @@ macro_rules! record_kinds {
 }
 
 record_kinds! {
-    /// What store this is.
+    /// The store's identity.
     Identity, identity: StoreIdentity, "keyferry/record/identity";
     /// A CMK.
     Cmk, cmk: Cmk, "keyferry/record/cmk";
@@ -180,12 +180,12 @@ impl RecordSeals {
         let aad = self.aad(*id, path, &record.plain);
         let secret =
             keys.of(kind).open(&aad, &record.nonce, &record.sealed).map_err(|_| not_intact())?;
-        // Decoded only now: nothing that is not authenticated is looked at.
+        // Decoded only now: nothing is looked at before it is authenticated.
         let plain = M::decode(record.plain.as_slice()).map_err(|_| not_intact())?;
         Ok((plain, secret))
     }
 
-    /// What is authenticated beside the secret bytes. Variable parts bear their
+    /// The bytes authenticated beside the secret ones. Variable parts bear their
     /// lengths, so that no two records share one encoding.
     fn aad(&self, store_key: StoreKeyId, path: &str, plain: &[u8]) -> Vec<u8> {
         let mut aad = Vec::with_capacity(64 + path.len() + plain.len());

@@ -1,7 +1,8 @@
 //! Aliases: names that mean a CMK.
 //!
-//! Three records stand for one alias, written in one commit: what the name
-//! means, its place in the order of creation, and the list of its CMK's names.
+//! Three records stand for one alias, written in one commit: the name with the
+//! CMK that it means, its place in the order of creation, and the list of its
+//! CMK's names.
 
 use crate::access::policy::Grant;
 use crate::error::{Error, Result, Rule};
@@ -25,7 +26,7 @@ pub struct AliasEntry {
     pub key_id: KeyId,
 }
 
-/// What a name means, as the store has it.
+/// A name and the CMK that it means, as the store has them.
 struct StoredAlias {
     key_id: KeyId,
     alias_id: AliasId,

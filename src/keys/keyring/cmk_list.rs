@@ -31,7 +31,10 @@ impl Keyring {
     async fn list_filtered(&self, filters: &Filters, page: &PageRequest) -> Result<Page<KeyId>> {
         // A token goes with the filters that it came with.
         let token_path = format!("{}{}", StorePath::CMKS, filters.digest());
-        let named = self.named_by(filters).await?;
+        let mut named = BTreeSet::new();
+        for name in filters.alias_names().unwrap_or_default() {
+            named.extend(self.find_alias(&name).await?);
+        }
         let mut shown = FilteredPage::begin(page);
         if let PageStart::Token(token) = &page.start {
             shown.after = Some(self.vault.seals().page_cursor(&token_path, token)?);
@@ -51,15 +54,6 @@ impl Keyring {
         };
         let entries = shown.entries.into_iter().map(|(_, id)| id).collect();
         Ok(Page { entries, total_count: shown.met, next_page_token })
-    }
-
-    /// The CMKs that the filters' alias names mean.
-    async fn named_by(&self, filters: &Filters) -> Result<BTreeSet<KeyId>> {
-        let mut named = BTreeSet::new();
-        for name in filters.alias_names().unwrap_or_default() {
-            named.extend(self.find_alias(&name).await?);
-        }
-        Ok(named)
     }
 }
 

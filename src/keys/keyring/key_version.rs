@@ -28,7 +28,7 @@ impl LoadedVersion {
     }
 }
 
-/// What a version works with.
+/// The keys of a version.
 pub(crate) enum VersionKeys {
     /// Of a symmetric CMK.
     Symmetric(BlobKeys),
@@ -77,7 +77,7 @@ impl KeyVersion {
         Ok((data_key, blob))
     }
 
-    /// Opens a blob. One answer for whatever is wrong with it.
+    /// Opens a blob. All that can be wrong with it has one answer.
     pub fn open(
         self,
         blob: &CiphertextBlob,
@@ -100,7 +100,7 @@ impl KeyVersion {
         self.seal(BlobKind::CallerBytes, plaintext.reveal(Reveal::ToSeal), context)
     }
 
-    /// Seals what another key version opened. The kind stays what it was.
+    /// Seals a data key that another key version opened. The kind stays.
     pub fn reseal(
         self,
         kind: BlobKind,

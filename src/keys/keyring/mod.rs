@@ -56,7 +56,7 @@ pub struct StoredCmk {
 }
 
 impl StoredCmk {
-    /// What a decision may depend on.
+    /// The facts that a decision may depend on.
     #[must_use]
     pub fn facts(&self) -> KeyFacts {
         KeyFacts { id: self.cmk.id, revision: self.revision.0 }
@@ -70,7 +70,7 @@ pub struct Keyring {
     cached: Cached,
 }
 
-/// What a keyring keeps.
+/// The caches of a keyring.
 pub(in crate::keys) struct Cached {
     cmks: FreshCache<KeyId, Arc<StoredCmk>>,
     versions: FreshCache<KeyVersionId, Arc<LoadedVersion>>,

@@ -13,7 +13,7 @@ use crate::keys::keyring::key_version::{LoadedVersion, VersionKeys};
 /// A version that a caller may use, once. Only the keyring makes one, and only
 /// for a [`Grant`] and a CMK whose state and usage permit it.
 ///
-/// What needs the private key takes its time: it is for a worker thread.
+/// Operations with the private key are slow: they are for a worker thread.
 #[must_use]
 pub struct PairVersion {
     loaded: Arc<LoadedVersion>,

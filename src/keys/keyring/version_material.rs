@@ -6,7 +6,7 @@ use crate::crypto::secret::{KeyMaterial, PrivateKeyMaterial, Reveal};
 use crate::error::{Error, Result};
 use crate::keys::model::cmk::KeySpec;
 
-/// What a key version is made of.
+/// The secret of a key version, and its spec.
 pub struct VersionMaterial {
     spec: KeySpec,
     secret: Secret,

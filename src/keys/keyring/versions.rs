@@ -22,7 +22,7 @@ use crate::keys::paths::StorePath;
 use crate::keys::vault::{Opened, malformed_path};
 use crate::storage::Write;
 
-/// What is known of a version; nothing of it is secret.
+/// A version without its key material; nothing of it is secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionEntry {
     /// The CMK that it belongs to.
@@ -107,7 +107,7 @@ impl Keyring {
         ])
     }
 
-    /// What is known of a version.
+    /// Describes a version.
     pub async fn describe_version(
         &self,
         grant: Grant,
@@ -137,7 +137,7 @@ impl Keyring {
         let found = self.vault.find_all(&paths).await?;
         let mut entries = Vec::with_capacity(found.len());
         for (id, found) in listed.entries.iter().zip(found) {
-            // What was deleted in between is passed over.
+            // One that was deleted in between is passed over.
             let Some(found) = found else { continue };
             let entry = self.to_version(*id, found)?.entry;
             if entry.key_id != key_id {

@@ -1,4 +1,4 @@
-//! What an alias may be called.
+//! Names of aliases.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl AliasName {
         })
     }
 
-    /// Reads a name; `None` for what no alias can be called.
+    /// Reads a name; `None` for one that no alias can have.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.strip_prefix(Self::PREFIX)?;

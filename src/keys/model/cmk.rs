@@ -1,4 +1,4 @@
-//! A CMK: pure data and what may be asked of it, no IO. What changes it is in
+//! A CMK: pure data and questions to it, no IO. Its changes are in
 //! `life_cycle.rs`.
 
 use jiff::Timestamp;
@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::crypto::key_pair::KeyPairSpec;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
+use crate::keys::model::named::named;
 use crate::keys::model::rotation::RotationInterval;
 use crate::keys::model::tags::Tags;
 
@@ -20,34 +21,8 @@ pub const MAX_DESCRIPTION_CHARS: usize = 8192;
 /// record still fits into a value of the store.
 pub const MAX_PROTECTION_DESCRIPTION_CHARS: usize = 1024;
 
-/// Enums whose text form is the contract's and the store's.
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// Every value.
-            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
-
-            /// The name in the contract, case-sensitive.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-
-            /// The value of that name.
-            #[must_use]
-            pub fn parse(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-
 named! {
-    /// What kind of key material a CMK has.
+    /// The kind of key material of a CMK.
     KeySpec {
         /// 256 bits of symmetric key material; blobs of format `0x01`.
         Aes256 = "Aliyun_AES_256",
@@ -66,7 +41,7 @@ named! {
     }
 }
 named! {
-    /// What a CMK may be used for.
+    /// The use that a CMK is for.
     KeyUsage {
         /// Encrypting and decrypting.
         EncryptDecrypt = "ENCRYPT/DECRYPT",
@@ -95,7 +70,7 @@ named! {
     }
 }
 named! {
-    /// What guards the key material.
+    /// The guard of the key material.
     ProtectionLevel {
         /// This process.
         Software = "SOFTWARE",
@@ -150,9 +125,9 @@ impl KeySpec {
 pub struct Cmk {
     /// Its id.
     pub id: KeyId,
-    /// What kind of key material it has.
+    /// The kind of its key material.
     pub spec: KeySpec,
-    /// What it may be used for.
+    /// The use that it is for.
     pub usage: KeyUsage,
     /// Whether it may be used now.
     pub state: KeyState,
@@ -160,7 +135,7 @@ pub struct Cmk {
     pub origin: Origin,
     /// The caller's words.
     pub description: String,
-    /// Who made it.
+    /// The caller that made it.
     pub creator: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -190,20 +165,20 @@ pub struct DeletionProtection {
     pub description: String,
 }
 
-/// What the caller of CreateKey chose, checked.
+/// The choices of a caller of CreateKey, checked.
 #[derive(Clone, Debug)]
 pub struct NewCmk {
     /// The caller's words.
     pub description: String,
-    /// What kind of key material it shall have.
+    /// The kind of key material that it shall have.
     pub spec: KeySpec,
-    /// What it may be used for; the spec serves it.
+    /// The use that it shall be for; the spec serves it.
     pub usage: KeyUsage,
     /// How often it is rotated on a schedule, if it is; symmetric ones only.
     pub rotation: Option<RotationInterval>,
     /// Pairs of words about it.
     pub tags: Tags,
-    /// Who asks.
+    /// The caller.
     pub creator: String,
 }
 

@@ -1,4 +1,4 @@
-//! What the CMKs of a list have in common.
+//! Filters of a list of CMKs.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,13 @@ pub const MAX_FILTERS: usize = 10;
 /// Every creator is a user: no service of ours makes CMKs by itself.
 const CREATOR_TYPE: &str = "User";
 
-/// What a CMK must fit, all of it.
+/// The filters of a list: a CMK must fit all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
     filters: Vec<Filter>,
 }
 
-/// One thing that it must fit: any of the values.
+/// One filter: a CMK fits it with any of the values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Filter {
     field: Field,
@@ -92,7 +92,7 @@ impl Filters {
         Ok(Self { filters: parsed })
     }
 
-    /// What the list is called that these make: the same for the same filters, in
+    /// The name of the list that these make: the same for the same filters, in
     /// whatever order their keys and values stand. Everything bears its length,
     /// so that no two lists share one name.
     #[must_use]
@@ -112,14 +112,14 @@ impl Filters {
         base16ct::lower::encode_string(&digest.finalize())
     }
 
-    /// Whether everything fits.
+    /// Whether there are none, so that every CMK fits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty()
     }
 
-    /// The alias names that are filtered by; what no alias can be called is
-    /// left out. `None`: there is no such filter.
+    /// The alias names that are filtered by, without those that no alias can
+    /// have. `None`: there is no such filter.
     #[must_use]
     pub fn alias_names(&self) -> Option<Vec<AliasName>> {
         let names = self.values(Field::AliasName)?;

@@ -3,7 +3,7 @@
 use crate::error::{Result, Rule};
 use crate::keys::model::cmk::KeyState;
 
-/// What is done with a CMK, as far as its state matters.
+/// A use or change of a CMK, as far as its state matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Every operation of service `Kms`.

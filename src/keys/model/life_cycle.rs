@@ -1,5 +1,5 @@
-//! What becomes of a CMK: each change is a function from the CMK to the one it
-//! turns into, or to the rule that forbids it. Pure.
+//! The life of a CMK: each change is a function from the CMK to the one it turns
+//! into, or to the rule that forbids it. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,7 +19,7 @@ pub const MAX_PAIR_VERSIONS: u32 = 50;
 /// Between two versions of an asymmetric CMK.
 pub const MIN_TIME_BETWEEN_PAIRS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// What is to be done with a CMK when a time has come.
+/// Work on a CMK that falls due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     /// Its deletion.
@@ -39,7 +39,7 @@ impl Due {
 }
 
 impl Cmk {
-    /// What is to be done with it, and when, if no change comes first.
+    /// The work on it that falls due next, if no change comes first.
     #[must_use]
     pub fn due(&self) -> Option<Due> {
         match self.state {

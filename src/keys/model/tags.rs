@@ -8,7 +8,7 @@ use crate::error::{Error, Result, Rule};
 pub const MAX_TAGS: usize = 20;
 /// Longest tag key and longest tag value, in Unicode characters.
 pub const MAX_TAG_CHARS: usize = 128;
-/// What no tag key may begin with.
+/// No tag key may begin with these.
 const RESERVED_PREFIXES: [&str; 2] = ["aliyun", "acs:"];
 
 /// The tags of one CMK, in bytewise order of keys.
@@ -23,7 +23,8 @@ impl Tags {
             check_key(&key)?;
             check_chars("a tag value", &value)?;
             if tags.len() == MAX_TAGS {
-                return Err(too_many());
+                let found = format_args!("it names more than {MAX_TAGS}");
+                return Err(Error::invalid("tags", found));
             }
             if let Some(_earlier) = tags.insert(key, value) {
                 return Err(Error::invalid("tags", "a tag key stands there twice"));
@@ -102,10 +103,6 @@ fn check_chars(what: &str, text: &str) -> Result<()> {
         return Err(Error::invalid("tags", found));
     }
     Ok(())
-}
-
-fn too_many() -> Error {
-    Error::invalid("tags", format_args!("it names more than {MAX_TAGS}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Whether the wall clock can be trusted with what cannot be undone. Pure.
 //!
 //! Something is *due* when it is due at two readings of the wall clock that lie
-//! at least an hour apart on a clock that nobody can set. Where the two clocks
+//! at least an hour apart on a clock that cannot be set. Where the two clocks
 //! part, the wall clock has jumped: all readings before are forgotten, and for
 //! an hour nothing is due. So one bad reading destroys nothing, and there is an
 //! hour to act on the alarm.
@@ -25,7 +25,7 @@ const KEPT_APART: Duration = Duration::from_secs(30);
 pub struct ClockReading {
     /// The wall clock.
     pub wall: Timestamp,
-    /// The clock that nobody can set.
+    /// The clock that cannot be set.
     pub elapsed: Duration,
 }
 
@@ -64,8 +64,8 @@ impl ClockWatch {
         Ok(())
     }
 
-    /// What the clock had reached at two readings: at this one, and at one an
-    /// hour before. What was due then is due.
+    /// The time that the clock had reached at two readings: at this one, and at
+    /// one an hour before. Work that was due then is due.
     #[must_use]
     pub fn confirmed(&self, now: ClockReading) -> Option<Timestamp> {
         let earlier = self.readings.front().filter(|earlier| is_past(earlier, &now))?;

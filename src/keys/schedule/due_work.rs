@@ -1,4 +1,4 @@
-//! What is due, carried out: deletions and rotations on a schedule, and the
+//! Deletions and rotations on a schedule, carried out when they are due, and the
 //! erasure that follows a deletion.
 //!
 //! The index of what is due says where to look, the CMK says what is due, and the
@@ -32,7 +32,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// Index entries that are read at a time.
 const READ_AT_A_TIME: usize = 100;
 
-/// What one look at what is due came to.
+/// The outcome of one look at what is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     /// CMKs that were deleted.
@@ -96,7 +96,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// One CMK's turn. What fails is left for the next look, and stops no other.
+    /// One CMK's turn. A failure is left for the next look, and stops no other.
     async fn carry_out_one(
         &self,
         path: &str,
@@ -127,20 +127,15 @@ impl Schedule {
         self.vault.forget(&StorePath::Cmk(id));
         let found = self.keyring.find(id).await?;
         let due = found.as_ref().and_then(|stored| stored.cmk.due());
-        match (found, due) {
+        let (stored, due) = match (&found, due) {
             (Some(stored), Some(due)) if StorePath::Due(due, id).to_string() == path => {
-                self.carry_out(&stored, due, confirmed).await
+                (stored, due)
             }
-            (found, _) => self.drop_stray(path, id, found.as_deref()).await.map(|()| None),
-        }
-    }
-
-    async fn carry_out(
-        &self,
-        stored: &StoredCmk,
-        due: Due,
-        confirmed: Timestamp,
-    ) -> Result<Option<Due>, NotDone> {
+            _ => {
+                self.drop_stray(path, id, found.as_deref()).await?;
+                return Ok(None);
+            }
+        };
         if due.at() > confirmed {
             return Ok(None);
         }

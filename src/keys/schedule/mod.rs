@@ -1,4 +1,4 @@
-//! What is due and when, carried out by clocks that can be trusted.
+//! Work that falls due, carried out by clocks that can be trusted.
 //!
 //! | room | what it does |
 //! | --- | --- |
