@@ -6,9 +6,11 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use keyferry::access::decisions::{CREATE_KEY, DECRYPT, Decisions, On};
-use keyferry::access::policy::{Grant, KeyFacts, Policy, Question};
+use keyferry::access::decisions::{CREATE_KEY, DECRYPT, Decisions};
+use keyferry::access::grant::Grant;
+use keyferry::access::policy::{Policy, Question, Subject};
 use keyferry::access::principal::Principal;
+use keyferry::access::purpose::Purpose;
 use keyferry::crypto::secret::StoreKey;
 use keyferry::ids::{KeyVersionId, StoreId, StoreKeyId};
 use keyferry::keys::Keys;
@@ -21,24 +23,22 @@ use keyferry::keys::model::tags::Tags;
 use keyferry::storage::{SqliteStore, Store};
 use tokio::runtime::Runtime;
 
-fn grant(decisions: Decisions, on: On, key: Option<KeyFacts>) -> Grant {
+fn grant<P: Purpose>(decisions: Decisions<P>, subject: Subject<'_>) -> Grant<P> {
     let principal = Principal::dev();
     let question = Question {
         principal: &principal,
         decisions,
-        on,
-        key,
-        account: None,
+        subject,
         context_sha256: None,
         recipient_sha256: None,
     };
-    Policy::Dev.authorise(&question).unwrap()
+    Policy::dev().authorise(&question).unwrap()
 }
 
 /// Finds a version's CMK and takes the version, as every opening does.
 async fn take(keyring: &Keyring, version: KeyVersionId) {
     let found = keyring.find_by_version(version).await.unwrap().expect("a CMK");
-    let grant = grant(DECRYPT, On::Key, Some(found.facts()));
+    let grant = grant(DECRYPT, Subject::Key(Some(found.facts())));
     let _ = black_box(keyring.take_version(grant, version).await.unwrap());
 }
 
@@ -62,7 +62,7 @@ fn keyring(criterion: &mut Criterion) {
         creator: "dev".into(),
     };
     let material = VersionMaterial::generate(new.spec).unwrap();
-    let creation = warm.create(grant(CREATE_KEY, On::Instance, None), new, &material);
+    let creation = warm.create(grant(CREATE_KEY, Subject::Instance), new, &material);
     let version = runtime.block_on(creation).unwrap().cmk.newest_version;
 
     criterion.bench_function("keyring hit", |bencher| {

@@ -109,7 +109,7 @@ fn store_mode(config: &Config) -> StoreMode {
 
 fn policy(config: &Config) -> Policy {
     match config.mode {
-        Mode::Dev => Policy::Dev,
-        Mode::Config => Policy::VerifiedCallers,
+        Mode::Dev => Policy::dev(),
+        Mode::Config => Policy::verified_callers(),
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use keyferry::access::decisions::{CREATE_KEY, On};
-use keyferry::access::policy::{Policy, Question};
+use keyferry::access::decisions::CREATE_KEY;
+use keyferry::access::policy::{Policy, Question, Subject};
 use keyferry::access::principal::Principal;
 use keyferry::ids::KeyId;
 use keyferry::keys::Keys;
@@ -65,13 +65,11 @@ async fn create(keyring: &Keyring, n: usize) -> KeyId {
     let question = Question {
         principal: &principal,
         decisions: CREATE_KEY,
-        on: On::Instance,
-        key: None,
-        account: None,
+        subject: Subject::Instance,
         context_sha256: None,
         recipient_sha256: None,
     };
-    let grant = Policy::Dev.authorise(&question).unwrap();
+    let grant = Policy::dev().authorise(&question).unwrap();
     let rotated = n.is_multiple_of(ROTATED_ONE_IN);
     let rotation = rotated.then(|| RotationInterval::from_seconds(ROTATION_SECONDS).unwrap());
     let new = NewCmk {

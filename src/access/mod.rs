@@ -1,7 +1,18 @@
-//! Who calls (principal) and whether they may (policy): the room that alone
-//! makes a `Grant`.
+//! Who calls, and may they: principals, the decision table, and the policy, which
+//! alone makes a [`grant::Grant`].
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | [`principal`], [`service_account`] | verified callers |
+//! | [`action`], [`decisions`] | the decisions that each RPC needs |
+//! | [`purpose`] | the three things that a grant can be good for |
+//! | [`policy`] | judges a question, and answers with a grant or a refusal |
+//! | [`grant`] | the proof that a request was allowed, which every door of the keys asks for |
 
+pub mod action;
 pub mod decisions;
+pub mod grant;
 pub mod policy;
 pub mod principal;
+pub mod purpose;
 pub mod service_account;

@@ -17,6 +17,8 @@
 pub mod access_keys;
 mod caches;
 pub mod clock;
+#[cfg(test)]
+mod doors;
 pub mod guard;
 pub mod keyring;
 pub mod model;

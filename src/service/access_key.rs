@@ -11,7 +11,9 @@ use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     CREATE_ACCESS_KEY, DELETE_ACCESS_KEY, DISABLE_ACCESS_KEY, LIST_ACCESS_KEYS,
 };
-use crate::access::policy::Grant;
+use crate::access::grant::Grant;
+use crate::access::policy::Subject;
+use crate::access::purpose;
 use crate::access::service_account::ServiceAccount;
 use crate::crypto::secret::Reveal;
 use crate::error::{Error, Result, Rule};
@@ -44,11 +46,11 @@ impl Services {
                 Box::pin(async move {
                     let access_keys = &change.services.access_keys;
                     let grant =
-                        change.services.authorise_account(change.access(), Some(account))?;
+                        change.services.authorise(change.access(), Subject::Account(Some(account)))?;
                     access_keys.check_room(account).await?;
                     let event = Event {
                         creator: Some(change.caller.principal.to_string()),
-                        ..Event::of("access key created")
+                        ..Event::of("access key created", &grant)
                     };
                     change
                         .commit(event, async {
@@ -75,7 +77,8 @@ impl Services {
     ) -> Result<v1::ListAccessKeysResponse> {
         let account = parse_account(&request.principal)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let grant = self.authorise_instance(AccessRequest::new(caller, LIST_ACCESS_KEYS))?;
+        let grant =
+            self.authorise(AccessRequest::new(caller, LIST_ACCESS_KEYS), Subject::Instance)?;
         let listed = match account {
             Some(account) => self.access_keys.list_of(grant, &account, &page).await?,
             None => self.access_keys.list(grant, &page).await?,
@@ -102,7 +105,8 @@ impl Services {
             Box::pin(async move {
                 let (id, grant) =
                     change.services.authorise_access_key(change.access(), *id).await?;
-                let event = Event { access_key_id: Some(id), ..Event::of("access key disabled") };
+                let event =
+                    Event { access_key_id: Some(id), ..Event::of("access key disabled", &grant) };
                 change.commit(event, change.services.access_keys.disable(grant, id)).await
             })
         })
@@ -121,7 +125,8 @@ impl Services {
             Box::pin(async move {
                 let (id, grant) =
                     change.services.authorise_access_key(change.access(), *id).await?;
-                let event = Event { access_key_id: Some(id), ..Event::of("access key deleted") };
+                let event =
+                    Event { access_key_id: Some(id), ..Event::of("access key deleted", &grant) };
                 change.commit(event, change.services.access_keys.delete(grant, id)).await
             })
         })
@@ -133,14 +138,15 @@ impl Services {
     /// exist is judged too: only a caller who would be allowed learns that.
     async fn authorise_access_key(
         &self,
-        access: AccessRequest<'_>,
+        access: AccessRequest<'_, purpose::Change>,
         id: Option<AccessKeyId>,
-    ) -> Result<(AccessKeyId, Grant)> {
+    ) -> Result<(AccessKeyId, Grant<purpose::Change>)> {
         let found = match id {
             Some(id) => self.access_keys.find(&id).await?,
             None => None,
         };
-        let grant = self.authorise_account(access, found.as_deref().map(|key| &key.account))?;
+        let account = found.as_deref().map(|key| &key.account);
+        let grant = self.authorise(access, Subject::Account(account))?;
         let found = found.ok_or_else(|| Error::from(Rule::AccessKeyNotFound).blaming(ID))?;
         Ok((found.id, grant))
     }

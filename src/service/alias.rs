@@ -7,8 +7,9 @@ use super::cmk::total;
 use super::naming::KeyName;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
-    CREATE_ALIAS, DELETE_ALIAS, LIST_ALIASES, LIST_ALIASES_BY_KEY_ID, On, UPDATE_ALIAS,
+    CREATE_ALIAS, DELETE_ALIAS, LIST_ALIASES, LIST_ALIASES_BY_KEY_ID, UPDATE_ALIAS,
 };
+use crate::access::policy::Subject;
 use crate::error::{Error, Result};
 use crate::keys::keyring::aliases::AliasEntry;
 use crate::keys::model::alias_name::AliasName;
@@ -29,7 +30,7 @@ impl Services {
         self.change(caller, CREATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
                 let keyring = change.keyring();
-                let granted = change.authorise_key(On::Key, KeyRef::Named(key)).await?;
+                let granted = change.authorise_key(KeyRef::Named(key)).await?;
                 granted.key.cmk.state.check(Operation::Name)?;
                 keyring.check_alias_free(alias).await?;
                 keyring.check_room_for_alias(granted.key.cmk.id).await?;
@@ -53,8 +54,8 @@ impl Services {
         self.change(caller, UPDATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
                 let keyring = change.keyring();
-                let from = change.authorise_key(On::Key, KeyRef::Named(alias)).await?;
-                let to = change.authorise_key(On::Destination, KeyRef::Named(key)).await?;
+                let from = change.authorise_key(KeyRef::Named(alias)).await?;
+                let to = change.authorise_key(KeyRef::Destination(key)).await?;
                 to.key.cmk.state.check(Operation::Rename)?;
                 if to.key.cmk.id != from.key.cmk.id {
                     keyring.check_room_for_alias(to.key.cmk.id).await?;
@@ -77,7 +78,7 @@ impl Services {
         let alias = self.parse_alias(&request.alias_name)?;
         self.change(caller, DELETE_ALIAS, request.dry_run, alias, |change, alias| {
             Box::pin(async move {
-                let granted = change.authorise_key(On::Key, KeyRef::Named(alias)).await?;
+                let granted = change.authorise_key(KeyRef::Named(alias)).await?;
                 let alias = existing(alias)?;
                 let event = Event::of_key("alias deleted", &granted).with_alias(alias);
                 change.commit(event, change.keyring().delete_alias(granted.grant, alias)).await
@@ -94,7 +95,7 @@ impl Services {
         request: v1::ListAliasesRequest,
     ) -> Result<v1::ListAliasesResponse> {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let grant = self.authorise_instance(AccessRequest::new(caller, LIST_ALIASES))?;
+        let grant = self.authorise(AccessRequest::new(caller, LIST_ALIASES), Subject::Instance)?;
         let listed = self.keyring.list_aliases(grant, &page).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListAliasesResponse {
@@ -116,7 +117,7 @@ impl Services {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let access = AccessRequest::new(caller, LIST_ALIASES_BY_KEY_ID);
-        let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
+        let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let listed = self.keyring.list_aliases_of(granted.grant, &page).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListAliasesByKeyIdResponse {

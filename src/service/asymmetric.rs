@@ -8,8 +8,9 @@ use super::fields;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     ASYMMETRIC_DECRYPT, ASYMMETRIC_ENCRYPT, ASYMMETRIC_SIGN, ASYMMETRIC_VERIFY, Decisions,
-    GET_PUBLIC_KEY, On,
+    GET_PUBLIC_KEY,
 };
+use crate::access::purpose::Use;
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
 use crate::ids::KeyVersionId;
@@ -146,7 +147,7 @@ impl Services {
     async fn take_pair(
         &self,
         caller: &Caller,
-        decisions: Decisions,
+        decisions: Decisions<Use>,
         name: &PairName<'_>,
         usage: Option<KeyUsage>,
     ) -> Result<PairVersion> {
@@ -155,7 +156,7 @@ impl Services {
             fields::version_id("key_version_id", name.key_version_id)?;
         let access = AccessRequest::new(caller, decisions);
         until_fresh!({
-            let granted = self.authorise_key(access, On::Key, KeyRef::Named(&key)).await?;
+            let granted = self.authorise_key(access, KeyRef::Named(&key)).await?;
             self.keyring.take_pair(granted.grant, version, usage).await
         })
     }

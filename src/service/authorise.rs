@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::Services;
 use super::caller::Caller;
 use super::naming::KeyName;
-use crate::access::decisions::{Decisions, On};
-use crate::access::policy::{Grant, KeyFacts, Question};
-use crate::access::service_account::ServiceAccount;
+use crate::access::decisions::Decisions;
+use crate::access::grant::Grant;
+use crate::access::policy::{Question, Subject};
+use crate::access::purpose::Purpose;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
@@ -15,16 +16,16 @@ use crate::keys::keyring::StoredCmk;
 
 /// A caller, and the decisions that must allow what it asks for.
 #[derive(Clone, Copy)]
-pub(super) struct AccessRequest<'a> {
+pub(super) struct AccessRequest<'a, P> {
     pub(super) caller: &'a Caller,
-    pub(super) decisions: Decisions,
+    pub(super) decisions: Decisions<P>,
     context_sha256: Option<[u8; 32]>,
     recipient_sha256: Option<[u8; 32]>,
 }
 
-impl<'a> AccessRequest<'a> {
+impl<'a, P: Purpose> AccessRequest<'a, P> {
     /// Without context or recipient.
-    pub(super) fn new(caller: &'a Caller, decisions: Decisions) -> Self {
+    pub(super) fn new(caller: &'a Caller, decisions: Decisions<P>) -> Self {
         Self { caller, decisions, context_sha256: None, recipient_sha256: None }
     }
 
@@ -44,72 +45,64 @@ pub(super) enum KeyRef<'a> {
     Named(&'a KeyName),
     /// By the version at the head of a blob.
     Version(KeyVersionId),
+    /// By a name, as the key that an alias shall name, or that a blob shall be
+    /// sealed under.
+    Destination(&'a KeyName),
 }
 
 /// A key that was found, and the grant to do with it what was asked.
-pub(super) struct GrantedKey {
+pub(super) struct GrantedKey<P> {
     pub(super) key: Arc<StoredCmk>,
-    pub(super) grant: Grant,
+    pub(super) grant: Grant<P>,
 }
 
 impl Services {
     /// Finds a key and asks whether the caller may. An unknown key is judged
     /// too, as a placeholder: only a caller who would be allowed learns that it
     /// does not exist.
-    pub(super) async fn authorise_key(
+    pub(super) async fn authorise_key<P: Purpose>(
         &self,
-        request: AccessRequest<'_>,
-        on: On,
+        access: AccessRequest<'_, P>,
         key: KeyRef<'_>,
-    ) -> Result<GrantedKey> {
+    ) -> Result<GrantedKey<P>> {
         let found = self.find(key).await?;
-        let grant = self.authorise(request, on, found.as_deref().map(StoredCmk::facts), None)?;
+        let facts = found.as_deref().map(StoredCmk::facts);
+        let subject = match key {
+            KeyRef::Named(_) | KeyRef::Version(_) => Subject::Key(facts),
+            KeyRef::Destination(_) => Subject::Destination(facts),
+        };
+        let grant = self.authorise(access, subject)?;
         let key = found.ok_or_else(|| unknown(key))?;
         Ok(GrantedKey { key, grant })
     }
 
-    /// Asks whether the caller may do what concerns no key in particular.
-    pub(super) fn authorise_instance(&self, request: AccessRequest<'_>) -> Result<Grant> {
-        self.authorise(request, On::Instance, None, None)
-    }
-
-    /// Asks whether the caller may do something to the access keys of a service
-    /// account; `None` is that of an access key that does not exist.
-    pub(super) fn authorise_account(
+    /// Asks whether the caller may. What concerns no key in particular is asked
+    /// for the whole instance.
+    pub(super) fn authorise<P: Purpose>(
         &self,
-        request: AccessRequest<'_>,
-        account: Option<&ServiceAccount>,
-    ) -> Result<Grant> {
-        self.authorise(request, On::Account, None, account)
-    }
-
-    fn authorise(
-        &self,
-        request: AccessRequest<'_>,
-        on: On,
-        key: Option<KeyFacts>,
-        account: Option<&ServiceAccount>,
-    ) -> Result<Grant> {
+        access: AccessRequest<'_, P>,
+        subject: Subject<'_>,
+    ) -> Result<Grant<P>> {
         self.policy.authorise(&Question {
-            principal: &request.caller.principal,
-            decisions: request.decisions,
-            on,
-            key,
-            account,
-            context_sha256: request.context_sha256,
-            recipient_sha256: request.recipient_sha256,
+            principal: &access.caller.principal,
+            decisions: access.decisions,
+            subject,
+            context_sha256: access.context_sha256,
+            recipient_sha256: access.recipient_sha256,
         })
     }
 
     async fn find(&self, key: KeyRef<'_>) -> Result<Option<Arc<StoredCmk>>> {
         match key {
             KeyRef::Version(id) => self.keyring.find_by_version(id).await,
-            KeyRef::Named(KeyName::Id(id)) => self.keyring.find(*id).await,
-            KeyRef::Named(KeyName::Alias(name)) => match self.keyring.find_alias(name).await? {
-                Some(id) => self.keyring.find(id).await,
-                None => Ok(None),
+            KeyRef::Named(name) | KeyRef::Destination(name) => match name {
+                KeyName::Id(id) => self.keyring.find(*id).await,
+                KeyName::Alias(name) => match self.keyring.find_alias(name).await? {
+                    Some(id) => self.keyring.find(id).await,
+                    None => Ok(None),
+                },
+                KeyName::Unknown | KeyName::UnknownAlias => Ok(None),
             },
-            KeyRef::Named(KeyName::Unknown | KeyName::UnknownAlias) => Ok(None),
         }
     }
 }
@@ -119,7 +112,9 @@ fn unknown(key: KeyRef<'_>) -> Error {
         KeyRef::Version(_) => Error::from(Rule::KeyNotFound)
             .saying("The key version of this ciphertext blob is not here: was the blob made by another region or instance?")
             .blaming("ciphertext_blob"),
-        KeyRef::Named(KeyName::Alias(_) | KeyName::UnknownAlias) => Rule::AliasNotFound.into(),
-        KeyRef::Named(KeyName::Id(_) | KeyName::Unknown) => Rule::KeyNotFound.into(),
+        KeyRef::Named(name) | KeyRef::Destination(name) => match name {
+            KeyName::Alias(_) | KeyName::UnknownAlias => Rule::AliasNotFound.into(),
+            KeyName::Id(_) | KeyName::Unknown => Rule::KeyNotFound.into(),
+        },
     }
 }

@@ -19,7 +19,9 @@ use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, GrantedKey, KeyRef};
 use super::caller::Caller;
 use super::{Services, unless_dry_run};
-use crate::access::decisions::{Decisions, On};
+use crate::access::decisions::Decisions;
+use crate::access::grant::{Grant, PolicyDigest};
+use crate::access::purpose;
 use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result};
 use crate::ids::{AccessKeyId, KeyId, KeyVersionId};
@@ -34,7 +36,7 @@ use crate::keys::not_done::NotDone;
 pub(super) struct Change {
     pub(super) services: Services,
     pub(super) caller: Caller,
-    decisions: Decisions,
+    decisions: Decisions<purpose::Change>,
     dry_run: bool,
 }
 
@@ -46,10 +48,11 @@ pub(super) type Steps<'a, T> =
 pub(super) struct Committed<T>(T);
 
 /// A change as it is recorded.
-#[derive(Default)]
 pub(super) struct Event {
     /// In words.
     pub(super) what: &'static str,
+    /// The policy that allowed it.
+    pub(super) policy: PolicyDigest,
     pub(super) key_id: Option<KeyId>,
     pub(super) key_version_id: Option<KeyVersionId>,
     pub(super) state: Option<KeyState>,
@@ -66,7 +69,7 @@ impl Services {
     pub(super) async fn change<I, T>(
         &self,
         caller: &Caller,
-        decisions: Decisions,
+        decisions: Decisions<purpose::Change>,
         dry_run: bool,
         input: I,
         steps: for<'a> fn(&'a Change, &'a I) -> Steps<'a, T>,
@@ -87,12 +90,15 @@ impl Services {
 
 impl Change {
     /// Finds a key and asks whether the caller may change it.
-    pub(super) async fn authorise_key(&self, on: On, key: KeyRef<'_>) -> Result<GrantedKey> {
-        self.services.authorise_key(self.access(), on, key).await
+    pub(super) async fn authorise_key(
+        &self,
+        key: KeyRef<'_>,
+    ) -> Result<GrantedKey<purpose::Change>> {
+        self.services.authorise_key(self.access(), key).await
     }
 
     /// The caller and the decisions, to authorise with.
-    pub(super) fn access(&self) -> AccessRequest<'_> {
+    pub(super) fn access(&self) -> AccessRequest<'_, purpose::Change> {
         AccessRequest::new(&self.caller, self.decisions)
     }
 
@@ -145,12 +151,22 @@ impl Outcome for AccessKey {
 }
 
 impl Event {
-    pub(super) fn of(what: &'static str) -> Self {
-        Self { what, ..Self::default() }
+    pub(super) fn of(what: &'static str, grant: &Grant<purpose::Change>) -> Self {
+        Self {
+            what,
+            policy: grant.policy(),
+            key_id: None,
+            key_version_id: None,
+            state: None,
+            alias: None,
+            access_key_id: None,
+            account: None,
+            creator: None,
+        }
     }
 
-    pub(super) fn of_key(what: &'static str, granted: &GrantedKey) -> Self {
-        Self { key_id: Some(granted.key.cmk.id), ..Self::of(what) }
+    pub(super) fn of_key(what: &'static str, granted: &GrantedKey<purpose::Change>) -> Self {
+        Self { key_id: Some(granted.key.cmk.id), ..Self::of(what, &granted.grant) }
     }
 
     pub(super) fn with_alias(self, alias: &AliasName) -> Self {
@@ -161,7 +177,8 @@ impl Event {
         tracing::info!(
             request_id = change.caller.request_id,
             principal = %change.caller.principal,
-            rpc = change.decisions.rpc,
+            rpc = change.decisions.rpc(),
+            policy_sha256 = %self.policy,
             key_id = self.key_id.map(display),
             key_version_id = self.key_version_id.map(display),
             state = self.state.map(KeyState::as_str),

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
 use super::change::Event;
-use super::fields;
-use super::{Services, unless_dry_run};
-use crate::access::decisions::{CREATE_KEY, DESCRIBE_KEY, LIST_KEYS, On};
+use super::{Services, fields, unless_dry_run};
+use crate::access::decisions::{CREATE_KEY, DESCRIBE_KEY, LIST_KEYS};
+use crate::access::policy::Subject;
 use crate::error::{Error, Result, Rule};
 use crate::keys::model::cmk::{
     Cmk, KeySpec, KeyState, KeyUsage, NewCmk, Origin, ProtectionLevel, check_description,
@@ -29,9 +29,9 @@ impl Services {
             .change(caller, CREATE_KEY, dry_run, new, |change, new| {
                 Box::pin(async move {
                     let Services { keyring, private_keys, .. } = &change.services;
-                    let grant = change.services.authorise_instance(change.access())?;
+                    let grant = change.services.authorise(change.access(), Subject::Instance)?;
                     change
-                        .commit(Event::of("CMK created"), async {
+                        .commit(Event::of("CMK created", &grant), async {
                             let material = private_keys.generate(&change.caller, new.spec).await?;
                             Ok(keyring.create(grant, new.clone(), &material).await?)
                         })
@@ -52,12 +52,12 @@ impl Services {
         request: v1::DescribeKeyRequest,
     ) -> Result<v1::DescribeKeyResponse> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
-        let granted = self
-            .authorise_key(AccessRequest::new(caller, DESCRIBE_KEY), On::Key, KeyRef::Named(&name))
-            .await?;
+        let access = AccessRequest::new(caller, DESCRIBE_KEY);
+        let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
+        let cmk = granted.key.shown_to(granted.grant)?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::DescribeKeyResponse {
-            key_metadata: Some(self.metadata(&granted.key.cmk)),
+            key_metadata: Some(self.metadata(cmk)),
             request_id: caller.request_id.clone(),
         })
     }
@@ -71,7 +71,7 @@ impl Services {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let filters = request.filters.into_iter().map(|filter| (filter.key, filter.values));
         let filters = Filters::parse(filters)?;
-        let grant = self.authorise_instance(AccessRequest::new(caller, LIST_KEYS))?;
+        let grant = self.authorise(AccessRequest::new(caller, LIST_KEYS), Subject::Instance)?;
         let listed = self.keyring.list(grant, &filters, &page).await?;
         unless_dry_run(request.dry_run)?;
         let key = |id| v1::Key { key_id: format!("{id}"), key_arn: self.arns.key_arn(id) };

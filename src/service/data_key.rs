@@ -15,8 +15,9 @@ use super::naming::KeyName;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     Decisions, EXPORT_DATA_KEY, GENERATE_AND_EXPORT_DATA_KEY, GENERATE_DATA_KEY,
-    GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, On,
+    GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
 };
+use crate::access::purpose::Use;
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::secret::{DataKey, Reveal};
@@ -134,7 +135,7 @@ impl Services {
     pub(super) async fn export(
         &self,
         caller: &Caller,
-        decisions: Decisions,
+        decisions: Decisions<Use>,
         request: v1::ExportDataKeyRequest,
     ) -> Result<v1::ExportDataKeyResponse> {
         let blob = fields::blob(&request.ciphertext_blob)?;
@@ -149,7 +150,7 @@ impl Services {
         )?;
         let context = fields::context("encryption_context", request.encryption_context)?;
         let access = AccessRequest::new(caller, decisions);
-        let opened = self.open(access, On::Key, &blob, &context, Some(&wrapping)).await?;
+        let opened = self.open(access, &blob, &context, Some(&wrapping)).await?;
         let exported = self.wrap(caller, opened.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ExportDataKeyResponse {
@@ -180,7 +181,7 @@ impl Services {
 
     async fn generate(
         &self,
-        access: AccessRequest<'_>,
+        access: AccessRequest<'_, Use>,
         new: &NewDataKey,
         kind: BlobKind,
         wrapping: Option<&Wrapping>,
@@ -188,7 +189,7 @@ impl Services {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
         let access = access.with_context(&new.context).with_recipient(recipient_sha256);
         let version = until_fresh!({
-            let granted = self.authorise_key(access, On::Key, KeyRef::Named(&new.key)).await?;
+            let granted = self.authorise_key(access, KeyRef::Named(&new.key)).await?;
             self.keyring.take_primary(granted.grant).await
         })?;
         if let Some(wrapping) = wrapping {
@@ -220,8 +221,7 @@ impl Services {
     /// Opens a blob: checks the CMK's state first, then the length, then opens.
     pub(super) async fn open(
         &self,
-        access: AccessRequest<'_>,
-        on: On,
+        access: AccessRequest<'_, Use>,
         blob: &CiphertextBlob,
         context: &EncryptionContext,
         wrapping: Option<&Wrapping>,
@@ -229,8 +229,7 @@ impl Services {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
         let access = access.with_context(context).with_recipient(recipient_sha256);
         let version = until_fresh!({
-            let granted =
-                self.authorise_key(access, on, KeyRef::Version(blob.version_id())).await?;
+            let granted = self.authorise_key(access, KeyRef::Version(blob.version_id())).await?;
             self.keyring.take_version(granted.grant, blob.version_id()).await
         })?;
         if let Some(wrapping) = wrapping {

@@ -5,7 +5,7 @@ use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
 use super::fields;
 use super::{Services, unless_dry_run};
-use crate::access::decisions::{DECRYPT, ENCRYPT, On};
+use crate::access::decisions::{DECRYPT, ENCRYPT};
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
 use crate::proto::v1;
@@ -27,7 +27,7 @@ impl Services {
         let context = fields::context("encryption_context", request.encryption_context)?;
         let access = AccessRequest::new(caller, ENCRYPT).with_context(&context);
         let version = until_fresh!({
-            let granted = self.authorise_key(access, On::Key, KeyRef::Named(&key)).await?;
+            let granted = self.authorise_key(access, KeyRef::Named(&key)).await?;
             self.keyring.take_primary(granted.grant).await
         })?;
         caller.check_deadline()?;
@@ -50,8 +50,7 @@ impl Services {
     ) -> Result<v1::DecryptResponse> {
         let blob = fields::blob(&request.ciphertext_blob)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let opened =
-            self.open(AccessRequest::new(caller, DECRYPT), On::Key, &blob, &context, None).await?;
+        let opened = self.open(AccessRequest::new(caller, DECRYPT), &blob, &context, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::DecryptResponse {
             key_id: opened.key_id.to_string(),

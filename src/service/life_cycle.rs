@@ -10,10 +10,11 @@ use super::fields;
 use super::naming::KeyName;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
-    CANCEL_KEY_DELETION, DISABLE_KEY, Decisions, ENABLE_KEY, LIST_RESOURCE_TAGS, On,
+    CANCEL_KEY_DELETION, DISABLE_KEY, Decisions, ENABLE_KEY, LIST_RESOURCE_TAGS,
     SCHEDULE_KEY_DELETION, SET_DELETION_PROTECTION, TAG_RESOURCE, UNTAG_RESOURCE,
     UPDATE_KEY_DESCRIPTION, UPDATE_ROTATION_POLICY,
 };
+use crate::access::purpose;
 use crate::error::{Error, Result};
 use crate::keys::model::cmk::{
     Cmk, DeletionProtection, check_description, check_protection_description,
@@ -164,7 +165,8 @@ impl Services {
     ) -> Result<v1::ListResourceTagsResponse> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let access = AccessRequest::new(caller, LIST_RESOURCE_TAGS);
-        let cmk = &self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?.key.cmk;
+        let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
+        let cmk = granted.key.shown_to(granted.grant)?;
         unless_dry_run(request.dry_run)?;
         let tag = |(key, value): (&str, &str)| v1::KeyTag {
             key_id: cmk.id.to_string(),
@@ -181,7 +183,7 @@ impl Services {
     async fn alter(
         &self,
         caller: &Caller,
-        decisions: Decisions,
+        decisions: Decisions<purpose::Change>,
         dry_run: bool,
         key: KeyName,
         turn: impl Fn(&Cmk, Timestamp) -> Result<Cmk> + Send + Sync + 'static,
@@ -189,7 +191,7 @@ impl Services {
         self.change(caller, decisions, dry_run, (key, turn), |change, (key, turn)| {
             Box::pin(async move {
                 let keyring = change.keyring();
-                let granted = change.authorise_key(On::Key, KeyRef::Named(key)).await?;
+                let granted = change.authorise_key(KeyRef::Named(key)).await?;
                 let turned = turn(&granted.key.cmk, keyring.now())?;
                 let event =
                     Event { state: Some(turned.state), ..Event::of_key("CMK updated", &granted) };

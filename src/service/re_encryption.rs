@@ -8,7 +8,7 @@ use super::caller::Caller;
 use super::fields;
 use super::naming::KeyName;
 use super::{Services, unless_dry_run};
-use crate::access::decisions::{On, RE_ENCRYPT};
+use crate::access::decisions::RE_ENCRYPT;
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::wrapping::WrappingAlgorithm;
@@ -120,9 +120,9 @@ impl Services {
         let access_to = access.with_context(&destination.context);
         let (opening, sealing) = until_fresh!({
             let from = KeyRef::Version(blob.version_id());
-            let from = self.authorise_key(access_from, On::Key, from).await?;
-            let to = KeyRef::Named(&destination.key);
-            let to = self.authorise_key(access_to, On::Destination, to).await?;
+            let from = self.authorise_key(access_from, from).await?;
+            let to = KeyRef::Destination(&destination.key);
+            let to = self.authorise_key(access_to, to).await?;
             let opening = self.keyring.take_version(from.grant, blob.version_id()).await?;
             Ok((opening, self.keyring.take_primary(to.grant).await?))
         })?;
@@ -146,9 +146,9 @@ impl Services {
         let access_to = access_from.with_context(&destination.context);
         let usage = Some(KeyUsage::EncryptDecrypt);
         let (opening, sealing) = until_fresh!({
-            let from = self.authorise_key(access_from, On::Key, KeyRef::Named(&key)).await?;
-            let to = KeyRef::Named(&destination.key);
-            let to = self.authorise_key(access_to, On::Destination, to).await?;
+            let from = self.authorise_key(access_from, KeyRef::Named(&key)).await?;
+            let to = KeyRef::Destination(&destination.key);
+            let to = self.authorise_key(access_to, to).await?;
             let opening = self.keyring.take_pair(from.grant, version, usage).await;
             let opening = opening.map_err(of_another_kind)?;
             Ok((opening, self.keyring.take_primary(to.grant).await?))

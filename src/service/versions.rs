@@ -6,7 +6,7 @@ use super::change::Event;
 use super::cmk::{date, total};
 use super::fields;
 use super::{Services, unless_dry_run};
-use crate::access::decisions::{CREATE_KEY_VERSION, DESCRIBE_KEY_VERSION, LIST_KEY_VERSIONS, On};
+use crate::access::decisions::{CREATE_KEY_VERSION, DESCRIBE_KEY_VERSION, LIST_KEY_VERSIONS};
 use crate::error::Result;
 use crate::keys::keyring::versions::VersionEntry;
 use crate::keys::pages::PageRequest;
@@ -24,7 +24,7 @@ impl Services {
             .change(caller, CREATE_KEY_VERSION, request.dry_run, key, |change, key| {
                 Box::pin(async move {
                     let Services { keyring, private_keys, .. } = &change.services;
-                    let granted = change.authorise_key(On::Key, KeyRef::Named(key)).await?;
+                    let granted = change.authorise_key(KeyRef::Named(key)).await?;
                     granted.key.cmk.check_version_permitted(keyring.now())?;
                     change
                         .commit(Event::of_key("key version created", &granted), async {
@@ -51,7 +51,7 @@ impl Services {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let version = fields::version_id("key_version_id", &request.key_version_id)?;
         let access = AccessRequest::new(caller, DESCRIBE_KEY_VERSION);
-        let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
+        let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let found = self.keyring.describe_version(granted.grant, version).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::DescribeKeyVersionResponse {
@@ -69,7 +69,7 @@ impl Services {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let access = AccessRequest::new(caller, LIST_KEY_VERSIONS);
-        let granted = self.authorise_key(access, On::Key, KeyRef::Named(&name)).await?;
+        let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let listed = self.keyring.list_versions(granted.grant, &page).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListKeyVersionsResponse {

@@ -1,15 +1,17 @@
 //! A grant is made by the policy alone.
-use keyferry::access::decisions::{EXPORT_DATA_KEY, On};
-use keyferry::access::policy::{Grant, Policy};
+use std::marker::PhantomData;
+
+use keyferry::access::action::{Action, Actions};
+use keyferry::access::grant::Grant;
+use keyferry::access::policy::Policy;
+use keyferry::access::purpose::Use;
 
 fn main() {
-    let _ = Grant {
-        needs: EXPORT_DATA_KEY.needs,
-        on: On::Key,
-        key: None,
-        account: None,
-        policy: Policy::Dev,
+    let _ = Grant::<Use> {
+        actions: Actions::of(&[Action::ExportDataKey]),
+        policy: Policy::dev().digest(),
         context_sha256: None,
         recipient_sha256: None,
+        purpose: PhantomData,
     };
 }

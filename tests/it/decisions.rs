@@ -100,7 +100,7 @@ async fn every_rpc_asks_what_its_row_says() {
     let table: BTreeMap<String, BTreeSet<String>> = TABLE
         .iter()
         .map(|row| {
-            let actions = row.needs.iter().map(|need| need.action.to_string()).collect();
+            let actions = row.required.iter().map(|decision| decision.action.to_string()).collect();
             (row.rpc.to_owned(), actions)
         })
         .collect();

@@ -56,7 +56,7 @@ pub async fn services_over(store: Arc<dyn Store>) -> Services {
 
 /// The services over these keys, as a dev server has them.
 pub fn services_of(keys: Keys) -> Services {
-    Services::new(keys, Policy::Dev, Arns::new("local", "0"))
+    Services::new(keys, Policy::dev(), Arns::new("local", "0"))
 }
 
 /// A store that was made, and its root key: keys are opened over it, one

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::access::policy::Grant;
+use crate::access::action::Action;
+use crate::access::grant::Grant;
+use crate::access::purpose::Look;
 use crate::access::service_account::ServiceAccount;
 use crate::error::Result;
 use crate::ids::{AccessKeyId, AccessKeyOrder};
@@ -29,7 +31,12 @@ type Indexed = (AccessKeyOrder, AccessKeyId);
 
 impl AccessKeys {
     /// A page of all access keys.
-    pub async fn list(&self, _grant: Grant, page: &PageRequest) -> Result<Page<AccessKeyEntry>> {
+    pub async fn list(
+        &self,
+        grant: Grant<Look>,
+        page: &PageRequest,
+    ) -> Result<Page<AccessKeyEntry>> {
+        grant.instance_for(Action::ListAccessKeys)?;
         let listed = self.vault.page(StorePath::ACCESS_KEY_ORDER, page).await?;
         let listed = listed.try_map(|(path, _)| match path {
             StorePath::AccessKeyOrder(order, id) => Ok((order, id)),
@@ -42,10 +49,11 @@ impl AccessKeys {
     /// A page of the access keys of one service account.
     pub async fn list_of(
         &self,
-        _grant: Grant,
+        grant: Grant<Look>,
         account: &ServiceAccount,
         page: &PageRequest,
     ) -> Result<Page<AccessKeyEntry>> {
+        grant.instance_for(Action::ListAccessKeys)?;
         let stored = self.read_account(account).await?;
         let path = stored.path.to_string();
         let listed = self.vault.seals().page_of(&path, stored.keys, |entry| &entry.order, page)?;

@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::access::policy::Grant;
+use crate::access::action::Action;
+use crate::access::grant::Grant;
 use crate::access::principal::Principal;
+use crate::access::purpose::Change;
 use crate::access::service_account::ServiceAccount;
 use crate::crypto::random;
 use crate::crypto::secret::{AccessKeySecret, Reveal};
@@ -142,8 +144,8 @@ impl AccessKeys {
     }
 
     /// Makes an access key for the service account that was granted.
-    pub async fn create(&self, grant: Grant) -> Result<AccessKey, NotDone> {
-        let account = granted_account(&grant)?.clone();
+    pub async fn create(&self, grant: Grant<Change>) -> Result<AccessKey, NotDone> {
+        let account = grant.account_for(Action::CreateAccessKey)?.clone();
         let key = AccessKey::generate(account, self.clock.whole_second())?;
         let mut account = self.read_account(&key.account).await?;
         account.add(&key)?;
@@ -158,8 +160,9 @@ impl AccessKeys {
     }
 
     /// Disables an access key, for good.
-    pub async fn disable(&self, grant: Grant, id: AccessKeyId) -> Result<(), NotDone> {
-        let StoredAccessKey { key, revision } = self.granted(&grant, id).await?;
+    pub async fn disable(&self, grant: Grant<Change>, id: AccessKeyId) -> Result<(), NotDone> {
+        let StoredAccessKey { key, revision } =
+            self.granted(grant.account_for(Action::DisableAccessKey)?, id).await?;
         if !key.is_enabled() {
             return Ok(());
         }
@@ -169,8 +172,9 @@ impl AccessKeys {
     }
 
     /// Takes an access key away, its secret included.
-    pub async fn delete(&self, grant: Grant, id: AccessKeyId) -> Result<(), NotDone> {
-        let StoredAccessKey { key, revision } = self.granted(&grant, id).await?;
+    pub async fn delete(&self, grant: Grant<Change>, id: AccessKeyId) -> Result<(), NotDone> {
+        let StoredAccessKey { key, revision } =
+            self.granted(grant.account_for(Action::DeleteAccessKey)?, id).await?;
         let mut account = self.read_account(&key.account).await?;
         account.keys.retain(|entry| entry.access_key_id != id.as_str());
         let path = StorePath::AccessKey(id);
@@ -185,9 +189,8 @@ impl AccessKeys {
         self.vault.commit(&preconditions, &writes).await.map(drop)
     }
 
-    /// The access key that a grant is for, as the store has it now.
-    async fn granted(&self, grant: &Grant, id: AccessKeyId) -> Result<StoredAccessKey> {
-        let account = granted_account(grant)?;
+    /// An access key of the account that was granted, as the store has it now.
+    async fn granted(&self, account: &ServiceAccount, id: AccessKeyId) -> Result<StoredAccessKey> {
         let found = self.vault.find(&StorePath::AccessKey(id)).await?;
         let stored = self.to_access_key(id, found.ok_or(Rule::AccessKeyNotFound)?)?;
         if stored.key.account != *account {
@@ -266,11 +269,4 @@ impl StoredAccount {
     fn unchanged(&self) -> Precondition {
         self.path.unchanged(self.revision)
     }
-}
-
-/// The service account that a grant is for.
-fn granted_account(grant: &Grant) -> Result<&ServiceAccount> {
-    grant
-        .account()
-        .ok_or_else(|| Error::internal("a grant for no service account was used for one"))
 }

@@ -4,12 +4,14 @@
 //! CMK that it means, its place in the order of creation, and the list of its
 //! CMK's names.
 
-use crate::access::policy::Grant;
+use crate::access::action::Action;
+use crate::access::grant::Grant;
+use crate::access::purpose::{Change, Look};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{AliasId, KeyId};
 use crate::keys::caches::ReadAt;
 use crate::keys::guard::records::v1;
-use crate::keys::keyring::{Keyring, granted_key};
+use crate::keys::keyring::Keyring;
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::cmk::MAX_ALIASES;
 use crate::keys::not_done::NotDone;
@@ -66,8 +68,12 @@ impl Keyring {
     }
 
     /// Gives a CMK a name that is free.
-    pub async fn create_alias(&self, grant: Grant, name: &AliasName) -> Result<(), NotDone> {
-        let granted = granted_key(&grant)?;
+    pub async fn create_alias(
+        &self,
+        grant: Grant<Change>,
+        name: &AliasName,
+    ) -> Result<(), NotDone> {
+        let granted = grant.key_for(Action::CreateAlias)?;
         let mut names = self.read_names(granted.id).await?;
         let alias_id = AliasId::new();
         names.add(alias_id, name)?;
@@ -86,11 +92,11 @@ impl Keyring {
     /// and for the one that it shall mean.
     pub async fn update_alias(
         &self,
-        from: Grant,
-        to: Grant,
+        from: Grant<Change>,
+        to: Grant<Change>,
         name: &AliasName,
     ) -> Result<(), NotDone> {
-        let (old, new) = (granted_key(&from)?, granted_key(&to)?);
+        let (old, new) = (from.key_for(Action::UpdateAlias)?, to.key_for(Action::UpdateAlias)?);
         let stored = self.read_alias_of(old.id, name).await?;
         if old.id == new.id {
             return Ok(());
@@ -111,8 +117,12 @@ impl Keyring {
     }
 
     /// Takes a name away.
-    pub async fn delete_alias(&self, grant: Grant, name: &AliasName) -> Result<(), NotDone> {
-        self.erase_name(granted_key(&grant)?.id, name).await
+    pub async fn delete_alias(
+        &self,
+        grant: Grant<Change>,
+        name: &AliasName,
+    ) -> Result<(), NotDone> {
+        self.erase_name(grant.key_for(Action::DeleteAlias)?.id, name).await
     }
 
     /// Takes a name away, if it is that CMK's.
@@ -148,9 +158,10 @@ impl Keyring {
     /// A page of all names, oldest first.
     pub async fn list_aliases(
         &self,
-        _grant: Grant,
+        grant: Grant<Look>,
         page: &PageRequest,
     ) -> Result<Page<AliasEntry>> {
+        grant.instance_for(Action::ListAliases)?;
         self.vault.page(StorePath::ALIAS_ORDER, page).await?.try_map(|(path, stored)| {
             let (order, _): (v1::AliasOrder, _) = self.vault.open(&path, &stored)?;
             let key_id = KeyId::parse(&order.key_id).map_err(|_| malformed())?;
@@ -161,10 +172,10 @@ impl Keyring {
     /// A page of the names of one CMK, oldest first.
     pub async fn list_aliases_of(
         &self,
-        grant: Grant,
+        grant: Grant<Look>,
         page: &PageRequest,
     ) -> Result<Page<AliasEntry>> {
-        let key_id = granted_key(&grant)?.id;
+        let key_id = grant.key_for(Action::ListAliasesByKeyId)?.id;
         let StoredNames { path, names, .. } = self.read_names(key_id).await?;
         let listed = self.vault.seals().page_of(
             &path.to_string(),

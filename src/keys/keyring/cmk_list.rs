@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::access::policy::Grant;
+use crate::access::action::Action;
+use crate::access::grant::Grant;
+use crate::access::purpose::Look;
 use crate::error::Result;
 use crate::ids::KeyId;
 use crate::keys::keyring::Keyring;
@@ -18,10 +20,11 @@ impl Keyring {
     /// A page of the CMKs that fit. Filters read every CMK.
     pub async fn list(
         &self,
-        _grant: Grant,
+        grant: Grant<Look>,
         filters: &Filters,
         page: &PageRequest,
     ) -> Result<Page<KeyId>> {
+        grant.instance_for(Action::ListKeys)?;
         if !filters.is_empty() {
             return self.list_filtered(filters, page).await;
         }

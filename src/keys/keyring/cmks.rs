@@ -2,14 +2,29 @@
 
 use std::sync::Arc;
 
-use crate::access::policy::Grant;
+use crate::access::action::{Action, Actions};
+use crate::access::grant::Grant;
+use crate::access::purpose::Change;
 use crate::error::{Error, Result};
 use crate::ids::KeyId;
-use crate::keys::keyring::{Keyring, StoredCmk, cmk_record, granted_key};
+use crate::keys::keyring::{Keyring, StoredCmk, cmk_record, other_key};
 use crate::keys::model::cmk::Cmk;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::storage::{Versioned, Write};
+
+/// The actions that change a CMK itself.
+const LIFE_CYCLE: Actions = Actions::of(&[
+    Action::EnableKey,
+    Action::DisableKey,
+    Action::UpdateKeyDescription,
+    Action::ScheduleKeyDeletion,
+    Action::CancelKeyDeletion,
+    Action::SetDeletionProtection,
+    Action::UpdateRotationPolicy,
+    Action::TagResource,
+    Action::UntagResource,
+]);
 
 impl Keyring {
     /// The CMK of that id, if there is one.
@@ -32,9 +47,14 @@ impl Keyring {
 
     /// Puts a changed CMK in the place of the one that was granted. Nothing is
     /// written where nothing changed.
-    pub async fn replace(&self, grant: Grant, old: &StoredCmk, new: &Cmk) -> Result<(), NotDone> {
-        if granted_key(&grant)? != old.facts() || new.id != old.cmk.id {
-            return Err(Error::internal("a grant was used for another key or revision").into());
+    pub async fn replace(
+        &self,
+        grant: Grant<Change>,
+        old: &StoredCmk,
+        new: &Cmk,
+    ) -> Result<(), NotDone> {
+        if grant.key_for(LIFE_CYCLE)? != old.identity() || new.id != old.cmk.id {
+            return Err(other_key().into());
         }
         if *new == old.cmk {
             return self.unless_stale(old).await;

@@ -2,13 +2,22 @@
 
 use std::sync::Arc;
 
-use crate::access::policy::Grant;
+use crate::access::action::{Action, Actions};
+use crate::access::grant::Grant;
+use crate::access::purpose::Use;
 use crate::crypto::ciphertext_blob::{BlobKeys, BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::key_pair::KeyPair;
 use crate::crypto::secret::{DataKey, Plaintext, Reveal};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
+
+/// The actions that generate a data key.
+pub(super) const GENERATING: Actions =
+    Actions::of(&[Action::GenerateDataKey, Action::GenerateDataKeyWithoutPlaintext]);
+/// The actions that open a blob.
+pub(super) const OPENING: Actions =
+    Actions::of(&[Action::Decrypt, Action::ExportDataKey, Action::ReEncryptFrom]);
 
 /// A key version's own keys, as loaded from the store. Immutable.
 pub(crate) struct LoadedVersion {
@@ -41,7 +50,7 @@ pub(crate) enum VersionKeys {
 #[must_use]
 pub struct KeyVersion {
     pub(super) loaded: Arc<LoadedVersion>,
-    pub(super) grant: Grant,
+    pub(super) grant: Grant<Use>,
 }
 
 impl std::fmt::Debug for KeyVersion {
@@ -71,9 +80,9 @@ impl KeyVersion {
         context: &EncryptionContext,
         recipient_sha256: Option<[u8; 32]>,
     ) -> Result<(DataKey, CiphertextBlob)> {
-        self.grant.check(context.sha256(), recipient_sha256)?;
+        let keys = self.keys_for(GENERATING, context, recipient_sha256)?;
         let data_key = DataKey::random(len)?;
-        let blob = self.seal(kind, data_key.reveal(Reveal::ToSeal), context)?;
+        let blob = seal(keys, kind, data_key.reveal(Reveal::ToSeal), context)?;
         Ok((data_key, blob))
     }
 
@@ -84,8 +93,7 @@ impl KeyVersion {
         context: &EncryptionContext,
         recipient_sha256: Option<[u8; 32]>,
     ) -> Result<DataKey> {
-        self.grant.check(context.sha256(), recipient_sha256)?;
-        self.blob_keys()?
+        self.keys_for(OPENING, context, recipient_sha256)?
             .open(blob, context)
             .map_err(|_| Error::from(Rule::BlobDoesNotOpen).blaming("ciphertext_blob"))
     }
@@ -96,8 +104,8 @@ impl KeyVersion {
         plaintext: &Plaintext,
         context: &EncryptionContext,
     ) -> Result<CiphertextBlob> {
-        self.grant.check(context.sha256(), None)?;
-        self.seal(BlobKind::CallerBytes, plaintext.reveal(Reveal::ToSeal), context)
+        let keys = self.keys_for(Action::Encrypt, context, None)?;
+        seal(keys, BlobKind::CallerBytes, plaintext.reveal(Reveal::ToSeal), context)
     }
 
     /// Seals a data key that another key version opened. The kind stays.
@@ -107,11 +115,18 @@ impl KeyVersion {
         data_key: &DataKey,
         context: &EncryptionContext,
     ) -> Result<CiphertextBlob> {
-        self.grant.check(context.sha256(), None)?;
-        self.seal(kind, data_key.reveal(Reveal::ToSeal), context)
+        let keys = self.keys_for(Action::ReEncryptTo, context, None)?;
+        seal(keys, kind, data_key.reveal(Reveal::ToSeal), context)
     }
 
-    fn blob_keys(&self) -> Result<&BlobKeys> {
+    /// The keys, for a use that the grant is good for.
+    fn keys_for(
+        &self,
+        served: impl Into<Actions>,
+        context: &EncryptionContext,
+        recipient_sha256: Option<[u8; 32]>,
+    ) -> Result<&BlobKeys> {
+        self.grant.check(served, context.sha256(), recipient_sha256)?;
         match &self.loaded.keys {
             VersionKeys::Symmetric(keys) => Ok(keys),
             VersionKeys::Pair(_) => {
@@ -119,15 +134,13 @@ impl KeyVersion {
             }
         }
     }
+}
 
-    fn seal(
-        &self,
-        kind: BlobKind,
-        contents: &[u8],
-        context: &EncryptionContext,
-    ) -> Result<CiphertextBlob> {
-        self.blob_keys()?
-            .seal(kind, contents, context)
-            .map_err(|_| Error::internal("a blob could not be sealed"))
-    }
+fn seal(
+    keys: &BlobKeys,
+    kind: BlobKind,
+    contents: &[u8],
+    context: &EncryptionContext,
+) -> Result<CiphertextBlob> {
+    keys.seal(kind, contents, context).map_err(|_| Error::internal("a blob could not be sealed"))
 }

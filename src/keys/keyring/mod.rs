@@ -29,7 +29,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::access::policy::{Grant, KeyFacts};
+use crate::access::action::{Action, Actions};
+use crate::access::grant::{Grant, KeyIdentity};
+use crate::access::policy::KeyFacts;
+use crate::access::purpose::Look;
 use crate::error::{Error, Result};
 use crate::ids::{KeyId, KeyVersionId};
 use crate::keys::caches::{Caches, FreshCache};
@@ -40,6 +43,9 @@ use crate::keys::model::cmk::Cmk;
 use crate::keys::paths::StorePath;
 use crate::keys::vault::Vault;
 use crate::storage::Revision;
+
+/// The actions that metadata is shown for.
+const METADATA: Actions = Actions::of(&[Action::DescribeKey, Action::ListResourceTags]);
 
 const MAX_CACHED_CMK_BYTES: u64 = 16 << 20;
 /// Some 20,000 symmetric versions; an RSA key pair weighs ten times as much.
@@ -56,10 +62,28 @@ pub struct StoredCmk {
 }
 
 impl StoredCmk {
+    /// Its id and revision.
+    #[must_use]
+    pub fn identity(&self) -> KeyIdentity {
+        KeyIdentity { id: self.cmk.id, revision: self.revision.0 }
+    }
+
     /// The facts that a decision may depend on.
     #[must_use]
-    pub fn facts(&self) -> KeyFacts {
-        KeyFacts { id: self.cmk.id, revision: self.revision.0 }
+    pub fn facts(&self) -> KeyFacts<'_> {
+        KeyFacts {
+            identity: self.identity(),
+            spec: self.cmk.spec.as_str(),
+            usage: self.cmk.usage.as_str(),
+            state: self.cmk.state.as_str(),
+            creator: &self.cmk.creator,
+            tags: self.cmk.tags.as_map(),
+        }
+    }
+
+    /// Its metadata, for a grant to see it.
+    pub fn shown_to(&self, grant: Grant<Look>) -> Result<&Cmk> {
+        if grant.key_for(METADATA)? == self.identity() { Ok(&self.cmk) } else { Err(other_key()) }
     }
 }
 
@@ -127,7 +151,7 @@ impl Keyring {
     }
 }
 
-/// The key that a grant is for.
-fn granted_key(grant: &Grant) -> Result<KeyFacts> {
-    grant.key().ok_or_else(|| Error::internal("a grant for no key was used for one"))
+/// A fault of ours: what is about to be done is not what was granted.
+fn other_key() -> Error {
+    Error::internal("a grant was used for another key or revision")
 }

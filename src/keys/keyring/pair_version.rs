@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::access::policy::Grant;
+use crate::access::action::{Action, Actions};
+use crate::access::grant::Grant;
+use crate::access::purpose::Use;
 use crate::crypto::key_pair::{IllegalEncryption, KeyPair, SigningAlgorithm};
 use crate::crypto::secret::{DataKey, Plaintext, UnwrappedKey};
 use crate::crypto::wrapping::{IllegalMethod, Sm2CiphertextEncoding, WrappingAlgorithm};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
 use crate::keys::keyring::key_version::{LoadedVersion, VersionKeys};
+
+const DECRYPTING: Actions = Actions::of(&[Action::AsymmetricDecrypt, Action::ReEncryptFrom]);
+const SIGNING: Actions = Actions::of(&[Action::AsymmetricSign, Action::AsymmetricVerify]);
 
 /// A version that a caller may use, once. Only the keyring makes one, and only
 /// for a [`Grant`] and a CMK whose state and usage permit it.
@@ -17,7 +22,7 @@ use crate::keys::keyring::key_version::{LoadedVersion, VersionKeys};
 #[must_use]
 pub struct PairVersion {
     loaded: Arc<LoadedVersion>,
-    _grant: Grant,
+    grant: Grant<Use>,
 }
 
 impl std::fmt::Debug for PairVersion {
@@ -27,9 +32,9 @@ impl std::fmt::Debug for PairVersion {
 }
 
 impl PairVersion {
-    pub(super) fn new(loaded: Arc<LoadedVersion>, grant: Grant) -> Result<Self> {
+    pub(super) fn new(loaded: Arc<LoadedVersion>, grant: Grant<Use>) -> Result<Self> {
         match loaded.keys {
-            VersionKeys::Pair(_) => Ok(Self { loaded, _grant: grant }),
+            VersionKeys::Pair(_) => Ok(Self { loaded, grant }),
             VersionKeys::Symmetric(_) => Err(not_a_pair()),
         }
     }
@@ -46,7 +51,9 @@ impl PairVersion {
         self.loaded.key_id
     }
 
-    fn pair(&self) -> Result<&KeyPair> {
+    /// The pair, for a use that serves these actions.
+    fn pair_for(&self, served: impl Into<Actions>) -> Result<&KeyPair> {
+        self.grant.check_action(served)?;
         match &self.loaded.keys {
             VersionKeys::Pair(pair) => Ok(pair),
             VersionKeys::Symmetric(_) => Err(not_a_pair()),
@@ -55,20 +62,20 @@ impl PairVersion {
 
     /// The public key, `SubjectPublicKeyInfo` in PEM.
     pub fn public_key_pem(self) -> Result<String> {
-        Ok(self.pair()?.public_key_pem().to_owned())
+        Ok(self.pair_for(Action::GetPublicKey)?.public_key_pem().to_owned())
     }
 
     /// Refuses an algorithm that the pair does not encrypt with, before the
     /// private key is touched.
     pub fn check_encrypts(&self, field: &'static str, algorithm: WrappingAlgorithm) -> Result<()> {
-        let method = self.pair()?.method(algorithm, None);
+        let method = self.pair_for(DECRYPTING)?.method(algorithm, None);
         method.map(drop).map_err(|found| Error::invalid(field, found))
     }
 
     /// Refuses an algorithm that the pair does not sign with, before the private
     /// key is touched.
     pub fn check_signs(&self, field: &'static str, algorithm: SigningAlgorithm) -> Result<()> {
-        let signs = self.pair()?.spec().check_signs(algorithm);
+        let signs = self.pair_for(SIGNING)?.spec().check_signs(algorithm);
         signs.map_err(|found| Error::invalid(field, found))
     }
 
@@ -79,7 +86,7 @@ impl PairVersion {
         algorithm: WrappingAlgorithm,
         encoding: Option<Sm2CiphertextEncoding>,
     ) -> Result<Vec<u8>> {
-        let pair = self.pair()?;
+        let pair = self.pair_for(Action::AsymmetricEncrypt)?;
         let method = pair
             .method(algorithm, encoding)
             .map_err(|found| Error::invalid(blamed_field(found), found))?;
@@ -102,7 +109,7 @@ impl PairVersion {
         algorithm: WrappingAlgorithm,
         ciphertext: &[u8],
     ) -> Result<UnwrappedKey> {
-        let unwrapped = self.pair()?.decrypt(algorithm, ciphertext);
+        let unwrapped = self.pair_for(Action::AsymmetricDecrypt)?.decrypt(algorithm, ciphertext);
         unwrapped.map_err(|_| Error::from(Rule::CiphertextDoesNotUnwrap).blaming(field))
     }
 
@@ -114,14 +121,16 @@ impl PairVersion {
         algorithm: WrappingAlgorithm,
         ciphertext: &[u8],
     ) -> Result<DataKey> {
-        let unwrapped = self.decrypt(field, algorithm, ciphertext)?;
-        DataKey::imported(unwrapped)
+        let unwrapped = self.pair_for(Action::ReEncryptFrom)?.decrypt(algorithm, ciphertext);
+        unwrapped
+            .ok()
+            .and_then(DataKey::imported)
             .ok_or_else(|| Error::from(Rule::CiphertextDoesNotUnwrap).blaming(field))
     }
 
     /// Signs a digest.
     pub fn sign(self, algorithm: SigningAlgorithm, digest: &[u8; 32]) -> Result<Vec<u8>> {
-        let signature = self.pair()?.sign(algorithm, digest);
+        let signature = self.pair_for(Action::AsymmetricSign)?.sign(algorithm, digest);
         signature.map_err(|_| Error::internal("a digest could not be signed"))
     }
 
@@ -132,7 +141,7 @@ impl PairVersion {
         digest: &[u8; 32],
         signature: &[u8],
     ) -> Result<bool> {
-        let valid = self.pair()?.verify(algorithm, digest, signature);
+        let valid = self.pair_for(Action::AsymmetricVerify)?.verify(algorithm, digest, signature);
         valid.map_err(|_| Error::internal("a signature could not be verified"))
     }
 }

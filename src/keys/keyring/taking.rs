@@ -2,15 +2,29 @@
 
 use std::sync::Arc;
 
-use crate::access::policy::Grant;
+use crate::access::action::{Action, Actions};
+use crate::access::grant::{Grant, KeyIdentity};
+use crate::access::purpose::Use;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
-use crate::keys::keyring::key_version::KeyVersion;
+use crate::keys::keyring::key_version::{GENERATING, KeyVersion, OPENING};
 use crate::keys::keyring::pair_version::PairVersion;
-use crate::keys::keyring::{Keyring, StoredCmk, granted_key};
+use crate::keys::keyring::{Keyring, StoredCmk};
 use crate::keys::model::cmk::KeyUsage;
 use crate::keys::model::key_state::Operation;
 use crate::keys::not_done::NotDone;
+
+/// The actions that seal.
+const SEALING: Actions = GENERATING.with(Action::Encrypt).with(Action::ReEncryptTo);
+/// The actions on key pairs.
+const PAIRS: Actions = Actions::of(&[
+    Action::GetPublicKey,
+    Action::AsymmetricEncrypt,
+    Action::AsymmetricDecrypt,
+    Action::AsymmetricSign,
+    Action::AsymmetricVerify,
+    Action::ReEncryptFrom,
+]);
 
 impl Keyring {
     /// The CMK whose version this is, if it is one of this store's.
@@ -22,25 +36,28 @@ impl Keyring {
     }
 
     /// Takes the version that seals now.
-    pub async fn take_primary(&self, grant: Grant) -> Result<KeyVersion, NotDone> {
-        self.take(grant, None).await
+    pub async fn take_primary(&self, grant: Grant<Use>) -> Result<KeyVersion, NotDone> {
+        let key = grant.key_for(SEALING)?;
+        self.take(grant, key, None).await
     }
 
     /// Takes the version that opens a blob.
     pub async fn take_version(
         &self,
-        grant: Grant,
+        grant: Grant<Use>,
         id: KeyVersionId,
     ) -> Result<KeyVersion, NotDone> {
-        self.take(grant, Some(id)).await
+        let key = grant.key_for(OPENING)?;
+        self.take(grant, key, Some(id)).await
     }
 
     async fn take(
         &self,
-        grant: Grant,
+        grant: Grant<Use>,
+        key: KeyIdentity,
         version: Option<KeyVersionId>,
     ) -> Result<KeyVersion, NotDone> {
-        let current = self.usable(&grant).await?;
+        let current = self.usable(key).await?;
         current.cmk.check_seals()?;
         let id = version.unwrap_or(current.cmk.newest_version);
         let loaded = self.load_version(id).await?.ok_or(Rule::KeyVersionNotFound)?;
@@ -56,11 +73,11 @@ impl Keyring {
     /// for.
     pub async fn take_pair(
         &self,
-        grant: Grant,
+        grant: Grant<Use>,
         version: Option<KeyVersionId>,
         usage: Option<KeyUsage>,
     ) -> Result<PairVersion, NotDone> {
-        let current = self.usable(&grant).await?;
+        let current = self.usable(grant.key_for(PAIRS)?).await?;
         current.cmk.check_pair(usage)?;
         let unknown = || Error::from(Rule::KeyVersionNotFound);
         let id = version.ok_or_else(unknown)?;
@@ -73,10 +90,9 @@ impl Keyring {
 
     /// The grant is for a key at a revision; here its state is judged, on what
     /// the store holds now.
-    async fn usable(&self, grant: &Grant) -> Result<Arc<StoredCmk>, NotDone> {
-        let granted = granted_key(grant)?;
+    async fn usable(&self, granted: KeyIdentity) -> Result<Arc<StoredCmk>, NotDone> {
         let current = self.find(granted.id).await?.ok_or(Rule::KeyNotFound)?;
-        if current.facts() != granted {
+        if current.identity() != granted {
             return Err(NotDone::Stale);
         }
         current.cmk.state.check(Operation::Use)?;

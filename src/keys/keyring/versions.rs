@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::access::policy::Grant;
+use crate::access::action::Action;
+use crate::access::grant::Grant;
+use crate::access::purpose::{Change, Look};
 use crate::crypto::ciphertext_blob::BlobKeys;
 use crate::crypto::key_pair::KeyPair;
 use crate::crypto::secret::KeyMaterial;
@@ -14,7 +16,7 @@ use crate::ids::{KeyId, KeyVersionId};
 use crate::keys::guard::records::v1;
 use crate::keys::keyring::key_version::{LoadedVersion, VersionKeys};
 use crate::keys::keyring::version_material::VersionMaterial;
-use crate::keys::keyring::{Keyring, StoredCmk, granted_key};
+use crate::keys::keyring::{Keyring, StoredCmk, other_key};
 use crate::keys::model::cmk::{Cmk, KeySpec, NewCmk};
 use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
@@ -44,10 +46,11 @@ impl Keyring {
     /// Makes a CMK with its first version, of this material.
     pub async fn create(
         &self,
-        _grant: Grant,
+        grant: Grant<Change>,
         new: NewCmk,
         material: &VersionMaterial,
     ) -> Result<StoredCmk> {
+        grant.instance_for(Action::CreateKey)?;
         let cmk = new.at(self.now());
         let absent = [
             StorePath::Cmk(cmk.id).absent(),
@@ -69,12 +72,12 @@ impl Keyring {
     /// then on.
     pub async fn create_version(
         &self,
-        grant: Grant,
+        grant: Grant<Change>,
         old: &StoredCmk,
         material: &VersionMaterial,
     ) -> Result<VersionEntry, NotDone> {
-        if granted_key(&grant)? != old.facts() {
-            return Err(Error::internal("a grant was used for another key or revision").into());
+        if grant.key_for(Action::CreateKeyVersion)? != old.identity() {
+            return Err(other_key().into());
         }
         self.add_version(old, material).await
     }
@@ -110,10 +113,10 @@ impl Keyring {
     /// Describes a version.
     pub async fn describe_version(
         &self,
-        grant: Grant,
+        grant: Grant<Look>,
         version: Option<KeyVersionId>,
     ) -> Result<VersionEntry> {
-        let key_id = granted_key(&grant)?.id;
+        let key_id = grant.key_for(Action::DescribeKeyVersion)?.id;
         let unknown = || Error::from(Rule::KeyVersionNotFound);
         let id = version.ok_or_else(unknown)?;
         let found = self.vault.find(&StorePath::Version(id)).await?.ok_or_else(unknown)?;
@@ -124,10 +127,10 @@ impl Keyring {
     /// A page of the versions of a CMK, oldest first.
     pub async fn list_versions(
         &self,
-        grant: Grant,
+        grant: Grant<Look>,
         page: &PageRequest,
     ) -> Result<Page<VersionEntry>> {
-        let key_id = granted_key(&grant)?.id;
+        let key_id = grant.key_for(Action::ListKeyVersions)?.id;
         let listed = self.vault.page(&StorePath::versions_of(key_id), page).await?;
         let listed = listed.try_map(|(path, _)| match path {
             StorePath::KeyVersion(_, id) => Ok(id),

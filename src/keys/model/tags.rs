@@ -74,6 +74,12 @@ impl Tags {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// Values by key.
+    #[must_use]
+    pub const fn as_map(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

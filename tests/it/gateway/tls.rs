@@ -60,7 +60,7 @@ impl Folder {
         let Address::Tcp(address) = *listener.address() else { panic!("TCP") };
         let founded = Founded::over(Arc::new(MemoryStore::new())).await;
         let keys = founded.keys(Arc::new(SystemClock)).await;
-        let services = Services::new(keys, Policy::VerifiedCallers, Arns::new("local", "0"));
+        let services = Services::new(keys, Policy::verified_callers(), Arns::new("local", "0"));
         let gateway = Gateway::new(services.clone(), config.gateway).unwrap();
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
         let health = Health::new(&Services::NAMES, || async { true });

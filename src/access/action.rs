@@ -1,0 +1,101 @@
+//! Actions: what decisions are about.
+
+use std::fmt;
+
+/// An action of a principal on a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are those of the operations")]
+pub enum Action {
+    GenerateDataKeyWithoutPlaintext,
+    GenerateDataKey,
+    ExportDataKey,
+    Encrypt,
+    Decrypt,
+    ReEncryptFrom,
+    ReEncryptTo,
+    GetPublicKey,
+    AsymmetricEncrypt,
+    AsymmetricDecrypt,
+    AsymmetricSign,
+    AsymmetricVerify,
+    CreateKey,
+    DescribeKey,
+    ListKeys,
+    UpdateKeyDescription,
+    EnableKey,
+    DisableKey,
+    ScheduleKeyDeletion,
+    CancelKeyDeletion,
+    SetDeletionProtection,
+    CreateKeyVersion,
+    DescribeKeyVersion,
+    ListKeyVersions,
+    UpdateRotationPolicy,
+    TagResource,
+    UntagResource,
+    ListResourceTags,
+    CreateAlias,
+    UpdateAlias,
+    DeleteAlias,
+    ListAliases,
+    ListAliasesByKeyId,
+    CreateAccessKey,
+    ListAccessKeys,
+    DisableAccessKey,
+    DeleteAccessKey,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A set of actions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Actions(u64);
+
+impl Actions {
+    /// A set of these.
+    #[must_use]
+    pub const fn of(actions: &[Action]) -> Self {
+        let (mut set, mut rest) = (Self(0), actions);
+        while let [action, others @ ..] = rest {
+            set = set.with(*action);
+            rest = others;
+        }
+        set
+    }
+
+    /// This set and one action more.
+    #[must_use]
+    pub const fn with(self, action: Action) -> Self {
+        Self(self.0 | 1 << action as u32)
+    }
+
+    /// Whether an action is in both sets.
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl From<Action> for Actions {
+    fn from(action: Action) -> Self {
+        Self::default().with(action)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_action_has_a_bit_of_its_own() {
+        let first = Actions::of(&[Action::GenerateDataKeyWithoutPlaintext]);
+        let last = Actions::of(&[Action::DeleteAccessKey]);
+        assert_eq!((first, last), (Actions(1), Actions(1 << 36)));
+        assert!(!first.meets(last) && !first.meets(Actions::default()));
+        assert!(first.with(Action::DeleteAccessKey).meets(last));
+    }
+}
