@@ -40,7 +40,10 @@ fn generate(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let secret: Vec<MessageDescriptor> = secret_messages(&protos.descriptor_pool()).collect();
     let names = secret.iter().map(|message| format!(".{}", message.full_name()));
-    builder.skip_debug(names).compile_fds(protos.file_descriptor_set())?;
+    // The command line asks for messages' descriptors by their names.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    builder.skip_debug(names).compile_fds_with_config(protos.file_descriptor_set(), config)?;
     secret.iter().try_for_each(|message| print_by_name(message, out)).map_err(Into::into)
 }
 

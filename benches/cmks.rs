@@ -1,4 +1,4 @@
-//! What grows with the number of CMKs: start-up, memory, latencies and disk, with
+//! Costs that grow with the number of CMKs: start-up, memory, latencies and disk, with
 //! 1,000 and with 100,000 of them. None but the disk should.
 //!
 //! Each size has a store and a server of its own, the real binary in its own
@@ -57,10 +57,9 @@ const HOT: usize = 64;
 /// CMKs of which a blob is made; several times what the caches hold.
 const BLOBS_MAX: usize = 100_000;
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// What is less than this apart is the same: one run's noise.
+/// Figures less than this apart are the same: one run's noise.
 const SAME: f64 = 1.25;
-/// What the server's caches may hold of CMKs and versions, and what it takes to
-/// hold it. They fill up to this whatever the number of CMKs.
+/// The memory of the server's caches of CMKs and versions. They fill up to this whatever the number of CMKs.
 const CACHES_MAX_MIB: f64 = 128.0;
 
 fn main() {
@@ -85,7 +84,7 @@ fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
-/// What a figure is judged by.
+/// How a figure is judged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Judged {
     /// Not at all.
@@ -148,7 +147,7 @@ fn start(data_dir: &Path) -> (Server, (f64, f64, f64)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(until_serving(&server));
     let until_serving = began.elapsed();
-    // What it does at its start is done.
+    // Let the work at its start end.
     std::thread::sleep(Duration::from_millis(300));
     let memory = mib(server.resident_kib());
     (server, (until_listening.as_secs_f64() * 1e3, until_serving.as_secs_f64() * 1e3, memory))
@@ -172,7 +171,7 @@ fn disk_bytes(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
-/// What is asked, again and again.
+/// A request, made again and again.
 #[derive(Clone)]
 enum Load {
     Empty,

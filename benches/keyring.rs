@@ -1,4 +1,4 @@
-//! What the keyring costs: a key version that is known, and one that must be
+//! The cost of the keyring: a key version that is known, and one that must be
 //! read from the store and opened first.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
 

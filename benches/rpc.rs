@@ -39,7 +39,7 @@ const CONNECTIONS: usize = 8;
 const STREAMS: usize = 8;
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What is asked, again and again.
+/// A request, made again and again.
 #[derive(Clone)]
 enum Load {
     Empty,
@@ -47,7 +47,7 @@ enum Load {
     Export(Box<v1::ExportDataKeyRequest>, std::ops::RangeInclusive<usize>),
 }
 
-/// What one round of one load showed.
+/// The figures of one round of one load.
 struct Round {
     latencies_us: Vec<u32>,
     elapsed: Duration,

@@ -1,4 +1,4 @@
-//! What the SQLite store costs: one commit, sixteen at once, and reads of a
+//! The cost of the SQLite store: one commit, sixteen at once, and reads of a
 //! store of 100,000 records.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a benchmark")]
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # From region to region: examples/two-regions.sh
 #
-# Region A makes a data key, and region B gets it. Whoever carries it from one to
-# the other carries only what B alone can open. Each region is a development
+# Region A makes a data key, and region B gets it. The way from one to the other
+# carries only bytes that B alone can open. Each region is a development
 # server of its own here, on loopback, with a store and a root key of its own.
 #
 # Needs openssl, and keyferry: $KEYFERRY, or what cargo built in target/. Works in

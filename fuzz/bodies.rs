@@ -1,4 +1,4 @@
-//! What each fuzz target does with its input: one per parser. Ordinary tests
+//! The bodies of the fuzz targets: one per parser. Ordinary tests
 //! replay the corpora through the same functions (`tests/it/fuzz_corpus.rs`).
 
 use std::collections::BTreeMap;
@@ -7,22 +7,24 @@ use std::sync::{Arc, LazyLock};
 use der::asn1::{Any, OctetString, Uint};
 use der::{Decode, Encode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use keyferry::crypto::ciphertext_blob::{
-    BlobKeys, CiphertextBlob, MAX_CONTENT_BYTES, OVERHEAD_BYTES,
-};
-use keyferry::crypto::encryption_context::{EncryptionContext, MAX_CHARACTERS, MAX_PAIRS};
+use keyferry::crypto::ciphertext_blob::{BlobKeys, CiphertextBlob, OVERHEAD_BYTES};
+use keyferry::crypto::encryption_context::EncryptionContext;
 use keyferry::crypto::key_pair::{KeyPairSpec, SigningAlgorithm, VerifyingKey};
 use keyferry::crypto::secret::{KeyMaterial, StoreKey};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::{WrappingKey, WrappingKeySpec, public_key as judge};
 use keyferry::error::Rule;
-use keyferry::gateway::parameters::{MAX_BYTES, MAX_NAME_BYTES, MAX_PARAMETERS, Parameters};
+use keyferry::gateway::parameters::Parameters;
 use keyferry::gateway::signature::{Claim, Signed, v1, v3};
 use keyferry::ids::{AccessKeyId, KeyId, KeyVersionId, StoreId, StoreKeyId};
 use keyferry::keys::Keys;
 use keyferry::keys::clock::SystemClock;
 use keyferry::keys::guard::records::{RecordKind, RecordSeals};
 use keyferry::keys::model::alias_name::AliasName;
+use keyferry::limits::{
+    CONTEXT_CHARS, CONTEXT_PAIRS, PARAMETER_NAME_BYTES, PARAMETERS, PLAINTEXT_BYTES,
+    PUBLIC_KEY_BYTES, REQUEST_BYTES,
+};
 use keyferry::storage::{MemoryStore, Store, Write};
 
 /// A target's name and body.
@@ -56,7 +58,7 @@ pub fn blob(data: &[u8]) {
     let Ok(blob) = CiphertextBlob::parse(data) else { return };
     assert_eq!(blob.as_bytes(), data);
     assert_eq!(blob.content_len() + OVERHEAD_BYTES, data.len());
-    assert!((1..=MAX_CONTENT_BYTES).contains(&blob.content_len()));
+    assert!(PLAINTEXT_BYTES.allows(blob.content_len()));
     assert!(data.starts_with(blob.version_id().to_string().as_bytes()));
     let none = EncryptionContext::default();
     if KEYS.check(&blob, &none).is_ok() {
@@ -91,7 +93,7 @@ fn pairs(data: &[u8]) -> BTreeMap<String, String> {
 
 fn accepted(pairs: &BTreeMap<String, String>) -> Option<EncryptionContext> {
     let characters: usize = pairs.iter().flat_map(|(k, v)| [k, v]).map(|s| s.chars().count()).sum();
-    let fits = pairs.len() <= MAX_PAIRS && characters <= MAX_CHARACTERS;
+    let fits = CONTEXT_PAIRS.allows(pairs.len()) && CONTEXT_CHARS.allows(characters);
     let context = EncryptionContext::new(pairs.clone()).ok();
     assert_eq!(context.is_some(), fits);
     assert!(context.iter().all(|context| context.pairs() == pairs));
@@ -106,12 +108,12 @@ pub fn parameters(data: &[u8]) {
     let Some((query, form)) = query_and_rest(data) else { return };
     let Ok(read) = Parameters::read(Some(query), Some(form)) else { return };
     let pairs = listed(&read);
-    assert!(pairs.len() <= MAX_PARAMETERS && pairs.is_sorted_by(|(a, _), (b, _)| a < b));
+    assert!(PARAMETERS.allows(pairs.len()) && pairs.is_sorted_by(|(a, _), (b, _)| a < b));
     assert!(pairs.iter().all(|(name, value)| {
-        (1..=MAX_NAME_BYTES).contains(&name.len()) && read.get(name) == Some(value)
+        PARAMETER_NAME_BYTES.allows(name.len()) && read.get(name) == Some(value)
     }));
     let written = written(&pairs);
-    if written.len() <= MAX_BYTES {
+    if written.len() <= REQUEST_BYTES.max {
         let as_query = Parameters::read(Some(&written), None).expect("our own encoding");
         let as_form = Parameters::read(None, Some(written.as_bytes())).expect("our own encoding");
         assert_eq!([listed(&as_query), listed(&as_form)], [pairs.clone(), pairs]);
@@ -162,7 +164,7 @@ pub fn signature_v1(data: &[u8]) {
         signed.retain(|(name, _)| name != "Signature");
         assert_eq!(listed(&again), signed);
     } else {
-        assert!(encoded.len() + 2 > MAX_BYTES);
+        assert!(encoded.len() + 2 > REQUEST_BYTES.max);
     }
     nothing_verifies(&signed);
 }
@@ -207,7 +209,7 @@ pub fn signature_v3(data: &[u8]) {
         let query = std::str::from_utf8(query).expect("ASCII");
         match Parameters::read(Some(query), None) {
             Ok(again) => assert_eq!(listed(&again), listed(&parameters)),
-            Err(_) => assert!(query.len() > MAX_BYTES),
+            Err(_) => assert!(query.len() > REQUEST_BYTES.max),
         }
     }
     nothing_verifies(&signed);
@@ -219,14 +221,14 @@ fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((name, HeaderValue::from_bytes(&line[at + 1..]).ok()?))
 }
 
-/// Input: the spec's number, then what a caller sends. What passes has one
-/// encoding and one digest; what does not is told what would do.
+/// Input: the spec's number, then the bytes that a caller sends. A key that passes
+/// has one encoding and one digest; a refusal says what would do.
 pub fn public_key(data: &[u8]) {
     let Some((spec, sent)) = data.split_first() else { return };
     let spec = WrappingKeySpec::ALL[usize::from(*spec) % WrappingKeySpec::ALL.len()];
     match WrappingKey::parse(spec, sent) {
         Ok(key) => {
-            assert!(key.to_der().len() <= judge::MAX_SENT_BYTES);
+            assert!(PUBLIC_KEY_BYTES.allows(key.to_der().len()));
             assert!(sent == key.to_der() || sent.trim_ascii_start().starts_with(b"-----BEGIN"));
             assert_eq!(judge::guess_spec(sent), Some(spec));
             let again = WrappingKey::parse(spec, key.to_der()).expect("our own encoding");

@@ -18,9 +18,9 @@
 //! `O_EXCL` follows no symbolic link, and neither do `rename` and `link` at the
 //! last step of `F`.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -68,9 +68,9 @@ pub fn create_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 /// An empty file beside `path`, to be filled and put there by [`place_file`].
 /// It is removed when it is dropped before.
 pub fn temporary_beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
-    let mut named = tempfile::Builder::new();
-    named.prefix(".keyferry-").permissions(Permissions::from_mode(mode));
-    named.tempfile_in(parent(path))
+    tempfile::Builder::new().prefix(".keyferry-").make_in(parent(path), |temporary| {
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(temporary)
+    })
 }
 
 /// Gives a finished file its name: readers see the whole file or none of it.
@@ -99,7 +99,7 @@ pub fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 

@@ -148,13 +148,13 @@ rules! {
         "The specified time stamp is not valid: it takes YYYY-MM-DDThh:mm:ssZ.";
     /// The time of the signature is too far from now.
     TimestampExpired: Unauthenticated, "InvalidTimeStamp.Expired", 400,
-        "The specified time stamp has expired: it is over 15 minutes from the server's time.";
+        "The specified time stamp has expired: at most 15 minutes from the server's time are accepted.";
     /// Too fast, or too much at once.
     TooManyRequests: ResourceExhausted, "Rejected.Throttling", 429, retry after 1 s,
         "Too many requests at once. Try again later.";
     /// The request is larger than the limit.
     RequestTooLarge: ResourceExhausted, "InvalidParameter", 413,
-        "The request is larger than 64 KiB.";
+        "The request is too large: at most 64 KiB are accepted.";
     /// The deadline has passed.
     DeadlinePassed: DeadlineExceeded, "RequestTimeout", 504,
         "The deadline has passed.";
@@ -322,11 +322,11 @@ impl Error {
         self.log.as_deref()
     }
 
-    /// Logs what the log has to know of a fault of ours.
-    pub fn log_ours(&self, request_id: &str) {
+    /// Logs a fault of ours, in the span of the request.
+    pub fn log_ours(&self) {
         if self.rule.is_ours() {
             let text = self.log.as_deref().unwrap_or_default();
-            tracing::error!(request_id, reason = self.rule.reason(), "{text}");
+            tracing::error!(reason = self.rule.reason(), "{text}");
         }
     }
 

@@ -86,7 +86,7 @@ id!(
     StoreKeyId
 );
 
-/// What every access key id begins with.
+/// The beginning of every access key id.
 const ACCESS_KEY_PREFIX: &[u8] = b"KF";
 /// Length of what follows: 22 of 62 characters, 130 bits.
 pub const ACCESS_KEY_TAIL_LEN_BYTES: usize = 22;

@@ -45,6 +45,7 @@ pub mod gateway;
 pub mod ids;
 pub mod instance;
 pub mod keys;
+pub mod limits;
 pub mod proto;
 pub mod server;
 pub mod service;

@@ -1,11 +1,7 @@
-//! Parses arguments, nothing else.
+//! Hands the arguments to the command line, nothing else.
 
-use clap::Parser;
-use keyferry::cli::{Cli, Exit, refuse};
+use keyferry::cli::{Exit, run};
 
 fn main() -> Exit {
-    match Cli::try_parse() {
-        Ok(cli) => cli.run(),
-        Err(error) => refuse(&error),
-    }
+    run(std::env::args_os())
 }

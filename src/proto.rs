@@ -44,7 +44,7 @@ pub fn rpc_comment(rpc: &MethodDescriptor) -> String {
 }
 
 /// The comment above what is at that path of a file, on one line.
-fn comment(file: &FileDescriptor, path: &[i32]) -> String {
+pub(crate) fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     let info = file.file_descriptor_proto().source_code_info.as_ref();
     let location = info.and_then(|info| info.location.iter().find(|part| part.path == path));
     let text = location.and_then(|part| part.leading_comments.as_deref()).unwrap_or_default();

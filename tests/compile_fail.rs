@@ -1,4 +1,4 @@
-//! What must not compile outside the crate.
+//! Programs outside of the crate that must not compile.
 #![allow(missing_docs, reason = "tests")]
 
 #[test]

@@ -20,7 +20,7 @@ use keyferry::keys::model::cmk::{KeySpec, KeyUsage, NewCmk};
 use keyferry::keys::model::rotation::RotationInterval;
 use keyferry::keys::model::tags::Tags;
 use keyferry::storage::{
-    COMMIT_OPERATIONS_MAX, Changes, Page, Precondition, Revision, Snapshot, SqliteStore, Store,
+    COMMIT_OPERATIONS_MAX, Changes, Listing, Precondition, Revision, Snapshot, SqliteStore, Store,
     StoreError, Write,
 };
 use tokio::task::JoinSet;
@@ -91,7 +91,7 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// What is to be committed next, once at least so much was gathered.
+    /// The next commit, once at least so much was gathered.
     fn take(&self, at_least: usize) -> Option<Vec<Write>> {
         let mut gathered = self.gathered.lock().unwrap();
         let size = gathered.len().min(COMMIT_OPERATIONS_MAX);
@@ -123,7 +123,7 @@ impl Store for Gathering {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<Listing, StoreError> {
         self.store.list(prefix, after, limit).await
     }
 

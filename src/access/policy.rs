@@ -113,9 +113,7 @@ impl Policy {
             let allowed = self.allows(question.principal);
             tracing::debug!(
                 target: "keyferry::access",
-                principal = %question.principal,
-                rpc = question.decisions.rpc(),
-                action = %decision.action,
+                decision = %decision.action,
                 key_id = question.subject.key().map(|key| tracing::field::display(key.id)),
                 account = question.subject.account().map(ServiceAccount::name),
                 allowed,

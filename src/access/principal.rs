@@ -29,17 +29,29 @@ pub enum PrincipalKind {
     AccessKey,
 }
 
-/// A verified caller. Cheap to clone: every request carries one.
+/// A verified caller. Cheap to clone and to log: every request carries one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Principal {
+pub struct Principal(Arc<Parts>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Parts {
     kind: PrincipalKind,
-    authority: Arc<str>,
-    name: Arc<str>,
+    authority: String,
+    name: String,
+    text: String,
 }
 
 impl Principal {
     fn new(kind: PrincipalKind, authority: &str, name: &str) -> Self {
-        Self { kind, authority: authority.into(), name: name.into() }
+        let text = match kind {
+            PrincipalKind::Spiffe => format!("spiffe://{authority}/{name}"),
+            PrincipalKind::Dns => format!("dns:{name}"),
+            PrincipalKind::Cn => format!("cn:{name}"),
+            PrincipalKind::Unix => format!("unix:{name}"),
+            PrincipalKind::Dev => "dev".to_owned(),
+            PrincipalKind::AccessKey => format!("access-key:{name}"),
+        };
+        Self(Arc::new(Parts { kind, authority: authority.to_owned(), name: name.to_owned(), text }))
     }
 
     /// The peer of a Unix socket.
@@ -80,36 +92,34 @@ impl Principal {
 
     /// How this principal is known.
     #[must_use]
-    pub const fn kind(&self) -> PrincipalKind {
-        self.kind
+    pub fn kind(&self) -> PrincipalKind {
+        self.0.kind
     }
 
     /// The authority that vouches for the name: the SPIFFE trust domain; empty for
     /// the other kinds.
     #[must_use]
     pub fn authority(&self) -> &str {
-        &self.authority
+        &self.0.authority
     }
 
     /// The name: SPIFFE path without its first slash, DNS name, common name,
     /// user id, account.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
+    }
+
+    /// Its text form: `kind:name`, or a SPIFFE ID.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
     }
 }
 
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { authority, name, .. } = self;
-        match self.kind {
-            PrincipalKind::Spiffe => write!(f, "spiffe://{authority}/{name}"),
-            PrincipalKind::Dns => write!(f, "dns:{name}"),
-            PrincipalKind::Cn => write!(f, "cn:{name}"),
-            PrincipalKind::Unix => write!(f, "unix:{name}"),
-            PrincipalKind::Dev => f.write_str("dev"),
-            PrincipalKind::AccessKey => write!(f, "access-key:{name}"),
-        }
+        f.write_str(self.as_str())
     }
 }
 

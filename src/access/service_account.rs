@@ -3,9 +3,7 @@
 //! An account is a name and nothing else: it exists while it has access keys.
 
 use super::principal::Principal;
-
-/// Longest name.
-pub const MAX_NAME_CHARS: usize = 128;
+use crate::limits::ACCOUNT_NAME_CHARS;
 
 /// A service account, as the principal of its access keys. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +12,7 @@ pub struct ServiceAccount(Principal);
 /// A text that names no service account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a service account is 1 to 128 letters, digits and . _ @ -, and begins with a letter or digit"
+    "a service account has {ACCOUNT_NAME_CHARS}: letters, digits and . _ @ -, the first a letter or digit"
 )]
 pub struct MalformedAccount;
 
@@ -24,7 +22,7 @@ impl ServiceAccount {
     pub fn parse(name: &str) -> Result<Self, MalformedAccount> {
         let may_follow =
             |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'-');
-        let fits = name.len() <= MAX_NAME_CHARS
+        let fits = ACCOUNT_NAME_CHARS.allows(name.len())
             && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
             && name.bytes().all(may_follow);
         if fits { Ok(Self(Principal::access_key(name))) } else { Err(MalformedAccount) }

@@ -1,11 +1,11 @@
-//! `keyferry access-key …`: what programs sign their requests with.
+//! `keyferry access-key …`: the keys that programs sign their requests with.
 
 use clap::{Args, Subcommand};
 
-use super::connection::{CallArgs, Session};
-use super::failure::Stop;
-use super::pages::{PageArgs, Wanted, follow};
-use super::text::Text;
+use super::client::call::CallArgs;
+use super::client::pages::{PageArgs, follow};
+use super::failure::EarlyExit;
+use super::io::text::Text;
 use crate::proto::v1;
 
 /// Make access keys, with which programs sign requests to the HTTP front door,
@@ -13,18 +13,17 @@ use crate::proto::v1;
 #[derive(Debug, Subcommand)]
 pub enum AccessKeyCommand {
     /// Make an access key and show its secret, this once
-    Create(Create),
+    Create(CreateAccessKey),
     /// List access keys, oldest first, without their secrets
-    List(List),
-    /// Stop all use of an access key, for good
-    Disable(Named),
+    List(ListAccessKeys),
+    /// Disable an access key, for good
+    Disable(OneAccessKey),
     /// Delete an access key and erase its secret
-    Delete(Named),
+    Delete(OneAccessKey),
 }
 
-/// Makes an access key.
 #[derive(Args, Debug)]
-pub struct Create {
+pub struct CreateAccessKey {
     /// The service account that it is for: letters, digits and . _ @ -
     #[arg(long, value_name = "PRINCIPAL")]
     principal: String,
@@ -32,10 +31,9 @@ pub struct Create {
     call: CallArgs,
 }
 
-/// Lists access keys.
 #[derive(Args, Debug)]
-pub struct List {
-    /// Only those of this service account
+pub struct ListAccessKeys {
+    /// Only the access keys of this service account
     #[arg(long, value_name = "PRINCIPAL")]
     principal: Option<String>,
     #[command(flatten)]
@@ -44,9 +42,8 @@ pub struct List {
     call: CallArgs,
 }
 
-/// An access key.
 #[derive(Args, Debug)]
-pub struct Named {
+pub struct OneAccessKey {
     /// The access key's id
     #[arg(long, value_name = "ID")]
     access_key_id: String,
@@ -55,103 +52,104 @@ pub struct Named {
 }
 
 impl AccessKeyCommand {
-    /// Whether JSON is asked for.
-    #[must_use]
-    pub fn json(&self) -> bool {
+    pub fn run(&self) -> Result<(), EarlyExit> {
         match self {
-            Self::Create(Create { call, .. })
-            | Self::List(List { call, .. })
-            | Self::Disable(Named { call, .. })
-            | Self::Delete(Named { call, .. }) => call.json(),
-        }
-    }
-
-    /// Does it.
-    pub fn run(&self) -> Result<(), Stop> {
-        match self {
-            Self::Create(args) => create(args),
-            Self::List(args) => args.call.talk(async |session| list(args, session).await),
-            Self::Disable(args) => disable(args),
-            Self::Delete(args) => delete(args),
+            Self::Create(args) => args.run(),
+            Self::List(args) => args.run(),
+            Self::Disable(args) => args.disable(),
+            Self::Delete(args) => args.delete(),
         }
     }
 }
 
-/// The one place where a secret is shown, on a terminal too: without it the
-/// access key is of no use, and no other command can show it.
-fn create(args: &Create) -> Result<(), Stop> {
-    let request = v1::CreateAccessKeyRequest {
-        principal: args.principal.clone(),
-        dry_run: args.call.dry_run(),
-    };
-    args.call.ask(
-        async |server| server.access_management().create_access_key(server.request(request)).await,
-        |answer| made(args, answer),
-    )?;
-    args.call.output().hint(&Text::Alarm(
-        "The secret is shown this once: keep it now, where secrets are kept.".to_owned(),
-    ));
-    Ok(())
-}
-
-fn made(args: &Create, answer: &v1::CreateAccessKeyResponse) -> Text {
-    Text::Fields(vec![
-        ("access_key_id", answer.access_key_id.clone()),
-        ("access_key_secret", answer.access_key_secret.clone()),
-        ("principal", args.principal.clone()),
-        ("request_id", answer.request_id.clone()),
-    ])
-}
-
-async fn list(args: &List, session: Session) -> Result<(), Stop> {
-    follow(async |page| list_page(args, page, &session).await).await
-}
-
-async fn list_page(args: &List, page: Wanted, session: &Session) -> Result<String, Stop> {
-    let request = session.request(v1::ListAccessKeysRequest {
-        principal: args.principal.clone().unwrap_or_default(),
-        page_size: Some(args.pages.size()),
-        page_token: page.token,
-        dry_run: args.call.dry_run(),
-        ..Default::default()
-    });
-    let answer = session.answer(session.access_management().list_access_keys(request).await)?;
-    if page.first && answer.access_keys.is_empty() {
-        args.call.output().hint(&Text::line(
-            "There is no access key yet: `keyferry access-key create --principal PRINCIPAL` makes one.",
+impl CreateAccessKey {
+    /// The one place where a secret is shown on a terminal: without it the access
+    /// key is of no use, and no other command can show it.
+    fn run(&self) -> Result<(), EarlyExit> {
+        let request = v1::CreateAccessKeyRequest {
+            principal: self.principal.clone(),
+            dry_run: self.call.dry_run(),
+        };
+        self.call.call(
+            async |server| {
+                server.access_management().create_access_key(server.request(request)).await
+            },
+            |response| {
+                Text::Fields(vec![
+                    ("access_key_id", response.access_key_id.clone()),
+                    ("access_key_secret", response.access_key_secret.clone()),
+                    ("principal", self.principal.clone()),
+                    ("request_id", response.request_id.clone()),
+                ])
+            },
+        )?;
+        self.call.output().hint(&Text::Alarm(
+            "The secret is shown this once: store it now, in a safe place.".to_owned(),
         ));
+        Ok(())
     }
-    args.call.output().answer(&answer, || access_keys(&answer.access_keys, page.first))?;
-    Ok(answer.next_page_token)
 }
 
-fn access_keys(keys: &[v1::AccessKey], first: bool) -> Text {
+impl ListAccessKeys {
+    fn run(&self) -> Result<(), EarlyExit> {
+        let output = self.call.output();
+        self.call.talk(async |session| {
+            let listed = follow(async |page| {
+                let request = session.request(v1::ListAccessKeysRequest {
+                    principal: self.principal.clone().unwrap_or_default(),
+                    page_size: Some(self.pages.size()),
+                    page_token: page.token,
+                    dry_run: self.call.dry_run(),
+                    ..Default::default()
+                });
+                let listed = session.access_management().list_access_keys(request).await;
+                let response = session.response(listed)?;
+                if page.first && response.access_keys.is_empty() {
+                    output.hint(&Text::line(
+                        "There is no access key yet: `keyferry access-key create --principal PRINCIPAL` makes one.",
+                    ));
+                }
+                output.response(&response, || table(&response.access_keys, page.first))?;
+                Ok(response.next_page_token)
+            });
+            listed.await
+        })
+    }
+}
+
+impl OneAccessKey {
+    fn disable(&self) -> Result<(), EarlyExit> {
+        let request = v1::DisableAccessKeyRequest {
+            access_key_id: self.access_key_id.clone(),
+            dry_run: self.call.dry_run(),
+        };
+        self.call.call(
+            async |server| {
+                server.access_management().disable_access_key(server.request(request)).await
+            },
+            |_| Text::line(format!("{} is disabled.", self.access_key_id)),
+        )
+    }
+
+    fn delete(&self) -> Result<(), EarlyExit> {
+        let request = v1::DeleteAccessKeyRequest {
+            access_key_id: self.access_key_id.clone(),
+            dry_run: self.call.dry_run(),
+        };
+        self.call.call(
+            async |server| {
+                server.access_management().delete_access_key(server.request(request)).await
+            },
+            |_| Text::line(format!("{} is deleted.", self.access_key_id)),
+        )
+    }
+}
+
+fn table(keys: &[v1::AccessKey], first: bool) -> Text {
     let rows = keys.iter().cloned().map(|key| {
         let v1::AccessKey { access_key_id, principal, state, creation_date } = key;
         vec![access_key_id, principal, state, creation_date]
     });
     let heading = vec!["access_key_id", "principal", "state", "creation_date"];
     Text::Table { heading: (first && !keys.is_empty()).then_some(heading), rows: rows.collect() }
-}
-
-fn disable(args: &Named) -> Result<(), Stop> {
-    let request = v1::DisableAccessKeyRequest {
-        access_key_id: args.access_key_id.clone(),
-        dry_run: args.call.dry_run(),
-    };
-    args.call.ask(
-        async |server| server.access_management().disable_access_key(server.request(request)).await,
-        |_| Text::line(format!("{} lets nobody in any more.", args.access_key_id)),
-    )
-}
-
-fn delete(args: &Named) -> Result<(), Stop> {
-    let request = v1::DeleteAccessKeyRequest {
-        access_key_id: args.access_key_id.clone(),
-        dry_run: args.call.dry_run(),
-    };
-    args.call.ask(
-        async |server| server.access_management().delete_access_key(server.request(request)).await,
-        |_| Text::line(format!("{} is deleted.", args.access_key_id)),
-    )
 }

@@ -7,21 +7,21 @@ use std::process::{ExitCode, Termination};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, or a dry run that would have been.
+    /// Done, or a dry run that would have worked.
     Done = 0,
-    /// Refused by the server, or a check failed.
+    /// The server refused, or a check failed.
     Refused = 1,
-    /// The command line is not one that can be obeyed.
+    /// The command line is wrong.
     Usage = 64,
-    /// Input that cannot be read, or is not what it should be.
+    /// Input cannot be read or is not what it should be.
     Input = 65,
     /// The server cannot be reached.
     Unreachable = 69,
     /// A store or a socket is in use, or an output file cannot be made.
     InUse = 73,
-    /// The server does not know the caller, or does not permit it.
+    /// The server does not know the caller or does not permit the call.
     NotPermitted = 77,
-    /// Configuration, root key or policy.
+    /// The configuration, the root key or the policy is wrong.
     Configuration = 78,
 }
 

@@ -2,52 +2,47 @@
 //! public contract, like any other.
 //!
 //! ```text
-//! arguments ─▶ one file per command family ─▶ connection ─▶ server
-//!                    │      │                     │
-//!                  files  output               failure
-//!             (raw bytes) (text, JSON)   (what happened, what to do)
+//! arguments ─▶ a file or folder per command family ─▶ client ─▶ server
+//!                         │                             │
+//!                        io                          failure
+//!        (raw bytes, text for people, JSON)  (what happened, what to do)
 //! ```
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | `key`, `alias`, `access_key` | manage CMKs, their names, and access keys |
+//! | `data_key`, `batch`, `recipient` | generate, export, import and unwrap data keys |
+//! | `symmetric`, `asymmetric` | encrypt, decrypt, sign and verify |
+//! | `server` | serve, init, quickstart |
+//! | `options` | options that several families share |
+//! | `client` | the connection, its calls, and why they fail |
+//! | `io` | files, standard streams, text and JSON |
+//! | `failure`, `exit` | why a command ends early; exit codes |
+//!
+//! Imports run downward in this list.
 
 mod access_key;
-mod advice;
-mod algorithms;
 mod alias;
 mod asymmetric;
 mod batch;
-mod connection;
-mod context;
+mod client;
 mod data_key;
-mod data_key_export;
-mod data_key_generate;
-mod data_key_import;
-mod data_key_unwrap;
-mod endpoint;
 mod exit;
 mod failure;
-mod files;
-mod init;
+mod io;
 mod key;
-mod key_life;
-mod key_tags;
-mod key_versions;
-mod out;
-mod output;
-mod pages;
-mod pair;
-mod quickstart;
+mod options;
 mod recipient;
-mod recipient_args;
-mod scratch;
-mod serve;
+mod server;
 mod symmetric;
-mod text;
-mod watched;
+
+use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use exit::Exit;
-use failure::{Failure, Stop};
+use failure::{EarlyExit, Failure};
 
 use crate::server::hardening;
 
@@ -55,21 +50,21 @@ use crate::server::hardening;
 /// boundaries
 #[derive(Debug, Parser)]
 #[command(name = "keyferry", version, after_help = EXIT_CODES, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 refused by the server, or a check failed; 64 command line;
-65 unreadable input; 69 server unreachable; 73 store, socket or output file not
-to be had; 77 not permitted; 78 configuration, root key or policy";
+Exit codes: 0 done; 1 refused by the server, or a check failed; 64 wrong command line; \
+65 unreadable input; 69 server unreachable; 73 store, socket or output file in use or not writable; \
+77 not permitted; 78 wrong configuration, root key or policy";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
-    Init(init::Init),
-    Quickstart(quickstart::Quickstart),
+    Serve(server::serve::ServeCommand),
+    Init(server::init::InitCommand),
+    Quickstart(server::quickstart::QuickstartCommand),
     #[command(subcommand)]
     Key(key::KeyCommand),
     #[command(subcommand)]
@@ -86,17 +81,28 @@ enum Command {
     AccessKey(access_key::AccessKeyCommand),
 }
 
-impl Cli {
-    /// Does what was asked, and says what came of it.
-    #[must_use]
-    pub fn run(&self) -> Exit {
-        output::conclude(self.command.run(), self.command.json())
+/// Runs the command that the arguments name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = Cli::command().try_get_matches_from(&arguments);
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    match parsed {
+        Ok((cli, matches)) => io::output::conclude(cli.command.run(), asks_for_json(&matches)),
+        Err(error) => refuse(&error, &arguments),
+    }
+}
+
+/// Whether the command has `--json` and it is given.
+fn asks_for_json(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some((_, matches)) => asks_for_json(matches),
+        None => matches!(matches.try_get_one("json"), Ok(Some(true))),
     }
 }
 
 impl Command {
-    fn run(&self) -> Result<(), Stop> {
-        // A server does it when it has a log to say what could not be had.
+    fn run(&self) -> Result<(), EarlyExit> {
+        // A server hardens itself when it has a log for the failures.
         if !matches!(self, Self::Serve(_)) {
             let _ = hardening::harden();
         }
@@ -113,35 +119,20 @@ impl Command {
             Self::AccessKey(command) => command.run(),
         }
     }
-
-    fn json(&self) -> bool {
-        match self {
-            Self::Serve(_) | Self::Quickstart(_) => false,
-            Self::Init(command) => command.json(),
-            Self::Key(command) => command.json(),
-            Self::Alias(command) => command.json(),
-            Self::DataKey(command) => command.json(),
-            Self::Symmetric(command) => command.json(),
-            Self::Asymmetric(command) => command.json(),
-            Self::Recipient(command) => command.json(),
-            Self::AccessKey(command) => command.json(),
-        }
-    }
 }
 
-/// What becomes of arguments that are no command: help and version are printed
-/// and done; anything else is refused, in JSON where JSON was asked for.
-#[must_use]
-pub fn refuse(error: &clap::Error) -> Exit {
+/// Prints help or the version, or refuses arguments that are no command, in JSON
+/// if they ask for JSON.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A reader that went away has seen enough.
         let _ = error.print();
         return Exit::Done;
     }
-    if std::env::args_os().any(|argument| argument == "--json") {
+    if arguments.iter().any(|argument| argument == "--json") {
         let text = error.render().to_string();
-        let said = text.trim_start_matches("error: ").trim();
-        output::complain(&Failure::usage(said, "See --help."), true);
+        let happened = text.trim_start_matches("error: ").trim();
+        io::output::complain(&Failure::usage(happened, "See --help."), true);
     } else {
         let _ = error.print();
     }

@@ -3,47 +3,45 @@
 
 use clap::{Args, Subcommand};
 
-use super::connection::CallArgs;
-use super::context::ContextArgs;
-use super::failure::Stop;
-use super::files::{Care, Destination, Input, MAX_BLOB_BYTES};
-use super::out::{SecretOut, keep, spoken_beside};
+use super::client::call::CallArgs;
+use super::failure::EarlyExit;
+use super::io::input::{Input, MAX_BLOB_BYTES};
+use super::io::out_file::{SecretOut, write_out};
+use super::io::output_target::{OutputTarget, Sensitivity};
+use super::options::key_value::ContextArgs;
 use crate::proto::v1;
 
 /// Encrypt and decrypt up to 6144 bytes under symmetric CMKs
 #[derive(Debug, Subcommand)]
 pub enum SymmetricCommand {
-    /// Encrypt bytes under the newest version of a CMK; what is written is a
-    /// ciphertext blob
-    Encrypt(Encrypt),
-    /// Show the content of a ciphertext blob, be it yours or a data key; the
-    /// CMK is found from it
-    Decrypt(Decrypt),
+    /// Encrypt bytes under the newest version of a CMK, into a ciphertext blob
+    Encrypt(EncryptSymmetric),
+    /// Decrypt a ciphertext blob, also that of a data key; the blob names its
+    /// CMK
+    Decrypt(DecryptSymmetric),
 }
 
-/// Encrypts.
 #[derive(Args, Debug)]
-pub struct Encrypt {
+pub struct EncryptSymmetric {
     /// The CMK to encrypt under: its id, alias/NAME, or the ARN of either
     #[arg(long, value_name = "KEY")]
     key: String,
     #[command(flatten)]
     context: ContextArgs,
-    /// What to encrypt, as raw bytes, 1 to 6144; - is standard input
+    /// The bytes to encrypt, 1 to 6144; - is standard input
     #[arg(long = "in", value_name = "FILE")]
     input: Input,
-    /// Where the ciphertext blob goes, as raw bytes; an existing file is
-    /// replaced; - is standard output. May be left out with --json, which
-    /// holds it too
+    /// The file that the ciphertext blob is written to, as raw bytes; an
+    /// existing file is replaced; - is standard output. May be left out with
+    /// --json, which holds it too
     #[arg(long, value_name = "FILE", required_unless_present_any = ["json", "dry_run"])]
-    out: Option<Destination>,
+    out: Option<OutputTarget>,
     #[command(flatten)]
     call: CallArgs,
 }
 
-/// Decrypts.
 #[derive(Args, Debug)]
-pub struct Decrypt {
+pub struct DecryptSymmetric {
     #[command(flatten)]
     context: ContextArgs,
     /// The ciphertext blob, as raw bytes; - is standard input
@@ -56,18 +54,7 @@ pub struct Decrypt {
 }
 
 impl SymmetricCommand {
-    /// Whether JSON is asked for.
-    #[must_use]
-    pub fn json(&self) -> bool {
-        match self {
-            Self::Encrypt(Encrypt { call, .. }) | Self::Decrypt(Decrypt { call, .. }) => {
-                call.json()
-            }
-        }
-    }
-
-    /// Does it.
-    pub fn run(&self) -> Result<(), Stop> {
+    pub fn run(&self) -> Result<(), EarlyExit> {
         match self {
             Self::Encrypt(args) => args.run(),
             Self::Decrypt(args) => args.run(),
@@ -75,11 +62,10 @@ impl SymmetricCommand {
     }
 }
 
-impl Encrypt {
-    fn run(&self) -> Result<(), Stop> {
+impl EncryptSymmetric {
+    fn run(&self) -> Result<(), EarlyExit> {
         let Self { key, context, input, out, call } = self;
-        let out = out.as_ref();
-        let output = spoken_beside(call.output(), call.json(), out, Care::Encrypted)?;
+        let output = call.output().beside(out.as_ref(), Sensitivity::Encrypted)?;
         let request = v1::EncryptRequest {
             key_id: key.clone(),
             encryption_context: context.pairs()?,
@@ -88,17 +74,18 @@ impl Encrypt {
         };
         call.talk(async |session| {
             let request = session.request(request);
-            let answer = session.answer(session.kms().encrypt(request).await)?;
-            let written = keep(out, &answer.ciphertext_blob, Care::Encrypted)?;
-            output.written(&answer, [("ciphertext_blob", written)])
+            let response = session.response(session.kms().encrypt(request).await)?;
+            let blob = &response.ciphertext_blob;
+            let written = write_out(out.as_ref(), blob, Sensitivity::Encrypted)?;
+            output.written(&response, [("ciphertext_blob", written)])
         })
     }
 }
 
-impl Decrypt {
-    fn run(&self) -> Result<(), Stop> {
+impl DecryptSymmetric {
+    fn run(&self) -> Result<(), EarlyExit> {
         let Self { context, input, out, call } = self;
-        let output = out.prepare(call)?;
+        let output = out.prepare(call.output(), call.dry_run())?;
         let request = v1::DecryptRequest {
             ciphertext_blob: input.read("ciphertext blob", MAX_BLOB_BYTES)?.to_vec(),
             encryption_context: context.pairs()?,
@@ -106,9 +93,9 @@ impl Decrypt {
         };
         call.talk(async |session| {
             let request = session.request(request);
-            let mut answer = session.answer(session.kms().decrypt(request).await)?;
-            let written = out.keep(&mut answer.plaintext)?;
-            output.written(&answer, [("plaintext", written)])
+            let mut response = session.response(session.kms().decrypt(request).await)?;
+            let written = out.write(&mut response.plaintext)?;
+            output.written(&response, [("plaintext", written)])
         })
     }
 }

@@ -33,11 +33,10 @@ use super::sealing::{NONCE_LEN_BYTES, TAG_LEN_BYTES, decrypt, derive_key, encryp
 pub use super::sealing::{OpenFailed, SealFailed};
 use super::secret::{DataKey, KeyMaterial, Reveal};
 use crate::ids::{KeyId, KeyVersionId, TEXT_LEN_BYTES};
+use crate::limits::PLAINTEXT_BYTES;
 
 /// Format byte of XAES-256-GCM.
 const FORMAT_XAES_256_GCM: u8 = 0x01;
-/// Contents of at most so many bytes: those of Encrypt.
-pub const MAX_CONTENT_BYTES: usize = 6144;
 
 const COMMITMENT_LEN_BYTES: usize = 32;
 const HEAD_LEN_BYTES: usize = TEXT_LEN_BYTES + 2;
@@ -146,7 +145,8 @@ struct Body<'a> {
 }
 
 fn is_content_len(len: usize) -> bool {
-    (1..=MAX_CONTENT_BYTES).contains(&len)
+    // The longest content is that of Encrypt.
+    PLAINTEXT_BYTES.allows(len)
 }
 
 /// The keys of one version: a blob key and a commitment key, with their
@@ -359,9 +359,9 @@ mod tests {
         let keys = Version::new().keys();
         let seal = |n: usize| keys.seal(BlobKind::CallerBytes, &vec![1; n], &context("v"));
         assert_eq!(seal(0), Err(SealFailed::Length));
-        assert_eq!(seal(MAX_CONTENT_BYTES + 1), Err(SealFailed::Length));
-        let longest = seal(MAX_CONTENT_BYTES).expect("sealed").into_bytes();
-        assert_eq!(opened(&keys, &longest, &context("v")), Some(vec![1; MAX_CONTENT_BYTES]));
+        assert_eq!(seal(PLAINTEXT_BYTES.max + 1), Err(SealFailed::Length));
+        let longest = seal(PLAINTEXT_BYTES.max).expect("sealed").into_bytes();
+        assert_eq!(opened(&keys, &longest, &context("v")), Some(vec![1; PLAINTEXT_BYTES.max]));
         let longer = [longest.as_slice(), &[0]].concat();
         assert_eq!(CiphertextBlob::parse(&longer), Err(OpenFailed));
         let shortest = seal(1).expect("sealed").into_bytes();

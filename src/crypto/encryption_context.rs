@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// Unicode characters in all keys and values together.
-pub const MAX_CHARACTERS: usize = 8192;
-/// Pairs of one context.
-pub const MAX_PAIRS: usize = 128;
+use crate::limits::{CONTEXT_CHARS, CONTEXT_PAIRS};
 
 /// A context over a limit. Its text says what was found and what would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ContextTooLarge {
     /// Too many pairs.
-    #[error("it has {found} pairs, at most {MAX_PAIRS} are accepted")]
+    #[error("it has {found} pairs, {CONTEXT_PAIRS} are accepted")]
     Pairs {
         /// How many there are.
         found: usize,
@@ -22,7 +19,7 @@ pub enum ContextTooLarge {
     /// Too many characters.
     #[error(
         "its keys and values have {found} Unicode characters in all, \
-         at most {MAX_CHARACTERS} are accepted"
+         {CONTEXT_CHARS} are accepted"
     )]
     Characters {
         /// How many there are.
@@ -40,11 +37,11 @@ pub struct EncryptionContext {
 impl EncryptionContext {
     /// Judges the pairs that a caller sent.
     pub fn new(pairs: BTreeMap<String, String>) -> Result<Self, ContextTooLarge> {
-        if pairs.len() > MAX_PAIRS {
+        if !CONTEXT_PAIRS.allows(pairs.len()) {
             return Err(ContextTooLarge::Pairs { found: pairs.len() });
         }
-        let found = pairs.iter().map(|(k, v)| k.chars().count() + v.chars().count()).sum();
-        if found > MAX_CHARACTERS {
+        let found: usize = pairs.iter().map(|(k, v)| k.chars().count() + v.chars().count()).sum();
+        if !CONTEXT_CHARS.allows(found) {
             return Err(ContextTooLarge::Characters { found });
         }
         Ok(Self { pairs })
@@ -148,22 +145,23 @@ mod tests {
 
     #[test]
     fn characters_are_counted_not_bytes() {
-        let fits = "汉".repeat(MAX_CHARACTERS - 1);
+        let fits = "汉".repeat(CONTEXT_CHARS.max - 1);
         assert_eq!(context(&[("k", &fits)]).pairs().len(), 1);
         let over = BTreeMap::from([("kk".to_owned(), fits)]);
         let refused = EncryptionContext::new(over).expect_err("one too many");
         assert_eq!(
             refused.to_string(),
-            "its keys and values have 8193 Unicode characters in all, at most 8192 are accepted"
+            "its keys and values have 8193 Unicode characters in all, at most 8192 Unicode characters are accepted"
         );
     }
 
     #[test]
     fn pairs_are_counted() {
         let pairs = |n: usize| (0..n).map(|i| (i.to_string(), String::new())).collect();
-        assert!(EncryptionContext::new(pairs(MAX_PAIRS)).is_ok());
-        let refused = EncryptionContext::new(pairs(MAX_PAIRS + 1)).expect_err("one too many");
-        assert_eq!(refused.to_string(), "it has 129 pairs, at most 128 are accepted");
+        assert!(EncryptionContext::new(pairs(CONTEXT_PAIRS.max)).is_ok());
+        let refused =
+            EncryptionContext::new(pairs(CONTEXT_PAIRS.max + 1)).expect_err("one too many");
+        assert_eq!(refused.to_string(), "it has 129 pairs, at most 128 pairs are accepted");
     }
 
     /// Reads an encoding back: what decodes uniquely cannot collide.

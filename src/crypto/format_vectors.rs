@@ -18,6 +18,7 @@ use super::ciphertext_blob::{BlobKeys, BlobKind, CiphertextBlob};
 use super::encryption_context::EncryptionContext;
 use super::sealing::SealingKey;
 use super::secret::{KeyMaterial, Reveal};
+use super::unhex;
 use crate::ids::{KeyId, KeyVersionId};
 
 /// Every file that there must be: a lost one is a failure too.
@@ -88,12 +89,6 @@ impl Vector {
         let opened = key.open(&self.bytes("aad"), &self.bytes("nonce"), &self.bytes("sealed"));
         opened.ok().map(|opened| opened.to_vec())
     }
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).expect("hex")).collect();
-    assert!(digits.len().is_multiple_of(2), "{text}");
-    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("hex")).collect()
 }
 
 fn vectors(prefix: &str) -> Vec<Vector> {

@@ -23,6 +23,12 @@ pub mod secret;
 pub mod unwrapping;
 pub mod wrapping;
 
+/// The bytes of a published example.
+#[cfg(test)]
+fn unhex(text: &str) -> Vec<u8> {
+    base16ct::mixed::decode_vec(text).expect("hex")
+}
+
 #[cfg(test)]
 mod tests {
     use static_assertions::{assert_impl_all, assert_not_impl_any};

@@ -134,6 +134,7 @@ pub(super) fn decrypt(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::unhex;
     use proptest::prelude::*;
 
     fn key(label: &str, info: &[u8]) -> SealingKey {
@@ -191,11 +192,6 @@ mod tests {
     #[test]
     fn debug_prints_the_name_of_the_type_alone() {
         assert_eq!(format!("{:?}", key("k", b"")), "SealingKey");
-    }
-
-    fn unhex(text: &str) -> Vec<u8> {
-        let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).expect("hex")).collect();
-        digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("hex")).collect()
     }
 
     /// C2SP XAES-256-GCM, "Test vectors".

@@ -9,18 +9,18 @@ use prost::bytes::Buf;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result, Rule};
-use crate::service::grpc::MAX_REQUEST_BYTES;
+use crate::limits::REQUEST_BYTES;
 
 /// Reads the whole body. A body whose declared length is over the limit is not
 /// read at all; any other is read no further than the limit.
 pub(super) async fn read<B: Body>(body: B, by: Instant) -> Result<Zeroizing<Vec<u8>>> {
-    let most = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX);
+    let most = u64::try_from(REQUEST_BYTES.max).unwrap_or(u64::MAX);
     let hint = body.size_hint();
     if hint.lower() > most {
         return Err(Rule::RequestTooLarge.into());
     }
     // Allocated once: a buffer that grows leaves copies behind.
-    let room = usize::try_from(hint.upper().unwrap_or(most).min(most)).unwrap_or(MAX_REQUEST_BYTES);
+    let room = usize::try_from(hint.upper().unwrap_or(most).min(most)).unwrap_or(REQUEST_BYTES.max);
     let mut read = Zeroizing::new(Vec::with_capacity(room));
     let mut body = pin!(body);
     loop {
@@ -36,7 +36,7 @@ pub(super) async fn read<B: Body>(body: B, by: Instant) -> Result<Zeroizing<Vec<
 }
 
 fn take(data: &mut impl Buf, read: &mut Vec<u8>) -> Result<()> {
-    if data.remaining() > MAX_REQUEST_BYTES.saturating_sub(read.len()) {
+    if data.remaining() > REQUEST_BYTES.max.saturating_sub(read.len()) {
         return Err(Rule::RequestTooLarge.into());
     }
     while data.has_remaining() {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::signature::MAX_SKEW;
+use super::signature::SKEW_MAX;
 use crate::error::{Result, Rule};
 
 /// How far the wall clock may be set back before a signature outlives the
@@ -24,13 +24,13 @@ use crate::error::{Result, Rule};
 pub const SLACK: Duration = Duration::from_secs(60);
 /// How long a nonce is remembered: a signature whose time is 15 minutes ahead is
 /// accepted for 30 minutes.
-pub const KEPT: Duration = Duration::from_secs(2 * MAX_SKEW.as_secs() + SLACK.as_secs());
+pub const KEPT: Duration = Duration::from_secs(2 * SKEW_MAX.as_secs() + SLACK.as_secs());
 /// Nonces are forgotten bucket by bucket; a bucket holds those of this long.
 const BUCKET: Duration = Duration::from_secs(60);
 /// The most nonces of one access key: enough for 1,000 requests a second.
-pub const MAX_PER_ACCESS_KEY: usize = 2_000_000;
+pub const PER_ACCESS_KEY_MAX: usize = 2_000_000;
 /// The most nonces in all, at 40 to 60 bytes each.
-pub const MAX_IN_ALL: usize = 4_000_000;
+pub const IN_ALL_MAX: usize = 4_000_000;
 
 /// The nonces that were used.
 pub struct Nonces {
@@ -65,7 +65,7 @@ struct Bucket {
 
 impl Default for Nonces {
     fn default() -> Self {
-        Self::bounded(MAX_PER_ACCESS_KEY, MAX_IN_ALL)
+        Self::bounded(PER_ACCESS_KEY_MAX, IN_ALL_MAX)
     }
 }
 

@@ -16,6 +16,7 @@ use super::actions::{ApiAction, TABLE};
 use super::descriptors::{self, value_prefix};
 use super::{DESCRIPTION, Format, VERSION, names};
 use crate::error::Rule;
+use crate::limits::Limit;
 use crate::proto::{field_comment, rpc_comment};
 
 /// The document.
@@ -103,7 +104,7 @@ fn form(message: &MessageDescriptor) -> Value {
     let (mut properties, mut required, mut example) = (Map::new(), Vec::new(), Map::new());
     for field in fields {
         let (name, schema) = (names::of(field.name()), parameter(&field));
-        if field_comment(&field).starts_with("Required") {
+        if field_comment(&field).starts_with("Required.") {
             example.insert(name.clone(), sample(&field));
             required.push(name.clone());
         }
@@ -121,7 +122,7 @@ fn parameter(field: &FieldDescriptor) -> Value {
         of_kind(&field.kind())
     };
     if let Some(schema) = schema.as_object_mut() {
-        schema.extend(limits(&field.kind(), &about));
+        schema.extend(bounds(field));
         schema.insert("description".to_owned(), about.into());
         schema.insert("examples".to_owned(), json!([sample(field)]));
     }
@@ -144,27 +145,28 @@ fn values(named: &EnumDescriptor) -> Vec<String> {
     values.filter_map(|value| value.name().strip_prefix(&prefix).map(str::to_owned)).collect()
 }
 
-/// Limits that the comment tells in so many words: `1 to 1024`, `From 1`, `1 to
-/// 6144 bytes`, `At most 8192 Unicode characters`.
-fn limits(kind: &Kind, about: &str) -> Map<String, Value> {
-    let words: Vec<&str> = about.split_whitespace().collect();
-    let number = |word: &str| word.trim_end_matches([',', '.', ':', ';']).parse::<u64>().ok();
-    let found = words.windows(4).chain(words.windows(3)).find_map(|words| match (kind, words) {
-        (Kind::Bytes, [least, "to", most, unit]) if unit.starts_with("bytes") => {
-            let base64 = |bytes: u64| bytes.div_ceil(3) * 4;
-            Some(json!({"minLength": base64(number(least)?), "maxLength": base64(number(most)?)}))
+/// What the table of limits says of a parameter, as a schema says it.
+fn bounds(field: &FieldDescriptor) -> Map<String, Value> {
+    let mut bounds = Map::new();
+    for limit in Limit::of_field(field.parent_message().name(), field.name()) {
+        let base64 = |bytes: usize| bytes.div_ceil(3) * 4;
+        let (min, max) = (limit.min, limit.max);
+        let (at_least, min, at_most, max) = match field.kind() {
+            Kind::Uint32 => ("minimum", min, "maximum", max),
+            Kind::String if limit.unit.ends_with("characters") => {
+                ("minLength", min, "maxLength", max)
+            }
+            Kind::Bytes => ("minLength", base64(min), "maxLength", base64(max)),
+            _ => continue,
+        };
+        if min > 0 {
+            bounds.insert(at_least.to_owned(), min.into());
         }
-        (Kind::Uint32, [least, "to", most, ..]) => {
-            Some(json!({"minimum": number(least)?, "maximum": number(most)?}))
+        if max < usize::MAX {
+            bounds.insert(at_most.to_owned(), max.into());
         }
-        (Kind::Uint32, ["From", least, ..]) => Some(json!({"minimum": number(least)?})),
-        (Kind::String, ["most", most, "Unicode", ..]) => Some(json!({"maxLength": number(most)?})),
-        _ => None,
-    });
-    match found {
-        Some(Value::Object(limits)) => limits,
-        _ => Map::new(),
     }
+    bounds
 }
 
 /// A value that is of the right form.
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_those_of_the_contract_s_comments() {
+    fn limits_are_those_of_the_table() {
         let form = form_of("GenerateDataKey");
         let bytes = &form["schema"]["properties"]["NumberOfBytes"];
         assert_eq!((&bytes["minimum"], &bytes["maximum"]), (&json!(1), &json!(1024)));
@@ -303,6 +305,8 @@ mod tests {
         assert_eq!((&plaintext["minLength"], &plaintext["maxLength"]), (&json!(4), &json!(8192)));
         let description = &form_of("CreateKey")["schema"]["properties"]["Description"];
         assert_eq!(description["maxLength"], 8192);
+        let digest = &form_of("AsymmetricSign")["schema"]["properties"]["Digest"];
+        assert_eq!((&digest["minLength"], &digest["maxLength"]), (&json!(44), &json!(44)));
     }
 
     #[test]

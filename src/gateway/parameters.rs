@@ -11,13 +11,7 @@ use percent_encoding::percent_decode_str;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::{Error, Result, Rule};
-
-/// The most parameters of a request.
-pub const MAX_PARAMETERS: usize = 512;
-/// The longest name, in bytes.
-pub const MAX_NAME_BYTES: usize = 256;
-/// The longest query and form, in bytes, together and as they were sent.
-pub const MAX_BYTES: usize = 64 << 10;
+use crate::limits::{PARAMETER_NAME_BYTES, PARAMETERS, REQUEST_BYTES};
 
 /// Names and values, in bytewise order of names, each name once. Values may be
 /// secrets (`Plaintext=`): they are wiped when dropped, and never printed.
@@ -30,14 +24,15 @@ impl Parameters {
     pub fn read(query: Option<&str>, form: Option<&[u8]>) -> Result<Self> {
         let query = query.unwrap_or_default();
         let form = form.unwrap_or_default();
-        if query.len() + form.len() > MAX_BYTES {
+        // Together, and as they were sent.
+        if !REQUEST_BYTES.allows(query.len() + form.len()) {
             return Err(Rule::RequestTooLarge.into());
         }
         let form = std::str::from_utf8(form).map_err(|_| unreadable("the form is not UTF-8"))?;
         // Counted before memory is allocated.
         let count = pieces(query).count() + pieces(form).count();
-        if count > MAX_PARAMETERS {
-            return Err(unreadable(format_args!("there are over {MAX_PARAMETERS}")));
+        if !PARAMETERS.allows(count) {
+            return Err(unreadable(format_args!("there are {count}, {PARAMETERS} are accepted")));
         }
         let mut read = Vec::with_capacity(count);
         for piece in pieces(query).chain(pieces(form)) {
@@ -97,8 +92,10 @@ fn pair(piece: &str) -> Result<(String, Zeroizing<String>)> {
     let mut name = decoded(name)?;
     match name.len() {
         0 => Err(unreadable("one has no name")),
-        1..=MAX_NAME_BYTES => Ok((std::mem::take(&mut *name), decoded(value)?)),
-        _ => Err(unreadable(format_args!("a name is longer than {MAX_NAME_BYTES} bytes"))),
+        length if PARAMETER_NAME_BYTES.allows(length) => {
+            Ok((std::mem::take(&mut *name), decoded(value)?))
+        }
+        _ => Err(unreadable(format_args!("a name has {PARAMETER_NAME_BYTES}"))),
     }
 }
 
@@ -228,13 +225,16 @@ mod tests {
     #[test]
     fn the_limits_hold() {
         let many = |n: usize| (0..n).map(|i| format!("{i}=")).collect::<Vec<_>>().join("&");
-        assert_eq!(pairs(&many(MAX_PARAMETERS), "").len(), MAX_PARAMETERS);
-        assert_eq!(refusal(&many(MAX_PARAMETERS), b"more"), Rule::UnreadableParameters);
+        assert_eq!(pairs(&many(PARAMETERS.max), "").len(), PARAMETERS.max);
+        assert_eq!(refusal(&many(PARAMETERS.max), b"more"), Rule::UnreadableParameters);
         assert_eq!(refusal(&many(10_000), b""), Rule::UnreadableParameters);
-        assert_eq!(pairs(&"n".repeat(MAX_NAME_BYTES), "").len(), 1);
-        assert_eq!(refusal(&"n".repeat(MAX_NAME_BYTES + 1), b""), Rule::UnreadableParameters);
+        assert_eq!(pairs(&"n".repeat(PARAMETER_NAME_BYTES.max), "").len(), 1);
+        assert_eq!(
+            refusal(&"n".repeat(PARAMETER_NAME_BYTES.max + 1), b""),
+            Rule::UnreadableParameters
+        );
         let half = format!("{}=", "v".repeat(200));
-        let value = "v".repeat(MAX_BYTES - 203);
+        let value = "v".repeat(REQUEST_BYTES.max - 203);
         assert_eq!(pairs(&half, &format!("a={value}")).len(), 2);
         assert_eq!(refusal(&half, format!("ab={value}v").as_bytes()), Rule::RequestTooLarge);
     }

@@ -9,11 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::{Error, Result};
 use crate::keys::guard::records::{RecordKind, RecordSeals, v1};
+use crate::limits::{PAGE_ENTRIES, PAGE_ENTRIES_DEFAULT, PAGE_NUMBER};
 
-/// Smallest and largest page.
-pub const PAGE_SIZE: std::ops::RangeInclusive<u32> = 1..=100;
-/// The page size where none is given.
-pub const DEFAULT_PAGE_SIZE: u32 = 10;
 /// Longer than any token that we make.
 const MAX_TOKEN_CHARS: usize = 2048;
 
@@ -64,19 +61,18 @@ impl<T> Page<T> {
 impl PageRequest {
     /// Reads the three fields of a list request, which belong together.
     pub fn parse(number: Option<u32>, size: Option<u32>, token: String) -> Result<Self> {
-        let size = size.unwrap_or(DEFAULT_PAGE_SIZE);
-        if !PAGE_SIZE.contains(&size) {
-            return Err(Error::invalid(
-                "page_size",
-                format_args!("it is {size}, and a page has 1 to 100 entries"),
-            ));
+        let size = size.unwrap_or(PAGE_ENTRIES_DEFAULT);
+        if !PAGE_ENTRIES.allows(size) {
+            let found = format_args!("it is {size}, and a page has {PAGE_ENTRIES}");
+            return Err(Error::invalid("page_size", found));
         }
         let start = match (token.is_empty(), number.unwrap_or(1)) {
             (false, _) => PageStart::Token(token),
-            (true, 0) => {
-                return Err(Error::invalid("page_number", "it is 0, and pages are counted from 1"));
+            (true, number) if PAGE_NUMBER.allows(number) => PageStart::Number(number),
+            (true, number) => {
+                let found = format_args!("it is {number}, and must be {PAGE_NUMBER}");
+                return Err(Error::invalid("page_number", found));
             }
-            (true, number) => PageStart::Number(number),
         };
         Ok(Self { size, start })
     }
@@ -175,7 +171,7 @@ mod tests {
     #[test]
     fn a_token_wins_over_a_number() {
         let page = PageRequest::parse(Some(3), None, "token".into()).unwrap();
-        assert_eq!((page.number(), page.size), (0, DEFAULT_PAGE_SIZE));
+        assert_eq!((page.number(), page.size), (0, PAGE_ENTRIES_DEFAULT));
         assert_eq!(PageRequest::parse(None, Some(100), String::new()).unwrap().number(), 1);
         for (number, size) in [(Some(0), None), (None, Some(0)), (None, Some(101))] {
             assert!(PageRequest::parse(number, size, String::new()).is_err());

@@ -63,6 +63,8 @@ pub enum StorePath {
 }
 
 impl StorePath {
+    /// The path of the store's identity.
+    pub const IDENTITY: &'static str = "store/identity";
     /// How the paths of root key slots begin.
     pub const ROOT_KEY_SLOTS: &'static str = "store/slot/";
     /// How the paths of CMKs begin, oldest first.
@@ -91,7 +93,7 @@ impl StorePath {
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once('/')?;
         let path = match kind {
-            "store" if rest == "identity" => Self::Identity,
+            "store" if text == Self::IDENTITY => Self::Identity,
             "store" => Self::RootKeySlot(root_key_id(rest.strip_prefix("slot/")?)?),
             "cmk" => Self::Cmk(KeyId::parse(rest).ok()?),
             "version" => Self::Version(KeyVersionId::parse(rest).ok()?),
@@ -178,7 +180,7 @@ impl StorePath {
 impl fmt::Display for StorePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Identity => f.write_str("store/identity"),
+            Self::Identity => f.write_str(Self::IDENTITY),
             Self::RootKeySlot(id) => write!(f, "{}{id}", Self::ROOT_KEY_SLOTS),
             Self::Cmk(id) => write!(f, "{}{id}", Self::CMKS),
             Self::Version(id) => write!(f, "version/{id}"),
@@ -231,7 +233,7 @@ mod tests {
 
     /// How the paths of each kind begin.
     const HEADS: [&str; 16] = [
-        "store/identity",
+        StorePath::IDENTITY,
         StorePath::ROOT_KEY_SLOTS,
         StorePath::CMKS,
         "version/",

@@ -217,3 +217,199 @@ pub fn parse(path: &str) -> Result<StorePath> {
 pub fn malformed_path() -> Error {
     Error::internal("a path in the store is malformed")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::crypto::secret::StoreKey;
+    use crate::ids::{AliasId, KeyId, StoreId, StoreKeyId};
+    use crate::keys::caches::FreshCache;
+    use crate::keys::guard::records::v1;
+    use crate::keys::model::alias_name::AliasName;
+    use crate::storage::memory::Fault;
+    use crate::storage::{Changes, MemoryStore};
+
+    /// A store whose next read, once it has read, waits before it answers.
+    #[derive(Default)]
+    struct SlowStore {
+        store: MemoryStore,
+        next_read: Mutex<Option<Slow>>,
+    }
+
+    struct Slow {
+        has_read: oneshot::Sender<()>,
+        answer: oneshot::Receiver<()>,
+    }
+
+    #[async_trait]
+    impl Store for SlowStore {
+        async fn read(&self, paths: &[&str]) -> Result<Snapshot, StoreError> {
+            let slow = self.next_read.lock().unwrap().take();
+            let read = self.store.read(paths).await;
+            if let Some(Slow { has_read, answer }) = slow {
+                has_read.send(()).unwrap();
+                answer.await.unwrap();
+            }
+            read
+        }
+
+        async fn list(
+            &self,
+            prefix: &str,
+            after: Option<&str>,
+            limit: usize,
+        ) -> Result<crate::storage::Listing, StoreError> {
+            self.store.list(prefix, after, limit).await
+        }
+
+        async fn count(&self, prefix: &str) -> Result<u64, StoreError> {
+            self.store.count(prefix).await
+        }
+
+        async fn commit(
+            &self,
+            preconditions: &[Precondition],
+            writes: &[Write],
+        ) -> Result<Revision, StoreError> {
+            self.store.commit(preconditions, writes).await
+        }
+
+        async fn changes_since(&self, revision: Revision) -> Result<Changes, StoreError> {
+            self.store.changes_since(revision).await
+        }
+
+        async fn probe(&self) -> Result<(), StoreError> {
+            self.store.probe().await
+        }
+
+        fn revision_seen(&self) -> Revision {
+            self.store.revision_seen()
+        }
+    }
+
+    /// A vault with one alias in it, and a cache of what aliases mean.
+    struct World {
+        store: Arc<SlowStore>,
+        vault: Vault,
+        aliases: FreshCache<AliasName, String>,
+        name: AliasName,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let store = Arc::new(SlowStore::default());
+            let keys = [(StoreKeyId::new(), StoreKey::generate().unwrap())];
+            let mut caches = Caches::default();
+            let aliases = caches.counted(10, |path| match path {
+                StorePath::Alias(name) => Some(name.clone()),
+                _ => None,
+            });
+            let vault = Vault::new(store.clone(), RecordSeals::new(StoreId::new(), &keys), caches);
+            let name = AliasName::parse("alias/a").unwrap();
+            let world = Self { store, vault, aliases, name };
+            world.change("old").await.unwrap();
+            world
+        }
+
+        fn path(&self) -> StorePath {
+            StorePath::Alias(self.name.clone())
+        }
+
+        async fn change(&self, key_id: &str) -> Result<Revision, NotDone> {
+            let alias = v1::Alias { key_id: key_id.into(), alias_id: AliasId::new().to_string() };
+            let write = self.vault.put(&self.path(), &alias, &[])?;
+            self.vault.commit(&[], &[write]).await
+        }
+
+        /// The CMK of the alias: from the cache, or from the store and kept.
+        async fn look(&self) -> String {
+            if let Some(found) = self.aliases.get(&self.name) {
+                return found;
+            }
+            let found = self.vault.find::<v1::Alias>(&self.path()).await.unwrap().unwrap();
+            self.aliases.keep(found.read_at, self.name.clone(), found.record.key_id.clone());
+            found.record.key_id
+        }
+
+        /// Looks, and does `meanwhile` after the store was read.
+        async fn look_slowly(&self, meanwhile: impl AsyncFnOnce()) -> String {
+            let ((has_read, reached), (answer, held)) = (oneshot::channel(), oneshot::channel());
+            *self.store.next_read.lock().unwrap() = Some(Slow { has_read, answer: held });
+            let (looked, ()) = tokio::join!(self.look(), async {
+                reached.await.unwrap();
+                meanwhile().await;
+                answer.send(()).unwrap();
+            });
+            looked
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_does_not_outlive_a_commit() {
+        let world = World::new().await;
+        let looked = world.look_slowly(async || {
+            world.change("new").await.unwrap();
+        });
+        let looked = looked.await;
+        assert_eq!(looked, "old", "the read was before the commit");
+        assert_eq!(world.aliases.get(&world.name), None);
+        assert_eq!(world.look().await, "new");
+        assert_eq!(world.aliases.get(&world.name).as_deref(), Some("new"));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_does_not_outlive_a_commit_of_unknown_outcome() {
+        for (fault, is) in [(Fault::MaybeStoredBut, "new"), (Fault::MaybeStoredNot, "old")] {
+            let world = World::new().await;
+            let looked = world.look_slowly(async || {
+                world.store.store.fail_next(fault);
+                // Nor can it be settled: the read that would tell fails.
+                world.store.store.fail_next(Fault::Unavailable);
+                assert!(matches!(world.change("new").await, Err(NotDone::Refused(_))));
+            });
+            assert_eq!(looked.await, "old");
+            assert_eq!(world.aliases.get(&world.name), None, "{fault:?}");
+            assert_eq!(world.look().await, is);
+            assert_eq!(world.aliases.get(&world.name).as_deref(), Some(is), "it is kept again");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conflict_makes_the_next_look_go_to_the_store() {
+        let world = World::new().await;
+        assert_eq!(world.look().await, "old");
+        // Another process changes what is kept here.
+        let alias = v1::Alias { key_id: "new".into(), alias_id: AliasId::new().to_string() };
+        let write = world.vault.put(&world.path(), &alias, &[]).unwrap();
+        world.store.store.commit(&[], &[write]).await.unwrap();
+        assert_eq!(world.look().await, "old");
+        // Judged paths are forgotten, not only those that were to be written.
+        let unchanged = [world.path().at(Revision(1))];
+        let mark = StorePath::Erasure(KeyId::new()).mark();
+        assert!(matches!(world.vault.commit(&unchanged, &[mark]).await, Err(NotDone::Stale)));
+        assert_eq!(world.look().await, "new");
+    }
+
+    #[tokio::test]
+    async fn a_walk_comes_by_every_entry_once() {
+        let world = World::new().await;
+        let ids: Vec<_> = (0..5).map(|_| KeyId::new()).collect();
+        let writes: Vec<_> = ids.iter().map(|id| StorePath::Erasure(*id).mark()).collect();
+        world.vault.commit(&[], &writes).await.unwrap();
+        for at_a_time in 1..7 {
+            let mut walk = world.vault.walk(StorePath::ERASURES, at_a_time);
+            let mut met = Vec::new();
+            while let Some(entries) = walk.next().await.unwrap() {
+                assert!((1..=at_a_time).contains(&entries.len()));
+                met.extend(entries.into_iter().map(|(path, _)| StorePath::parse(&path).unwrap()));
+            }
+            assert!(met.into_iter().eq(ids.iter().map(|id| StorePath::Erasure(*id))));
+            assert!(walk.next().await.unwrap().is_none());
+        }
+    }
+}

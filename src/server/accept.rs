@@ -1,6 +1,7 @@
-//! From a socket to a served connection: permit, handshake, what it speaks.
+//! From a socket to a served connection: permit, handshake, protocol.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,121 +9,135 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{
-    Connection, Identity, Peer, PeerAddress, Protocol, ReadAhead, SharedPeer, Transport,
-};
-use super::edge::Front;
+use super::edge::Edge;
 use super::listener::{Accepted, Admission, Listener};
-use super::tls::{ClientCertificate, Tls};
+use super::peer::Peer;
+use super::transport::{Protocol, Rewound, Transport};
 use super::{Limits, Phases};
-use crate::access::principal::Principal;
 
 /// The pause after an accept that failed for want of file descriptors or
 /// memory, which trying at once would not mend.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is shared by all listeners.
+/// Accepts connections and serves them. Clones share everything.
 #[derive(Clone)]
-pub(super) struct Gate {
-    front: Front,
+pub(super) struct Acceptor {
+    edge: Edge,
     limits: Arc<Limits>,
     phases: Phases,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
 }
 
-impl Gate {
+/// What a listener lets in.
+struct Entrance {
+    admission: Admission,
+    front_door: bool,
+}
+
+/// A connection about to be served.
+struct Established {
+    connection: Rewound,
+    protocol: Protocol,
+    peer: Peer,
+}
+
+/// Why a connection is not served.
+struct Refused {
+    peer: String,
+    why: io::Error,
+}
+
+impl Acceptor {
     pub(super) fn new(
-        front: Front,
+        edge: Edge,
         limits: Arc<Limits>,
         phases: Phases,
         connections: TaskTracker,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(limits.connections));
-        Self { front, limits, phases, permits, connections }
+        Self { edge, limits, phases, permits, connections }
     }
 
-    /// Accepts until told to stop. Nothing is accepted without a permit: who
-    /// comes too many waits in the kernel's queue.
+    /// Accepts until told to stop. Nothing is accepted without a permit: further
+    /// connections wait in the kernel's queue.
     pub(super) async fn accept_from(self, listener: Listener) {
+        let front_door = self.edge.has_front_door() && listener.gateway();
         let accept = async {
             loop {
                 let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
                 match listener.accept().await {
-                    Ok(accepted) => {
-                        let gateway = self.front.has_gateway() && listener.gateway();
-                        let entrance =
-                            Entrance { admission: listener.admission().clone(), gateway };
-                        self.admit(accepted, entrance, permit);
+                    Ok(socket) => {
+                        let admission = listener.admission().clone();
+                        self.spawn(socket, Entrance { admission, front_door }, permit);
                     }
                     Err(error) => pause_after(&error).await,
                 }
             }
         };
-        tokio::select! {
-            () = accept => {}
-            () = self.phases.stop.cancelled() => {}
-            () = self.phases.cut.cancelled() => {}
-        }
+        self.phases.stop.run_until_cancelled(accept).await;
     }
 
-    fn admit(&self, accepted: Accepted, entrance: Entrance, permit: OwnedSemaphorePermit) {
-        let gate = self.clone();
+    /// Establishes and serves a connection, in a task of its own.
+    fn spawn(&self, socket: Accepted, entrance: Entrance, permit: OwnedSemaphorePermit) {
+        let acceptor = self.clone();
         self.connections.spawn(async move {
-            let established = tokio::select! {
-                done = tokio::time::timeout(gate.limits.handshake, establish(accepted, entrance)) => done,
-                () = gate.phases.stop.cancelled() => return,
-            };
-            match established {
-                Ok(Ok(established)) => gate.serve(established).await,
-                Ok(Err(refused)) => refused.log(),
-                Err(_) => tracing::debug!("connection dropped: no handshake within the limit"),
+            let _permit = permit;
+            let limit = acceptor.limits.handshake;
+            let established = tokio::time::timeout(limit, establish(socket, &entrance));
+            match acceptor.phases.stop.run_until_cancelled(established).await {
+                Some(Ok(Ok(established))) => acceptor.serve(established, &entrance).await,
+                Some(Ok(Err(Refused { peer, why }))) => {
+                    tracing::info!(peer, %why, "connection refused");
+                }
+                Some(Err(_)) => tracing::debug!("connection dropped: no handshake in time"),
+                None => {}
             }
-            drop(permit);
         });
     }
 
-    async fn serve(&self, established: Established) {
-        let Established { transport, peer, ahead, protocol, gateway } = established;
-        let connection = Connection::new(transport, ahead);
-        let edge = self.front.edge(peer, gateway);
+    async fn serve(&self, established: Established, entrance: &Entrance) {
+        let Established { connection, protocol, peer } = established;
+        let edge = self.edge.of_connection(peer, entrance.front_door);
         match protocol {
             Protocol::Http2 => {
                 let io = TokioIo::new(connection);
-                self.drive(self.http2(gateway).serve_connection(io, edge)).await;
+                self.drive(self.http2(entrance.front_door).serve_connection(io, edge)).await;
             }
             Protocol::Http1 => {
-                let io = TokioIo::new(connection.with_patience(self.limits.idle));
+                // Write timeout of HTTP/1.1; HTTP/2 has pings.
+                let mut connection = TimeoutWriter::new(connection);
+                connection.set_timeout(Some(self.limits.idle));
+                let io = TokioIo::new(Box::pin(connection));
                 self.drive(self.http1().serve_connection(io, edge)).await;
             }
         }
     }
 
+    /// Drives a connection to its end: a graceful one from the drain on, or the cut.
     async fn drive(&self, serving: impl GracefulConnection<Error = hyper::Error>) {
-        let mut serving = std::pin::pin!(serving);
-        let mut draining = false;
-        let ended = loop {
+        let serving = async {
+            let mut serving = pin!(serving);
             tokio::select! {
-                ended = serving.as_mut() => break ended,
-                () = self.phases.drain.cancelled(), if !draining => {
-                    draining = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-                () = self.phases.cut.cancelled() => return,
+                ended = serving.as_mut() => return ended,
+                () = self.phases.drain.cancelled() => {}
             }
+            serving.as_mut().graceful_shutdown();
+            serving.await
         };
-        if let Err(error) = ended {
+        if let Some(Err(error)) = self.phases.cut.run_until_cancelled(serving).await {
             tracing::debug!(%error, "connection ended");
         }
     }
 
     /// HTTP/2 with every limit that the layer has. Rapid resets
     /// (CVE-2023-44487) and streams that we must reset end in GOAWAY.
-    fn http2(&self, gateway: bool) -> http2::Builder<TokioExecutor> {
-        let target = if gateway { self.limits.target_bytes } else { 0 };
+    fn http2(&self, front_door: bool) -> http2::Builder<TokioExecutor> {
+        let target = if front_door { self.limits.target_bytes } else { 0 };
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -167,97 +182,37 @@ async fn pause_after(error: &io::Error) {
     }
 }
 
-/// Why a connection was not served.
-struct Refused {
-    peer: PeerAddress,
-    why: io::Error,
-}
-
-impl Refused {
-    fn log(&self) {
-        tracing::info!(peer = %self.peer, why = %self.why, "connection refused");
+async fn establish(socket: Accepted, entrance: &Entrance) -> Result<Established, Refused> {
+    let (transport, peer) = identify(socket, &entrance.admission).await?;
+    let refused = |peer: &Peer, why| Refused { peer: peer.address().to_owned(), why };
+    match Rewound::read_protocol(transport).await {
+        Ok((_, Protocol::Http1)) if !entrance.front_door => {
+            let why = io::Error::new(io::ErrorKind::InvalidData, "does not speak HTTP/2");
+            Err(refused(&peer, why))
+        }
+        Ok((connection, protocol)) => Ok(Established { connection, protocol, peer }),
+        Err(why) => Err(refused(&peer, why)),
     }
 }
 
-/// What a listener lets in.
-struct Entrance {
-    admission: Admission,
-    gateway: bool,
-}
-
-/// A connection about to be served.
-struct Established {
-    transport: Transport,
-    peer: SharedPeer,
-    ahead: ReadAhead,
-    protocol: Protocol,
-    gateway: bool,
-}
-
-async fn establish(accepted: Accepted, entrance: Entrance) -> Result<Established, Refused> {
-    let (mut transport, peer) = known(accepted, entrance.admission).await?;
-    let spoken = match ReadAhead::read(&mut transport).await {
-        Ok((_, Protocol::Http1)) if !entrance.gateway => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "does not speak HTTP/2"))
+/// The transport of a socket, after its TLS handshake, and its peer.
+async fn identify(
+    socket: Accepted,
+    admission: &Admission,
+) -> Result<(Box<dyn Transport>, Peer), Refused> {
+    match (socket, admission) {
+        (Accepted::Tcp(stream, address), Admission::Mtls(tls)) => {
+            let loaded = tls.current();
+            let handshake = TlsAcceptor::from(loaded.config()).accept(stream).await;
+            let stream = handshake.map_err(|why| Refused { peer: address.to_string(), why })?;
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let peer = Peer::of_tls(address, tls.clone(), &loaded, chain);
+            Ok((Box::new(stream), peer))
         }
-        spoken => spoken,
-    };
-    match spoken {
-        Ok((ahead, protocol)) => {
-            let (peer, gateway) = (Arc::new(peer), entrance.gateway);
-            Ok(Established { transport, peer, ahead, protocol, gateway })
-        }
-        Err(why) => Err(Refused { peer: peer.address, why }),
+        (Accepted::Tcp(stream, address), _) => Ok((Box::new(stream), Peer::of_tcp(address))),
+        (Accepted::Unix(stream), admission) => match Peer::of_unix(&stream, admission) {
+            Ok(peer) => Ok((Box::new(stream), peer)),
+            Err(why) => Err(Refused { peer: "unix".to_owned(), why }),
+        },
     }
-}
-
-/// The transport, and who is at its other end.
-async fn known(accepted: Accepted, admission: Admission) -> Result<(Transport, Peer), Refused> {
-    match (accepted, admission) {
-        (Accepted::Tcp(stream, peer), Admission::Mtls(tls)) => {
-            let address = PeerAddress::Tcp(peer);
-            match handshake(stream, tls).await {
-                Ok((transport, identity)) => Ok((transport, Peer { address, identity })),
-                Err(why) => Err(Refused { peer: address, why }),
-            }
-        }
-        (Accepted::Tcp(stream, peer), _) => {
-            // Only `--dev` makes a listener for plaintext TCP.
-            let identity = Identity::Known(Principal::dev());
-            Ok((Transport::Tcp(stream), Peer { address: PeerAddress::Tcp(peer), identity }))
-        }
-        (Accepted::Unix(stream), admission) => {
-            let peer = unix_peer(&stream, &admission)
-                .map_err(|why| Refused { peer: PeerAddress::Unix { pid: None }, why })?;
-            Ok((Transport::Unix(stream), peer))
-        }
-    }
-}
-
-async fn handshake(
-    stream: tokio::net::TcpStream,
-    tls: Arc<Tls>,
-) -> io::Result<(Transport, Identity)> {
-    let generation = tls.generation();
-    let stream = TlsAcceptor::from(generation.config()).accept(stream).await?;
-    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    if chain.is_empty() {
-        // Only where the HTTP front door is does the handshake get here without.
-        return Ok((Transport::Tls(Box::new(stream)), Identity::Unknown));
-    }
-    let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
-    let certificate = ClientCertificate::new(tls, &generation, chain);
-    let principal = Principal::from_certificate(certificate.leaf());
-    Ok((Transport::Tls(Box::new(stream)), Identity::Certified(principal, certificate)))
-}
-
-/// `SO_PEERCRED`: who connected, as the kernel saw it then.
-fn unix_peer(stream: &tokio::net::UnixStream, admission: &Admission) -> io::Result<Peer> {
-    let credentials = stream.peer_cred()?;
-    let principal = match admission {
-        Admission::Dev => Principal::dev(),
-        Admission::Mtls(_) | Admission::PeerUid => Principal::unix(credentials.uid()),
-    };
-    let address = PeerAddress::Unix { pid: credentials.pid() };
-    Ok(Peer { address, identity: Identity::Known(principal) })
 }

@@ -1,27 +1,28 @@
 //! One request over HTTP: the same order of judgement as over gRPC, with a
 //! signature in the place of what the connection proves.
 //!
-//! Whose a request is shows only when it has been read whole, so that reading has
-//! places and a time limit of its own. Nothing of its target, headers or body is
-//! logged.
+//! The caller is known only when the request has been read whole, so that reading
+//! has permits and a time limit of its own. Nothing of a request's target, headers
+//! or body is logged.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
-use super::edge::bounded;
+use super::deadline::bounded;
 use super::health::Health;
-use super::outcome::{Outcome, Record};
+use super::record::{Outcome, Record};
+use super::response::{self, Response};
 use crate::error::{Error, Result, Rule};
 use crate::gateway::{DESCRIPTION, Gateway, Seen};
 use crate::service::caller::Caller;
 
-/// The HTTP front door, shared by all connections.
+/// The HTTP front door. Clones share it.
 #[derive(Clone)]
 pub(super) struct FrontDoor {
     gateway: Gateway,
@@ -44,67 +45,63 @@ impl FrontDoor {
         Self { gateway, health, unverified, in_flight, deadline, body }
     }
 
-    /// The answer to one request. Dropped before it is ready, the caller has left.
-    pub(super) async fn answer(
-        self,
-        mut record: Record,
-        request: Request<Incoming>,
-    ) -> Response<Outcome> {
-        if let Some(told) = self.told_to_anybody(&request) {
-            return record.untold(told);
-        }
-        let mut seen = Seen::of(&request, record.request_id());
-        match self.judge(&mut record, &mut seen, request).await {
-            Ok(response) => record.replied(response, None),
-            Err(error) => {
-                record.know_action(seen.action());
-                error.log_ours(record.request_id());
-                record.replied(self.gateway.refusal(&error, &seen), Some(error.rule()))
-            }
-        }
-    }
-
-    /// What needs no signature, as it tells nothing of anybody.
-    fn told_to_anybody(&self, request: &Request<Incoming>) -> Option<Response<Bytes>> {
+    /// The answer to a request that anybody may make, without a signature. It is
+    /// not recorded.
+    pub(super) fn public_answer(&self, request: &Request<Incoming>) -> Option<Response> {
         if request.method() != Method::GET {
             return None;
         }
-        match request.uri().path() {
-            "/healthz" => Some(plain(StatusCode::OK, "alive\n")),
-            "/readyz" if self.health.is_ready() => Some(plain(StatusCode::OK, "ready\n")),
-            "/readyz" => Some(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")),
-            DESCRIPTION => Some(self.gateway.description()),
-            _ => None,
-        }
+        let answer = match request.uri().path() {
+            "/healthz" => plain(StatusCode::OK, "alive\n"),
+            "/readyz" if self.health.is_ready() => plain(StatusCode::OK, "ready\n"),
+            "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            DESCRIPTION => self.gateway.description(),
+            _ => return None,
+        };
+        Some(response::of_front_door(answer))
     }
 
-    async fn judge(
+    /// The answer to a signed request.
+    pub(super) async fn answer(self, record: Record, request: Request<Incoming>) -> Response {
+        let mut seen = Seen::of(&request, record.request_id().as_str());
+        let (answer, broken) = match self.act(&record, &mut seen, request).await {
+            Ok(answer) => (answer, None),
+            Err(error) => {
+                error.log_ours();
+                (self.gateway.refusal(&error, &seen), Some(error.rule()))
+            }
+        };
+        record.end(&Outcome::over_http(answer.status(), broken));
+        response::of_front_door(answer)
+    }
+
+    async fn act(
         &self,
-        record: &mut Record,
+        record: &Record,
         seen: &mut Seen,
         request: Request<Incoming>,
-    ) -> Result<Response<Bytes>> {
-        let deadline = record.started() + self.deadline;
+    ) -> Result<http::Response<Bytes>> {
+        let deadline = record.began() + self.deadline;
         let call = {
-            let _place = place(&self.unverified)?;
+            let _permit = permit(&self.unverified)?;
             let read_by = deadline.min(Instant::now() + self.body);
             bounded(deadline, self.gateway.authenticate(request, read_by, seen)).await?
         };
         let principal = call.principal().clone();
-        record.know(principal.clone());
-        record.know_action(seen.action());
-        let _place = place(&self.in_flight)?;
-        let caller = Caller { principal, request_id: record.request_id().to_owned(), deadline };
+        record.verified(seen.action(), &principal);
+        let _permit = permit(&self.in_flight)?;
+        let request_id = record.request_id().as_str().to_owned();
+        let caller = Caller { principal, request_id, deadline };
         bounded(deadline, self.gateway.act(call, &caller, seen)).await
     }
 }
 
-fn place(among: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+fn permit(among: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
     among.clone().try_acquire_owned().map_err(|_| Error::from(Rule::TooManyRequests))
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+fn plain(status: StatusCode, text: &'static str) -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::from_static(text.as_bytes()));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);

@@ -1,15 +1,14 @@
 //! The process: no core dumps, no debugger, no swap where that is allowed.
 //!
-//! None of it keeps out root (design, section 11). It keeps keys out of core
-//! files, crash reporters, swap, and the reach of other processes of the same
-//! user.
+//! None of it keeps out root. It keeps keys out of core files, crash reporters,
+//! swap, and the reach of other processes of the same user.
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-/// What could be had.
+/// Which protections are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hardening {
     /// `RLIMIT_CORE` is 0: no core file.
@@ -20,7 +19,7 @@ pub struct Hardening {
     pub locked_in_memory: bool,
 }
 
-/// Hardens this process, before any key is in it. Logs what could not be had.
+/// Hardens this process, before any key is in it. Logs which protection failed.
 #[must_use]
 pub fn harden() -> Hardening {
     let found = Hardening {
@@ -59,8 +58,8 @@ fn locked_in_memory() -> bool {
         .is_ok()
 }
 
-/// As many connections as the limits of the server let in need descriptors;
-/// the soft limit of 1,024 is for programs that use `select`.
+/// Raises the soft limit of open files to the hard one: 1,024 are too few for the
+/// connections that the server accepts, and meant for programs that use `select`.
 fn open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -1,13 +1,13 @@
-//! Health v1: `""` speaks for the process, a service's name for its readiness.
+//! Health v1: `""` is the health of the process, a service's name its readiness.
 //!
 //! A store out of reach makes the services `NOT_SERVING`, so that no traffic is
-//! sent here; `""` stays SERVING, since restarting the process would not mend
-//! the store. A drain turns all of them, then ends the watches: a watch that
-//! stayed open would hold the drain up to its limit.
+//! sent here; `""` stays SERVING, since a restart of the process would not mend
+//! the store. A drain makes all of them `NOT_SERVING`, then ends the watches: a
+//! watch that stayed open would hold the drain up to its limit.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health as Contract, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::MAX_MESSAGE_BYTES;
+use crate::limits::REQUEST_BYTES;
 
 type Probe = dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
 
@@ -27,27 +27,26 @@ type Probe = dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Syn
 #[derive(Clone)]
 pub struct Health {
     names: Arc<[&'static str]>,
-    state: Arc<watch::Sender<State>>,
+    readiness: Arc<watch::Sender<Readiness>>,
     probe: Arc<Probe>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Readiness {
     NotReady,
     Ready,
     Draining,
 }
 
 impl Health {
-    /// `names` are the services that `probe` speaks for: whether they could do
-    /// their work now.
+    /// `probe` says whether the services of these names can do their work now.
     pub fn new<F>(names: &[&'static str], probe: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = bool> + Send + 'static,
     {
         Self {
             names: names.into(),
-            state: Arc::new(watch::Sender::new(State::NotReady)),
+            readiness: Arc::new(watch::Sender::new(Readiness::NotReady)),
             probe: Arc::new(move || Box::pin(probe())),
         }
     }
@@ -58,23 +57,25 @@ impl Health {
     }
 
     pub(super) fn beside(&self, services: Routes) -> Routes {
-        let server = HealthServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let server = HealthServer::new(self.clone()).max_decoding_message_size(REQUEST_BYTES.max);
         services.add_service(server)
     }
 
     /// Probes; one that takes longer than `limit` has failed.
     pub(super) async fn probe_once(&self, limit: Duration) {
         let ready = tokio::time::timeout(limit, (self.probe)()).await.unwrap_or(false);
-        let found = if ready { State::Ready } else { State::NotReady };
-        let changed = self.state.send_if_modified(|state| {
-            let changes = *state != found && *state != State::Draining;
+        let found = if ready { Readiness::Ready } else { Readiness::NotReady };
+        let changed = self.readiness.send_if_modified(|readiness| {
+            let changes = *readiness != found && *readiness != Readiness::Draining;
             if changes {
-                *state = found;
+                *readiness = found;
             }
             changes
         });
         match found {
-            State::NotReady => tracing::error!("the health probe failed: services are NOT_SERVING"),
+            Readiness::NotReady => {
+                tracing::error!("the health probe failed: services are NOT_SERVING")
+            }
             _ if changed => tracing::info!("services are SERVING"),
             _ => {}
         }
@@ -87,17 +88,17 @@ impl Health {
         }
     }
 
-    /// Whether the services could do their work now, and will go on.
+    /// Whether the services can do their work now, and no drain has begun.
     pub(super) fn is_ready(&self) -> bool {
-        *self.state.borrow() == State::Ready
+        *self.readiness.borrow() == Readiness::Ready
     }
 
-    /// From here on nothing is serving.
+    /// From here on all are `NOT_SERVING`.
     pub(super) fn drain(&self) {
-        self.state.send_replace(State::Draining);
+        self.readiness.send_replace(Readiness::Draining);
     }
 
-    fn knows(&self, service: &str) -> Option<Subject> {
+    fn subject(&self, service: &str) -> Option<Subject> {
         match service {
             "" => Some(Subject::Process),
             name if self.names.contains(&name) => Some(Subject::Service),
@@ -114,10 +115,12 @@ enum Subject {
 }
 
 impl Subject {
-    const fn status(self, state: State) -> ServingStatus {
-        match (self, state) {
-            (Self::Process, State::NotReady) | (_, State::Ready) => ServingStatus::Serving,
-            (Self::Service, State::NotReady) | (_, State::Draining) => ServingStatus::NotServing,
+    const fn status(self, readiness: Readiness) -> ServingStatus {
+        match (self, readiness) {
+            (_, Readiness::Ready) | (Self::Process, Readiness::NotReady) => ServingStatus::Serving,
+            (_, Readiness::Draining) | (Self::Service, Readiness::NotReady) => {
+                ServingStatus::NotServing
+            }
         }
     }
 }
@@ -133,34 +136,34 @@ impl Contract for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let subject = self
-            .knows(&request.get_ref().service)
+            .subject(&request.get_ref().service)
             .ok_or_else(|| Status::not_found("There is no service of that name."))?;
-        Ok(Response::new(answer(subject.status(*self.state.borrow()))))
+        Ok(Response::new(answer(subject.status(*self.readiness.borrow()))))
     }
 
-    type WatchStream = Changes;
+    type WatchStream = StatusChanges;
 
     /// For a name that is not known here, the protocol wants `SERVICE_UNKNOWN`
     /// and the stream kept open.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
-    ) -> Result<Response<Changes>, Status> {
-        let subject = self.knows(&request.get_ref().service);
-        let states = WatchStream::new(self.state.subscribe());
-        Ok(Response::new(Changes { states, subject, last: None, over: false }))
+    ) -> Result<Response<StatusChanges>, Status> {
+        let subject = self.subject(&request.get_ref().service);
+        let readiness = WatchStream::new(self.readiness.subscribe());
+        Ok(Response::new(StatusChanges { readiness, subject, last: None, over: false }))
     }
 }
 
 /// The statuses of one subject, each change once, until the drain.
-pub struct Changes {
-    states: WatchStream<State>,
+pub struct StatusChanges {
+    readiness: WatchStream<Readiness>,
     subject: Option<Subject>,
     last: Option<ServingStatus>,
     over: bool,
 }
 
-impl Stream for Changes {
+impl Stream for StatusChanges {
     type Item = Result<HealthCheckResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -168,12 +171,13 @@ impl Stream for Changes {
             if self.over {
                 return Poll::Ready(None);
             }
-            let Some(state) = std::task::ready!(Pin::new(&mut self.states).poll_next(cx)) else {
+            let Some(readiness) = ready!(Pin::new(&mut self.readiness).poll_next(cx)) else {
                 return Poll::Ready(None);
             };
-            self.over = state == State::Draining;
-            let status =
-                self.subject.map_or(ServingStatus::ServiceUnknown, |subject| subject.status(state));
+            self.over = readiness == Readiness::Draining;
+            let status = self
+                .subject
+                .map_or(ServingStatus::ServiceUnknown, |subject| subject.status(readiness));
             if self.last.replace(status) != Some(status) {
                 return Poll::Ready(Some(Ok(answer(status))));
             }

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::tls::{Tls, TlsError};
 use crate::config::{Address, Callers, ListenerConfig};
 
-/// A bound socket, and how those who connect to it are known.
+/// A bound socket, and how its callers are authenticated.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
@@ -22,11 +22,14 @@ pub struct Listener {
     gateway: bool,
 }
 
-/// How those who connect are known.
+/// How the callers of a listener are authenticated.
 #[derive(Clone, Debug)]
 pub(super) enum Admission {
+    /// Everyone is `dev`.
     Dev,
+    /// By client certificate.
     Mtls(Arc<Tls>),
+    /// By the user id at the other end of a Unix socket.
     PeerUid,
 }
 
@@ -42,13 +45,13 @@ pub(super) enum Accepted {
     Unix(UnixStream),
 }
 
-/// Why a listener could not be had.
+/// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// Another process listens there.
     #[error("{0} is in use by another process: stop that one, or configure another address")]
     InUse(String),
-    /// The address is of no use here.
+    /// The address cannot be listened on.
     #[error("cannot listen on {address}: {why}")]
     Unusable {
         /// The address as configured.
@@ -56,7 +59,7 @@ pub enum BindError {
         /// What the system said, and what to do.
         why: String,
     },
-    /// The TLS files are of no use.
+    /// The TLS files cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
@@ -110,7 +113,7 @@ impl Listener {
         &self.admission
     }
 
-    /// Whether the HTTP front door is here too.
+    /// Whether it serves the HTTP front door too.
     pub(super) const fn gateway(&self) -> bool {
         self.gateway
     }
@@ -141,12 +144,12 @@ fn bind_error(address: &Address, error: &io::Error) -> BindError {
     }
 }
 
-/// Binds a Unix socket that at no moment anybody else could connect to.
+/// Binds a Unix socket that no other user can connect to at any moment.
 ///
-/// A socket is born with the mode that the umask leaves, and the umask belongs
-/// to the whole process. So:
-/// 1. `flock` the directory, so that two servers starting at once take turns;
-/// 2. ask who answers at `path`; a socket that nobody answers on is stale;
+/// A new socket has the mode that the umask leaves, and the umask belongs to the
+/// whole process. So:
+/// 1. `flock` the directory, so that two servers that start at once take turns;
+/// 2. connect to `path`: a socket that nobody answers on is stale;
 /// 3. `mkdir` a directory of mode 0700 beside it, `bind` within, `chmod` 0600;
 /// 4. `rename` the socket to `path`, over the stale one.
 fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
@@ -157,15 +160,15 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     lock(&directory_lock).map_err(refused)?;
     stale_or_absent(path, &address)?;
 
-    let born = BirthPlace::beside(directory).map_err(refused)?;
-    let socket = std::os::unix::net::UnixListener::bind(born.socket()).map_err(refused)?;
-    fs::set_permissions(born.socket(), fs::Permissions::from_mode(0o600)).map_err(refused)?;
-    let file = SocketFile::moved(&born.socket(), path).map_err(refused)?;
+    let private = PrivateDirectory::beside(directory).map_err(refused)?;
+    let socket = std::os::unix::net::UnixListener::bind(private.socket()).map_err(refused)?;
+    fs::set_permissions(private.socket(), fs::Permissions::from_mode(0o600)).map_err(refused)?;
+    let file = SocketFile::moved(&private.socket(), path).map_err(refused)?;
     socket.set_nonblocking(true).map_err(refused)?;
     Ok((UnixListener::from_std(socket).map_err(refused)?, file))
 }
 
-/// Whoever else locks this directory does so for moments only.
+/// Other servers lock this directory for moments only.
 fn lock(directory: &File) -> io::Result<()> {
     for _ in 0..100 {
         match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
@@ -192,15 +195,15 @@ fn stale_or_absent(path: &Path, address: &Address) -> Result<(), BindError> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(BindError::unusable(address, error))
         }
-        // Accepted, or its queue is full: somebody listens.
+        // Accepted, or its queue is full: another process listens.
         _ => Err(BindError::InUse(address.to_string())),
     }
 }
 
 /// A directory of mode 0700, removed when dropped.
-struct BirthPlace(PathBuf);
+struct PrivateDirectory(PathBuf);
 
-impl BirthPlace {
+impl PrivateDirectory {
     fn beside(directory: &Path) -> io::Result<Self> {
         let random = getrandom::u32().map_err(io::Error::other)?;
         let path = directory.join(format!(".kf{random:08x}"));
@@ -213,15 +216,15 @@ impl BirthPlace {
     }
 }
 
-impl Drop for BirthPlace {
+impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.socket());
         let _ = fs::remove_dir(&self.0);
     }
 }
 
-/// Our socket's file, removed when the listener goes, unless it is another's
-/// by then.
+/// Our socket's file, removed with the listener, unless another server has put its
+/// own there.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,

@@ -1,15 +1,17 @@
 //! The server: from a socket to a service and back.
 //!
 //! ```text
-//! listener.rs   where to listen: TCP, or a Unix socket of mode 0600
-//! accept.rs     a socket → permit → TLS handshake → HTTP/2 or HTTP/1.1 → Connection
-//! tls.rs        certificates, their reload, who may connect
-//! connection.rs the bytes of one connection, and its peer
-//! edge.rs       one request: authenticate → admit → the service → its outcome
-//! front_door.rs the same for a request over HTTP, which the gateway understands
-//! outcome.rs    every error in the contract's form; one log line per request
-//! health.rs     health v1 · reflection.rs  reflection v1 and v1alpha
-//! stop.rs       signals · hardening.rs  the process · logs.rs  the log
+//! listener.rs    where to listen: TCP, or a Unix socket of mode 0600
+//! accept.rs      a socket → permit → TLS handshake → HTTP/2 or HTTP/1.1
+//! tls.rs         certificates, their reload, who may connect
+//! transport.rs   the bytes of a connection · peer.rs  its other end
+//! edge.rs        a request: authenticate → deadline → permit → service → answer
+//! front_door.rs  the same over HTTP, for a request that the gateway verifies
+//! record.rs      a request in the log: a span around it, a line at its end
+//! response.rs    the form of an answer, every error in the contract's
+//! request_id.rs  a request's id · deadline.rs  its deadline
+//! health.rs      health v1 · reflection.rs  reflection v1 and v1alpha
+//! stop.rs        signals · hardening.rs  the process · logs.rs, log_json.rs  the log
 //! ```
 //!
 //! A connection is served by the task that accepted it. hyper is driven
@@ -20,17 +22,22 @@
 //! and chooses when to stop.
 
 mod accept;
-mod connection;
+mod deadline;
 mod edge;
 mod front_door;
 pub mod hardening;
 mod health;
 mod listener;
+pub mod log_json;
 pub mod logs;
-mod outcome;
+mod peer;
+mod record;
 mod reflection;
+mod request_id;
+mod response;
 mod stop;
 mod tls;
+mod transport;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -44,15 +51,13 @@ use tonic::service::Routes;
 pub use health::Health;
 pub use listener::{BindError, Listener};
 pub use reflection::ReflectionError;
-pub use stop::Stop;
+pub use stop::StopSignal;
 pub use tls::{Tls, TlsError};
 
 use crate::gateway::Gateway;
-use edge::Front;
-
-/// The longest message that a service may accept. Each service is told by its
-/// `max_decoding_message_size`.
-pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+use crate::limits::{DEADLINE_SECONDS, STREAM_IDLE_SECONDS};
+use accept::Acceptor;
+use edge::Edge;
 
 /// A limit on everything. The contract names the defaults where it cares.
 #[derive(Clone, Debug)]
@@ -108,8 +113,8 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             body: Duration::from_secs(10),
-            deadline: Duration::from_secs(30),
-            silence: Duration::from_mins(1),
+            deadline: Duration::from_secs(DEADLINE_SECONDS.max as u64),
+            silence: Duration::from_secs(STREAM_IDLE_SECONDS.max as u64),
             drain: Duration::from_secs(30),
             keepalive_interval: Duration::from_mins(1),
             keepalive_timeout: Duration::from_secs(20),
@@ -119,8 +124,8 @@ impl Default for Limits {
     }
 }
 
-/// What is served: gRPC, and the HTTP front door beside it on the listeners that
-/// say so.
+/// What is served: gRPC, and beside it the HTTP front door, on the listeners that
+/// are configured with it.
 pub struct Faces {
     /// The services over gRPC.
     pub rpcs: Routes,
@@ -143,18 +148,26 @@ pub enum Drained {
     Cut(usize),
 }
 
-/// The three moments of a stop, in this order.
-#[derive(Clone, Default)]
+/// The three moments of a stop, in this order. The last includes the others.
+#[derive(Clone)]
 struct Phases {
     /// No new connections.
     stop: CancellationToken,
     /// No new requests: GOAWAY.
     drain: CancellationToken,
-    /// Nothing any more.
+    /// Every connection is closed.
     cut: CancellationToken,
 }
 
-/// Says where the server listens, one line each, for whoever started it.
+impl Phases {
+    fn new() -> Self {
+        let cut = CancellationToken::new();
+        Self { stop: cut.child_token(), drain: cut.child_token(), cut }
+    }
+}
+
+/// Prints where the server listens, one line each, for the process that started
+/// it.
 pub fn announce(listeners: &[Listener], out: &mut impl Write) -> std::io::Result<()> {
     for listener in listeners {
         writeln!(out, "listening on {}", listener.address())?;
@@ -177,10 +190,10 @@ pub async fn run(
     let Faces { rpcs, gateway } = faces.into();
     let rpcs = reflection::beside(health.beside(rpcs))?;
     let limits = Arc::new(limits);
-    let phases = Phases::default();
+    let phases = Phases::new();
     let _cut_when_dropped = phases.cut.clone().drop_guard();
     let connections = TaskTracker::new();
-    let front = Front::new(Faces { rpcs, gateway }, &health, &limits, phases.drain.clone());
+    let edge = Edge::new(Faces { rpcs, gateway }, &health, &limits, phases.drain.clone());
 
     health.probe_once(limits.probe_interval).await;
     let mut beside = JoinSet::new();
@@ -188,9 +201,9 @@ pub async fn run(
     beside.spawn(tls::watch(tls, limits.reload_interval));
     beside.spawn(health.clone().probe_for_ever(limits.probe_interval));
     let mut accepting = JoinSet::new();
-    let gate = accept::Gate::new(front, limits.clone(), phases.clone(), connections.clone());
+    let acceptor = Acceptor::new(edge, limits.clone(), phases.clone(), connections.clone());
     for listener in listeners {
-        accepting.spawn(gate.clone().accept_from(listener));
+        accepting.spawn(acceptor.clone().accept_from(listener));
     }
 
     shutdown.await;

@@ -4,7 +4,7 @@
 use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
-use super::MAX_MESSAGE_BYTES;
+use crate::limits::REQUEST_BYTES;
 use crate::proto::CONTRACT;
 
 /// The descriptors that were compiled in do not hold together.
@@ -13,8 +13,8 @@ use crate::proto::CONTRACT;
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
 pub(super) fn beside(services: Routes) -> Result<Routes, ReflectionError> {
-    let v1 = described().build_v1()?.max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let v1alpha = described().build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let v1 = described().build_v1()?.max_decoding_message_size(REQUEST_BYTES.max);
+    let v1alpha = described().build_v1alpha()?.max_decoding_message_size(REQUEST_BYTES.max);
     Ok(services.add_service(v1).add_service(v1alpha))
 }
 

@@ -5,13 +5,13 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How often the process was asked to stop.
+/// Counts how often the process was asked to stop.
 #[derive(Clone, Debug)]
-pub struct Stop {
+pub struct StopSignal {
     times: watch::Receiver<u32>,
 }
 
-impl Stop {
+impl StopSignal {
     /// Listens for the signals from now on.
     pub fn on_signals() -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -29,8 +29,8 @@ impl Stop {
         Ok(Self { times })
     }
 
-    /// Resolves when it was asked for the `n`th time: once is `run`'s shutdown,
-    /// twice is the end of the process.
+    /// Resolves when the process was asked for the `n`th time: once is `run`'s
+    /// shutdown, twice is the end of the process.
     pub fn asked(&self, n: u32) -> impl Future<Output = ()> + Send + use<> {
         let mut times = self.times.clone();
         async move {

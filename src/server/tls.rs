@@ -1,20 +1,20 @@
-//! TLS: the server's certificate, whose client certificates are accepted, and
+//! TLS: the server's certificate, the client certificates that are accepted, and
 //! the reload of both without a restart.
 //!
 //! Files are read anew and compared by content, so that it does not matter how
 //! they changed: written in place, renamed over, or by the flip of a symbolic
-//! link two directories up, as Kubernetes does it. What does not load, say a
-//! new certificate whose key is not there yet, leaves the old one in place.
+//! link two directories up, as Kubernetes does it. Files that do not load, say a
+//! new certificate whose key is not there yet, leave the old ones in use.
 //!
-//! Clients authenticate by certificate, but for those of the HTTP front door, who
-//! sign each request instead. Sessions are never resumed: a
-//! resumed session would carry over a verdict on a certificate that has since
-//! expired or been revoked. For the same reason each request asks whether its
-//! connection's certificate is still good.
+//! Clients authenticate by certificate, but for those of the HTTP front door,
+//! which sign each request instead. Sessions are never resumed: a resumed session
+//! would carry over a verdict on a certificate that has since expired or been
+//! revoked. For the same reason each request asks whether its connection's
+//! certificate is still good.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fmt, fs};
 
@@ -53,21 +53,22 @@ impl TlsError {
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
-    current: ArcSwap<Generation>,
-    /// Digest of the files that were last looked at, loaded or not.
-    looked_at: std::sync::Mutex<[u8; 32]>,
+    current: ArcSwap<LoadedTls>,
+    /// Digest of the files that were last read, loaded or not.
+    last_read: Mutex<[u8; 32]>,
 }
 
-/// What one load of the files gave.
+/// The TLS configuration of one load of the files.
 #[derive(Debug)]
-pub(super) struct Generation {
+pub(super) struct LoadedTls {
+    /// How many loads there were before.
     number: u64,
     config: Arc<ServerConfig>,
-    /// None where no client certificate is accepted.
+    /// `None` where no client certificate is accepted.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
-impl Generation {
+impl LoadedTls {
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
@@ -76,37 +77,36 @@ impl Generation {
 impl Tls {
     /// Reads and checks the files.
     pub fn load(files: &TlsFiles) -> Result<Arc<Self>, TlsError> {
-        let contents = Contents::read(files)?;
-        let current = ArcSwap::from_pointee(contents.generation(files, 0)?);
-        let looked_at = std::sync::Mutex::new(contents.digest());
-        Ok(Arc::new(Self { files: files.clone(), current, looked_at }))
+        let contents = FileContents::read(files)?;
+        let current = ArcSwap::from_pointee(contents.load(files, 0)?);
+        let last_read = Mutex::new(contents.digest());
+        Ok(Arc::new(Self { files: files.clone(), current, last_read }))
     }
 
-    pub(super) fn generation(&self) -> Arc<Generation> {
+    pub(super) fn current(&self) -> Arc<LoadedTls> {
         self.current.load_full()
     }
 
-    /// Looks at the files, and takes them over if they changed and load.
-    fn look(&self) -> Result<bool, TlsError> {
-        let contents = Contents::read(&self.files)?;
+    /// Reads the files, and uses them if they changed and load.
+    fn reload(&self) -> Result<bool, TlsError> {
+        let contents = FileContents::read(&self.files)?;
         let digest = contents.digest();
         {
-            let mut looked_at =
-                self.looked_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if *looked_at == digest {
+            let mut last_read = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last_read == digest {
                 return Ok(false);
             }
-            *looked_at = digest;
+            *last_read = digest;
         }
         let number = self.current.load().number + 1;
-        let next = contents.generation(&self.files, number)?;
+        let next = contents.load(&self.files, number)?;
         self.current.store(Arc::new(next));
         Ok(true)
     }
 
-    fn look_and_log(&self) {
+    fn reload_and_log(&self) {
         let cert = self.files.cert.display();
-        match self.look() {
+        match self.reload() {
             Ok(false) => {}
             Ok(true) => tracing::info!(%cert, "certificates reloaded"),
             Err(error) => {
@@ -116,8 +116,8 @@ impl Tls {
     }
 }
 
-/// Looks at the files of each listener every so often, and on SIGHUP at once.
-/// SIGHUP is taken from the call on, with TLS or without: left alone, it would
+/// Reloads the files of each listener at every interval, and on SIGHUP at once.
+/// SIGHUP is handled from the call on, with TLS or without: left alone, it would
 /// end the process.
 pub(super) fn watch(
     all: Vec<Arc<Tls>>,
@@ -126,10 +126,10 @@ pub(super) fn watch(
     let hangup = signal(SignalKind::hangup())
         .inspect_err(|error| tracing::warn!(%error, "SIGHUP will not reload certificates"))
         .ok();
-    look_for_ever(all, interval, hangup)
+    reload_for_ever(all, interval, hangup)
 }
 
-async fn look_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Option<Signal>) {
+async fn reload_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Option<Signal>) {
     loop {
         let hung_up = async {
             match &mut hangup {
@@ -143,23 +143,23 @@ async fn look_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Optio
         }
         for tls in all.clone() {
             // Reading files blocks.
-            let looked = tokio::task::spawn_blocking(move || tls.look_and_log()).await;
-            if let Err(error) = looked {
-                tracing::error!(%error, "looking at the certificates failed");
+            let reloaded = tokio::task::spawn_blocking(move || tls.reload_and_log()).await;
+            if let Err(error) = reloaded {
+                tracing::error!(%error, "certificates not reloaded");
             }
         }
     }
 }
 
 /// The bytes of the files at one moment.
-struct Contents {
+struct FileContents {
     cert: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
     client_ca: Option<Vec<u8>>,
     crl: Option<Vec<u8>>,
 }
 
-impl Contents {
+impl FileContents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self {
             cert: read(&files.cert)?,
@@ -182,14 +182,14 @@ impl Contents {
         hash.finalize().into()
     }
 
-    fn generation(&self, files: &TlsFiles, number: u64) -> Result<Generation, TlsError> {
+    fn load(&self, files: &TlsFiles, number: u64) -> Result<LoadedTls, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = self.verifier(files, provider.clone())?;
         let chain = certificates(&files.cert, &self.cert)?;
         if chain.first().and_then(|leaf| not_after(leaf)).is_none_or(|end| end < now()) {
             return Err(TlsError::new(&files.cert, "the certificate has expired: renew it"));
         }
-        // What the parser says of a key file might quote it: our words only.
+        // An error of the parser might quote the key file: our words only.
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
             TlsError::new(
                 &files.key,
@@ -214,7 +214,7 @@ impl Contents {
         }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Generation { number, config: Arc::new(config), verifier })
+        Ok(LoadedTls { number, config: Arc::new(config), verifier })
     }
 
     fn verifier(
@@ -290,17 +290,16 @@ pub(super) struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     /// The earliest end in the chain.
     not_after: u64,
-    /// The generation that last judged it, shifted left; the low bit is set if
-    /// it was found good.
+    /// The number of the load that last judged it, shifted left; the low bit is
+    /// set if it was found good.
     verdict: AtomicU64,
 }
 
 impl ClientCertificate {
-    /// `judged_by` is the generation under whose configuration the handshake
-    /// ran.
+    /// `judged_by` is the configuration that the handshake ran under.
     pub(super) fn new(
         tls: Arc<Tls>,
-        judged_by: &Generation,
+        judged_by: &LoadedTls,
         chain: Vec<CertificateDer<'static>>,
     ) -> Self {
         let not_after = chain.iter().map(|one| not_after(one).unwrap_or(0)).min().unwrap_or(0);
@@ -311,25 +310,25 @@ impl ClientCertificate {
         self.chain.first().map_or(&[], |leaf| leaf.as_ref())
     }
 
-    /// Whether a handshake now would still accept it. Judged once by each
-    /// generation; two requests that judge at once find the same.
+    /// Whether a handshake now would still accept it. Judged once for each load of
+    /// the files; two requests that judge at once find the same.
     pub(super) fn still_good(&self) -> bool {
         if now() > self.not_after {
             return false;
         }
-        let generation = self.tls.current.load();
+        let loaded = self.tls.current.load();
         let verdict = self.verdict.load(Ordering::Relaxed);
-        if verdict >> 1 == generation.number {
+        if verdict >> 1 == loaded.number {
             return verdict & 1 == 1;
         }
-        let good = self.judge(&generation);
-        self.verdict.store(generation.number << 1 | u64::from(good), Ordering::Relaxed);
+        let good = self.judge(&loaded);
+        self.verdict.store(loaded.number << 1 | u64::from(good), Ordering::Relaxed);
         good
     }
 
-    fn judge(&self, generation: &Generation) -> bool {
+    fn judge(&self, loaded: &LoadedTls) -> bool {
         let Some((leaf, others)) = self.chain.split_first() else { return false };
-        let Some(verifier) = &generation.verifier else { return false };
+        let Some(verifier) = &loaded.verifier else { return false };
         verifier.verify_client_cert(leaf, others, UnixTime::now()).is_ok()
     }
 }

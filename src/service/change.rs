@@ -116,7 +116,7 @@ impl Change {
         unless_dry_run(self.dry_run)?;
         let done = commit.await?;
         done.complete(&mut event);
-        event.log(self);
+        event.log();
         Ok(Committed(done))
     }
 }
@@ -173,11 +173,9 @@ impl Event {
         Self { alias: Some(alias.clone()), ..self }
     }
 
-    fn log(&self, change: &Change) {
+    /// The span of the request says by whom and by which RPC.
+    fn log(&self) {
         tracing::info!(
-            request_id = change.caller.request_id,
-            principal = %change.caller.principal,
-            rpc = change.decisions.rpc(),
             policy_sha256 = %self.policy,
             key_id = self.key_id.map(display),
             key_version_id = self.key_version_id.map(display),

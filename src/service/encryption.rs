@@ -8,10 +8,8 @@ use super::{Services, unless_dry_run};
 use crate::access::decisions::{DECRYPT, ENCRYPT};
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
+use crate::limits::PLAINTEXT_BYTES;
 use crate::proto::v1;
-
-/// Longest plaintext of Encrypt, in bytes.
-const MAX_PLAINTEXT_BYTES: usize = 6144;
 
 impl Services {
     /// Encrypts a caller's bytes.
@@ -64,11 +62,9 @@ impl Services {
 fn check_plaintext(plaintext: &Plaintext) -> Result<()> {
     match plaintext.len() {
         0 => Err(Error::missing("plaintext")),
-        1..=MAX_PLAINTEXT_BYTES => Ok(()),
-        long => {
-            let found = format_args!(
-                "it has {long} bytes, and at most {MAX_PLAINTEXT_BYTES} are encrypted"
-            );
+        length if PLAINTEXT_BYTES.allows(length) => Ok(()),
+        length => {
+            let found = format_args!("it has {length} bytes, {PLAINTEXT_BYTES} are accepted");
             Err(Error::invalid("plaintext", found))
         }
     }

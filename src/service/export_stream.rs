@@ -18,10 +18,8 @@ use super::Services;
 use super::caller::{Caller, Connection};
 use crate::access::decisions::EXPORT_DATA_KEYS;
 use crate::error::{Error, Result, Rule};
+use crate::limits::ITEM_ID_BYTES;
 use crate::proto::v1;
-
-/// Longest name of an item.
-pub const MAX_ITEM_ID_BYTES: usize = 256;
 
 type AnswerSender = mpsc::Sender<v1::ExportDataKeysResponse>;
 
@@ -166,7 +164,7 @@ impl ExportStream {
         let outcome = match self.export(&caller, &item_id, item).await {
             Ok(exported) => v1::export_data_keys_response::Outcome::Exported(exported),
             Err(error) => {
-                error.log_ours(&caller.request_id);
+                error.log_ours();
                 v1::export_data_keys_response::Outcome::Error(item_error(&error))
             }
         };
@@ -179,8 +177,9 @@ impl ExportStream {
         item_id: &str,
         item: Option<v1::ExportDataKeyRequest>,
     ) -> Result<v1::ExportDataKeyResponse> {
-        if item_id.len() > MAX_ITEM_ID_BYTES {
-            let found = format_args!("it has more than {MAX_ITEM_ID_BYTES} bytes");
+        if !ITEM_ID_BYTES.allows(item_id.len()) {
+            let found =
+                format_args!("it has {} bytes, {ITEM_ID_BYTES} are accepted", item_id.len());
             return Err(Error::invalid("item_id", found));
         }
         let item = item.ok_or_else(|| Error::missing("item"))?;

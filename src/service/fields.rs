@@ -14,12 +14,8 @@ use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
 use crate::keys::model::rotation::RotationInterval;
 use crate::keys::model::tags::Tags;
+use crate::limits::{DATA_KEY_BYTES, DATA_KEY_BYTES_DEFAULT, DIGEST_BYTES};
 use crate::proto::v1;
-
-/// Longest data key, in bytes.
-pub(super) const MAX_DATA_KEY_BYTES: u32 = 1024;
-/// Data key length where none is given, in bytes.
-const DEFAULT_DATA_KEY_BYTES: usize = 32;
 
 /// The encryption context.
 pub(super) fn context(
@@ -33,14 +29,13 @@ pub(super) fn context(
 /// that says.
 pub(super) fn data_key_len(spec: i32, number_of_bytes: Option<u32>) -> Result<usize> {
     match number_of_bytes {
-        Some(bytes @ 1..=MAX_DATA_KEY_BYTES) => Ok(bytes as usize),
+        Some(bytes) if DATA_KEY_BYTES.allows(bytes) => Ok(bytes as usize),
         Some(bytes) => {
-            let found =
-                format_args!("it is {bytes}, and a data key has 1 to {MAX_DATA_KEY_BYTES} bytes");
+            let found = format_args!("it is {bytes}, and a data key has {DATA_KEY_BYTES}");
             Err(Error::invalid("number_of_bytes", found))
         }
         None => match v1::DataKeySpec::try_from(spec) {
-            Ok(v1::DataKeySpec::Unspecified) => Ok(DEFAULT_DATA_KEY_BYTES),
+            Ok(v1::DataKeySpec::Unspecified) => Ok(DATA_KEY_BYTES_DEFAULT),
             Ok(v1::DataKeySpec::Aes256) => Ok(32),
             Ok(v1::DataKeySpec::Aes128) => Ok(16),
             Err(_) => Err(unknown_value("key_spec")),
@@ -98,7 +93,7 @@ impl Wrapping {
     /// Refuses what is too long for the recipient's key, before any key is
     /// touched.
     pub(super) fn check_fits(&self, field: &'static str, len: usize) -> Result<()> {
-        let longest = self.method.longest_data_key_bytes().min(MAX_DATA_KEY_BYTES as usize);
+        let longest = self.method.longest_data_key_bytes().min(DATA_KEY_BYTES.max);
         if len <= longest {
             return Ok(());
         }
@@ -162,7 +157,11 @@ pub(super) fn digest(field: &'static str, bytes: &[u8]) -> Result<[u8; 32]> {
         return Err(Error::missing(field));
     }
     bytes.try_into().map_err(|_| {
-        Error::invalid(field, format_args!("it has {} bytes, and a digest has 32", bytes.len()))
+        let length = bytes.len();
+        Error::invalid(
+            field,
+            format_args!("it has {length} bytes, and a digest has {DIGEST_BYTES}"),
+        )
     })
 }
 

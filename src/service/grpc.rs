@@ -12,13 +12,11 @@ use super::Services;
 use super::caller::{Caller, Connection};
 use super::operations::operations;
 use crate::error::{Error, Result, Rule};
+use crate::limits::REQUEST_BYTES;
 use crate::proto::v1;
 use crate::proto::v1::access_management_server::{AccessManagement, AccessManagementServer};
 use crate::proto::v1::key_management_server::{KeyManagement, KeyManagementServer};
 use crate::proto::v1::kms_server::{Kms, KmsServer};
-
-/// Largest request, in bytes.
-pub const MAX_REQUEST_BYTES: usize = 64 << 10;
 
 impl Services {
     /// The full names of the services.
@@ -31,11 +29,11 @@ impl Services {
     /// The routes of the services.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        let kms = KmsServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
+        let kms = KmsServer::new(self.clone()).max_decoding_message_size(REQUEST_BYTES.max);
         let management =
-            KeyManagementServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
+            KeyManagementServer::new(self.clone()).max_decoding_message_size(REQUEST_BYTES.max);
         let access =
-            AccessManagementServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES);
+            AccessManagementServer::new(self.clone()).max_decoding_message_size(REQUEST_BYTES.max);
         Routes::new(kms).add_service(management).add_service(access)
     }
 }
@@ -55,7 +53,7 @@ fn answer<T>(caller: &Caller, outcome: Result<T>) -> std::result::Result<Respons
 
 /// Logs what is ours to mend; the caller gets the public text.
 fn refusal(error: Error, request_id: &str) -> Status {
-    error.log_ours(request_id);
+    error.log_ours();
     error.into_status(request_id)
 }
 

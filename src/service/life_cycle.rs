@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 use crate::keys::model::cmk::{
     Cmk, DeletionProtection, check_description, check_protection_description,
 };
-use crate::keys::model::life_cycle::PENDING_WINDOW_DAYS;
 use crate::keys::model::tags::Tags;
+use crate::limits::DELETION_WINDOW_DAYS;
 use crate::proto::v1;
 
 impl Services {
@@ -207,10 +207,9 @@ fn pending_window(days: Option<u32>) -> Result<u32> {
     let field = "pending_window_in_days";
     match days {
         None => Err(Error::missing(field)),
-        Some(days) if PENDING_WINDOW_DAYS.contains(&days) => Ok(days),
+        Some(days) if DELETION_WINDOW_DAYS.allows(days) => Ok(days),
         Some(days) => {
-            let (shortest, longest) = PENDING_WINDOW_DAYS.into_inner();
-            let found = format_args!("it is {days}, and {shortest} to {longest} would do");
+            let found = format_args!("it is {days}, {DELETION_WINDOW_DAYS} are accepted");
             Err(Error::invalid(field, found))
         }
     }

@@ -3,9 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ids::KeyId;
 use crate::keys::model::alias_name::AliasName;
-
-/// Longest text that may name a key: an ARN with the longest alias.
-const MAX_NAME_CHARS: usize = 1024;
+use crate::limits::KEY_NAME_BYTES;
 
 /// The ARNs of one region and account: `acs:kms:<region>:<account>:…`.
 #[derive(Clone, Debug)]
@@ -86,11 +84,11 @@ impl Arns {
 fn check_length(field: &'static str, text: &str) -> Result<()> {
     match text.len() {
         0 => Err(Error::missing(field)),
-        1..=MAX_NAME_CHARS => Ok(()),
-        long => Err(Error::invalid(
-            field,
-            format_args!("it has {long} bytes, and no name has more than {MAX_NAME_CHARS}"),
-        )),
+        length if KEY_NAME_BYTES.allows(length) => Ok(()),
+        length => {
+            let found = format_args!("it has {length} bytes, {KEY_NAME_BYTES} are accepted");
+            Err(Error::invalid(field, found))
+        }
     }
 }
 
@@ -134,7 +132,7 @@ mod tests {
     #[test]
     fn no_name_and_an_endless_name_are_refused() {
         assert!(arns().key_name("key_id", "").is_err());
-        assert!(arns().key_name("key_id", &"k".repeat(MAX_NAME_CHARS + 1)).is_err());
+        assert!(arns().key_name("key_id", &"k".repeat(KEY_NAME_BYTES.max + 1)).is_err());
         assert!(arns().key_id("key_id", "alias/payments").is_err());
     }
 }

@@ -69,9 +69,10 @@ impl PrivateKeyPool {
         let thread = self.threads.clone().acquire_owned().await.map_err(closed)?;
         // The permits move into the work: a caller who vanishes frees no thread
         // that is still at work.
+        let span = tracing::Span::current();
         let done = tokio::task::spawn_blocking(move || {
             let _held = (admitted, turn, thread);
-            work()
+            span.in_scope(work)
         });
         done.await.map_err(|failed| Error::internal(format!("a worker did not end: {failed}")))?
     }

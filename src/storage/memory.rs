@@ -1,8 +1,8 @@
-//! The law in memory, for tests: with faults, in pairs, and with gates to hold
-//! a commit at its two moments.
+//! The law in memory, for tests: with faults, in pairs, and with a way to hold a
+//! commit at its two moments.
 //!
-//! It keeps nothing past its own life, which is the one clause that it cannot
-//! obey, and nothing but tests makes one.
+//! It keeps nothing past its own life: durability is the one clause that it
+//! cannot obey. Only tests make one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -11,12 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use super::{
-    CHANGES_KEPT_REVISIONS, Changes, PAGE_ENTRIES_MAX, Page, Precondition, Revision, Snapshot,
-    Store, StoreError, Versioned, Write, judge_bound, judge_commit, judge_read,
+use super::limits::{check_commit, check_listing, check_read};
+use super::store::{
+    CHANGES_KEPT_REVISIONS, Changes, LISTING_ENTRIES_MAX, Listing, Precondition, Revision,
+    Snapshot, Store, StoreError, Versioned, Write,
 };
 
-/// What is to go wrong, once.
+/// A failure that is to happen once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The next commit fails, is not stored, and says so.
@@ -29,7 +30,7 @@ pub enum Fault {
     Unavailable,
 }
 
-/// Where a commit can be held.
+/// When a commit can be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Asked for, not yet judged: a caller cancelled here changed nothing.
@@ -39,15 +40,15 @@ pub enum Moment {
     After,
 }
 
-/// Holds one commit until opened or dropped.
+/// A commit that is held at a moment, until it is released or this is dropped.
 #[derive(Debug)]
-pub struct Gate {
+pub struct HeldCommit {
     reached: Option<oneshot::Receiver<()>>,
-    open: oneshot::Sender<()>,
+    released: oneshot::Sender<()>,
 }
 
-impl Gate {
-    /// Waits until a commit stands at the gate.
+impl HeldCommit {
+    /// Waits until a commit has come to the moment.
     pub async fn reached(&mut self) {
         if let Some(reached) = self.reached.take() {
             // An error means that the commit's caller is gone: it was there.
@@ -56,29 +57,22 @@ impl Gate {
     }
 
     /// Lets it go on.
-    pub fn open(self) {
-        // An error means that nobody waits any more.
-        let _ = self.open.send(());
+    pub fn release(self) {
+        // An error means that the commit's caller is gone.
+        let _ = self.released.send(());
     }
 }
 
-/// A gate's other side.
+/// The commit's side of a [`HeldCommit`].
 #[derive(Debug)]
 struct Hold {
     moment: Moment,
     reached: oneshot::Sender<()>,
-    open: oneshot::Receiver<()>,
-}
-
-impl Hold {
-    async fn wait(self) {
-        let _ = self.reached.send(());
-        let _ = self.open.await;
-    }
+    released: oneshot::Receiver<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Contents {
     revision: Revision,
     records: BTreeMap<String, Versioned>,
     changes: BTreeMap<Revision, Vec<String>>,
@@ -89,7 +83,7 @@ struct State {
 /// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    contents: Mutex<Contents>,
 }
 
 impl MemoryStore {
@@ -102,41 +96,42 @@ impl MemoryStore {
     /// Makes the next call of the fault's kind (commit, or read) fail. Faults
     /// of one kind queue up.
     pub fn fail_next(&self, fault: Fault) {
-        self.state().faults.push_back(fault);
+        self.contents().faults.push_back(fault);
     }
 
     /// Holds the next commit that comes to this moment.
-    pub fn hold_next_commit(&self, moment: Moment) -> Gate {
-        let (reached, reached_receiver) = oneshot::channel();
-        let (open, open_receiver) = oneshot::channel();
-        self.state().holds.push_back(Hold { moment, reached, open: open_receiver });
-        Gate { reached: Some(reached_receiver), open }
+    pub fn hold_next_commit(&self, moment: Moment) -> HeldCommit {
+        let (reach, reached) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        self.contents().holds.push_back(Hold { moment, reached: reach, released });
+        HeldCommit { reached: Some(reached), released: release }
     }
 
-    /// No method panics with the lock held; were one to, the state is whole:
-    /// what can fail in it is judged before anything is changed.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No method panics with the lock held. If one did, the contents would be
+    /// whole: a commit that can fail fails before it changes anything.
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state for a read, unless one is to fail.
-    fn readable(&self) -> Result<MutexGuard<'_, State>, StoreError> {
-        let mut state = self.state();
-        match state.take_fault(|fault| fault == Fault::Unavailable) {
+    /// The contents for a read, unless one is to fail.
+    fn readable(&self) -> Result<MutexGuard<'_, Contents>, StoreError> {
+        let mut contents = self.contents();
+        match contents.take_fault(|fault| fault == Fault::Unavailable) {
             Some(_) => Err(StoreError::Unavailable("a fault was asked for".into())),
-            None => Ok(state),
+            None => Ok(contents),
         }
     }
 
     async fn pause(&self, moment: Moment) {
-        let hold = self.state().take_hold(moment);
-        if let Some(hold) = hold {
-            hold.wait().await;
+        let hold = self.contents().take_hold(moment);
+        if let Some(Hold { reached, released, .. }) = hold {
+            let _ = reached.send(());
+            let _ = released.await;
         }
     }
 }
 
-impl State {
+impl Contents {
     fn take_fault(&mut self, is_kind: impl Fn(Fault) -> bool) -> Option<Fault> {
         let at = self.faults.iter().position(|fault| is_kind(*fault))?;
         self.faults.remove(at)
@@ -220,10 +215,10 @@ impl State {
 #[async_trait]
 impl Store for MemoryStore {
     async fn read(&self, paths: &[&str]) -> Result<Snapshot, StoreError> {
-        judge_read(paths)?;
-        let state = self.readable()?;
-        let values = paths.iter().map(|path| state.records.get(*path).cloned()).collect();
-        Ok(Snapshot { revision: state.revision, values })
+        check_read(paths)?;
+        let contents = self.readable()?;
+        let values = paths.iter().map(|path| contents.records.get(*path).cloned()).collect();
+        Ok(Snapshot { revision: contents.revision, values })
     }
 
     async fn list(
@@ -231,24 +226,23 @@ impl Store for MemoryStore {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page, StoreError> {
-        judge_bound(prefix)?;
-        judge_bound(after.unwrap_or_default())?;
-        let state = self.readable()?;
-        let mut found = state.under(prefix, after);
+    ) -> Result<Listing, StoreError> {
+        check_listing(prefix, after)?;
+        let contents = self.readable()?;
+        let mut found = contents.under(prefix, after);
         let entries = found
             .by_ref()
-            .take(limit.min(PAGE_ENTRIES_MAX))
+            .take(limit.min(LISTING_ENTRIES_MAX))
             .map(|(path, record)| (path.clone(), record.clone()))
             .collect();
         let more = found.next().is_some();
-        Ok(Page { revision: state.revision, entries, more })
+        Ok(Listing { revision: contents.revision, entries, more })
     }
 
     async fn count(&self, prefix: &str) -> Result<u64, StoreError> {
-        judge_bound(prefix)?;
-        let state = self.readable()?;
-        let count = state.under(prefix, None).count();
+        check_listing(prefix, None)?;
+        let contents = self.readable()?;
+        let count = contents.under(prefix, None).count();
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 
@@ -257,21 +251,21 @@ impl Store for MemoryStore {
         preconditions: &[Precondition],
         writes: &[Write],
     ) -> Result<Revision, StoreError> {
-        judge_commit(preconditions, writes)?;
+        check_commit(preconditions, writes)?;
         self.pause(Moment::Before).await;
-        let result = self.state().commit(preconditions, writes);
+        let result = self.contents().commit(preconditions, writes);
         self.pause(Moment::After).await;
         result
     }
 
     async fn changes_since(&self, revision: Revision) -> Result<Changes, StoreError> {
-        let state = self.readable()?;
-        if revision < state.log_floor() || revision > state.revision {
+        let contents = self.readable()?;
+        if revision < contents.log_floor() || revision > contents.revision {
             return Err(StoreError::Compacted);
         }
         let after = (Bound::Excluded(revision), Bound::Unbounded);
-        let paths: BTreeSet<&String> = state.changes.range(after).flat_map(|(_, p)| p).collect();
-        Ok(Changes { now: state.revision, paths: paths.into_iter().cloned().collect() })
+        let paths: BTreeSet<&String> = contents.changes.range(after).flat_map(|(_, p)| p).collect();
+        Ok(Changes { now: contents.revision, paths: paths.into_iter().cloned().collect() })
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
@@ -279,7 +273,7 @@ impl Store for MemoryStore {
     }
 
     fn revision_seen(&self) -> Revision {
-        self.state().revision
+        self.contents().revision
     }
 }
 
@@ -316,15 +310,15 @@ mod tests {
         assert_eq!(store.count("").await, Ok(1));
     }
 
-    /// Starts a commit, lets it come to the gate, and drops it there.
+    /// Starts a commit, holds it at a moment, and drops it there.
     async fn cancelled_at(moment: Moment) -> u64 {
         let store = MemoryStore::new();
-        let mut gate = store.hold_next_commit(moment);
+        let mut held = store.hold_next_commit(moment);
         let writes = put("a");
         tokio::select! {
             biased;
-            _ = store.commit(&[], &writes) => panic!("the gate was shut"),
-            () = gate.reached() => {}
+            _ = store.commit(&[], &writes) => panic!("it is held"),
+            () = held.reached() => {}
         }
         store.count("").await.unwrap()
     }

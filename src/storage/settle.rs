@@ -1,6 +1,6 @@
 //! A `MaybeStored` turned into an answer, where a re-read can.
 
-use super::{Precondition, Revision, Snapshot, Store, StoreError, Versioned, Write};
+use super::store::{Precondition, Revision, Snapshot, Store, StoreError, Versioned, Write};
 
 /// Commits, and where the store cannot say whether it did, looks.
 ///
@@ -10,8 +10,8 @@ use super::{Precondition, Revision, Snapshot, Store, StoreError, Versioned, Writ
 ///
 /// - one of its puts is there: stored, at the revision that it bears;
 /// - none of its paths has changed since before it began: `NotStored`;
-/// - what one of its writes was to replace is still there, at the revision
-///   that a precondition demands: `NotStored`;
+/// - a value that it was to replace is still there, at the revision that a
+///   precondition demands: `NotStored`;
 /// - otherwise another writer came in between, before this commit or over it,
 ///   and nobody can know: it stays `MaybeStored`.
 ///
@@ -33,7 +33,7 @@ pub async fn commit_settled(
     }
 }
 
-/// What became of a commit; `None` where that cannot be known.
+/// Whether a commit was made; `None` where that cannot be known.
 async fn look(
     store: &dyn Store,
     before: Revision,
@@ -162,13 +162,13 @@ mod tests {
     async fn overtaken(fault: Fault, between: Vec<Write>) -> Result<Revision, StoreError> {
         let store = MemoryStore::new();
         store.fail_next(fault);
-        let mut gate = store.hold_next_commit(Moment::After);
+        let mut held = store.hold_next_commit(Moment::After);
         let (preconditions, writes) = (absent(), put(b"one"));
         let ours = commit_settled(&store, &preconditions, &writes);
         let other = async {
-            gate.reached().await;
+            held.reached().await;
             store.commit(&[], &between).await.unwrap();
-            gate.open();
+            held.release();
         };
         tokio::join!(ours, other).0
     }

@@ -66,7 +66,7 @@ fn run(case: &Case, dir: &Path) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// What is wrong with an outcome; empty if nothing is.
+/// Complaints about an outcome; empty if it is right.
 fn complaints(case: &Case, output: &Output, dir: &Path) -> String {
     let mut wrong = String::new();
     if output.status.code() != Some(case.exit) {

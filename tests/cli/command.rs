@@ -168,7 +168,7 @@ impl Drop for Server {
     }
 }
 
-/// What a child says on its standard output, line by line. A thread reads on to
+/// The lines of a child's standard output, as they come. A thread reads on to
 /// the end, so that the child never waits for a reader.
 pub fn heard(child: &mut Child) -> Receiver<String> {
     let (say, heard) = mpsc::channel();

@@ -109,7 +109,7 @@ fn a_cmk_is_rotated_by_hand_and_on_a_schedule() {
         .client(&format!("key describe-version --key {key} --key-version {key}"))
         .failed(1, &["Forbidden.KeyVersionNotFound", "keyferry key versions --key"]);
 
-    // What the old version sealed is still exported.
+    // A blob of the old version is still exported.
     let public_key = file("sm2.public.pem");
     let export = format!("data-key export --in blob --public-key {public_key} --out exported");
     assert!(server.client(&export).done().text().contains(&first));

@@ -121,7 +121,7 @@ fn bytes_debug(bytes: &[u8]) -> String {
 
 // ---- the drive ----
 
-/// What must not be shown, by name, and what was shown.
+/// Secrets by name, which must not be shown, and everything that was shown.
 #[derive(Default)]
 struct Notes {
     secrets: BTreeMap<String, Vec<u8>>,
@@ -483,7 +483,7 @@ fn call_for_access_keys(caller: &mut Caller, notes: &mut Notes) {
     call!(caller.access.delete_access_key, notes, request).unwrap();
 }
 
-/// What goes wrong is where logs become talkative.
+/// Logs become talkative where something goes wrong.
 fn call_badly(caller: &mut Caller, notes: &mut Notes, key_id: &str, blob: &[u8]) {
     let mut torn = blob.to_vec();
     *torn.last_mut().unwrap() ^= 1;
@@ -579,7 +579,7 @@ fn texts(server: &Server, notes: &Notes, store: &Path) -> Vec<(String, Vec<u8>)>
     texts
 }
 
-/// What the HTTP front door must not log of any request, whatever part of it.
+/// A value within requests, of which the HTTP front door must log no part.
 const PLANTED: &str = "PLANTED0value0of0a0caller";
 
 /// Through the HTTP front door, well and badly.
@@ -622,7 +622,7 @@ fn call_through_the_door(server: &Server, caller: &mut Caller, notes: &mut Notes
     caller.runtime.block_on(call_badly_over_http(server, &plaintext));
 }
 
-/// What is refused before anybody knows whose it is.
+/// Requests that are refused before anybody knows whose they are.
 async fn call_badly_over_http(server: &Server, plaintext: &str) {
     let form = "content-type: application/x-www-form-urlencoded\r\n";
     for request in [

@@ -140,7 +140,7 @@ fn two_run_side_by_side_and_a_store_is_taken_up_again() {
 
     let again = run(keyferry(words("quickstart --data-dir")).arg(folders[0].path())).done();
     assert!(again.text().contains("keyferry serve --dev --data-dir"), "{again:?}");
-    // What it left is a store like any other.
+    // The store that it left is like any other.
     let mut command = keyferry(words("serve --dev --listen 127.0.0.1:0 --data-dir"));
     command.arg(folders[0].path());
     let server = Server::start(command, tempfile::tempdir().unwrap());

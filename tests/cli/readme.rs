@@ -103,7 +103,7 @@ fn every_session_shows_what_the_readme_shows() {
     assert!(steps.len() > 10);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
-    // What is built is at hand: the newcomer's first command, without cargo. The
+    // The program is already built: the newcomer's first command runs without cargo. The
     // sessions' port is one that is free, and clients are told.
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/");
     let script = script(&steps)

@@ -1,5 +1,5 @@
-//! Access keys over gRPC: made, listed, disabled, deleted; and found by whoever
-//! verifies a signature.
+//! Access keys over gRPC: made, listed, disabled, deleted; and found for
+//! the verification of a signature.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -213,7 +213,7 @@ async fn dry_runs_change_nothing() {
     assert_eq!((ids(&listed), listed[0].state.as_str()), (vec![id], "Enabled"));
 }
 
-// ---- for whoever verifies a signature ----
+// ---- found, to verify a signature ----
 
 fn caller() -> Caller {
     Caller {
@@ -338,7 +338,7 @@ async fn a_caller_who_vanishes_cannot_keep_a_disabled_access_key_alive() {
     gate.reached().await;
     vanishing.abort();
     let _ = vanishing.await;
-    gate.open();
+    gate.release();
     eventually(async || state(&services, &id).await == Some(AccessKeyState::Disabled)).await;
 }
 

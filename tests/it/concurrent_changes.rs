@@ -1,5 +1,5 @@
-//! Many who change one CMK at once, over gRPC: no change that was answered as
-//! done is lost, and what is stopped is stopped for whoever begins afterwards.
+//! Many callers change one CMK at once, over gRPC: no change that was answered as
+//! done is lost, and a disabled CMK is disabled for every request that begins later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const WRITERS: usize = 5;
 /// Changes that each makes.
 const CHANGES: usize = 4;
 
-/// What a writer was told is done.
+/// Changes that a writer was told are done.
 #[derive(Debug, Default)]
 struct Done {
     tags: BTreeSet<String>,

@@ -7,7 +7,9 @@ use keyferry::access::decisions::TABLE;
 use keyferry::proto::v1;
 use prost_reflect::DescriptorPool;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::support::{Recipient, TestServer};
 
@@ -50,37 +52,55 @@ fn messages_with_secrets_are_shown_by_name_only() {
     assert_eq!(shown, names);
 }
 
-/// What was decided, from the events that the policy tells.
+/// The decisions by RPC: what the policy logs, in the span of the request.
 #[derive(Clone, Default)]
 struct Decided(Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>);
 
-impl<S: tracing::Subscriber> Layer<S> for Decided {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "keyferry::access" {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
-            self.0.lock().unwrap().entry(fields.rpc).or_default().insert(fields.action);
+impl<S> Layer<S> for Decided
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(path) = Texts::of(|texts| attributes.record(texts)).0.remove("rpc") {
+            context.span(id).unwrap().extensions_mut().insert(Rpc(path));
         }
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
+        if event.metadata().target() != "keyferry::access" {
+            return;
+        }
+        let action = Texts::of(|texts| event.record(texts)).0.remove("decision").unwrap();
+        let spans = context.event_scope(event).into_iter().flatten();
+        let rpc = spans.filter_map(|span| Some(span.extensions().get::<Rpc>()?.0.clone())).next();
+        let rpc = rpc.expect("a request's span");
+        let rpc = rpc.strip_prefix("/keyferry.v1.").unwrap().to_owned();
+        self.0.lock().unwrap().entry(rpc).or_default().insert(action);
     }
 }
 
+/// The path of an RPC, kept with the span of its request.
+struct Rpc(String);
+
+/// The fields of an event or a span, as text.
 #[derive(Default)]
-struct Fields {
-    rpc: String,
-    action: String,
+struct Texts(BTreeMap<String, String>);
+
+impl Texts {
+    fn of(record: impl FnOnce(&mut Self)) -> Self {
+        let mut texts = Self::default();
+        record(&mut texts);
+        texts
+    }
 }
 
-impl Visit for Fields {
+impl Visit for Texts {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "rpc" {
-            value.clone_into(&mut self.rpc);
-        }
+        self.0.insert(field.name().to_owned(), value.to_owned());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "action" {
-            self.action = format!("{value:?}");
-        }
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
     }
 }
 

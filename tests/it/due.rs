@@ -14,8 +14,8 @@ use keyferry::keys::clock::Clock;
 use keyferry::keys::schedule::due_work::Carried;
 use keyferry::proto::v1;
 use keyferry::storage::{
-    Changes, MemoryStore, Page, Precondition, Revision, Snapshot, SqliteStore, Store, StoreError,
-    Write,
+    Changes, Listing, MemoryStore, Precondition, Revision, Snapshot, SqliteStore, Store,
+    StoreError, Write,
 };
 use tonic::Code;
 
@@ -134,7 +134,7 @@ impl Store for BreaksOff {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<Listing, StoreError> {
         self.store.list(prefix, after, limit).await
     }
 
@@ -401,7 +401,7 @@ async fn a_spent_nonce_is_kept_while_its_signature_is_good_and_not_for_ever() {
     assert_eq!(kept().await, 0);
 }
 
-/// Whoever can write the store and has kept old records of it.
+/// An attacker who can write the store and has kept old records of it.
 #[tokio::test]
 async fn a_deleted_cmk_does_not_come_back_where_its_records_are_put_back() {
     let world = World::start().await;

@@ -132,7 +132,7 @@ async fn a_caller_may_vanish_at_every_await_of_a_change() {
         gate.reached().await;
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
-        gate.open();
+        gate.release();
         eventually(async || state(&services, &key_id).await == "Disabled").await;
 
         let mut gate = store.hold_next_commit(moment);
@@ -140,7 +140,7 @@ async fn a_caller_may_vanish_at_every_await_of_a_change() {
         let task = tokio::spawn(async move { create_alias(&task_services, "alias/a", &id).await });
         gate.reached().await;
         task.abort();
-        gate.open();
+        gate.release();
         let of_key = async || {
             let request =
                 v1::ListAliasesByKeyIdRequest { key_id: key_id.clone(), ..Default::default() };
@@ -159,8 +159,8 @@ async fn a_caller_may_vanish_at_every_await_of_a_change() {
     }
 }
 
-/// Whoever can write the store but has no root key can neither change a record
-/// nor move one, and is found out.
+/// An attacker who can write the store but has no root key can neither change a
+/// record nor move one unnoticed.
 #[tokio::test]
 async fn a_record_changed_or_moved_is_found() {
     let store = Arc::new(MemoryStore::new());

@@ -465,7 +465,7 @@ fn a_request_is_good_for_a_quarter_of_an_hour_and_for_once() {
         request.judge_at(at(-14 * 60), &nonces).unwrap();
         let refused = request.judge_at(at(14 * 60), &nonces).unwrap_err();
         assert_eq!(refused.rule(), Rule::NonceUsed);
-        // What is not verified uses up no nonce.
+        // A request that does not verify uses up no nonce.
         let nonces = Nonces::default();
         let mut changed = request.clone();
         edit_query(&mut changed, "DryRun=true", "DryRun=false");

@@ -9,6 +9,7 @@ use der::pem::{self, LineEnding};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::WrappingKeySpec::{self, EcSm2, Rsa2048, Rsa3072, Rsa4096};
 use keyferry::crypto::wrapping::{WrappingKey, public_key};
+use keyferry::limits::PUBLIC_KEY_BYTES;
 use proptest::prelude::*;
 use rsa::pkcs1::RsaPublicKeyRef;
 use sha2::{Digest, Sha256};
@@ -144,7 +145,7 @@ fn fit_keys_pass_in_der_and_in_pem() {
             STANDARD.encode(&der)
         );
         for sent in [pem, crlf.into_bytes(), spaced, one_line.into_bytes()] {
-            if sent.len() <= public_key::MAX_SENT_BYTES {
+            if PUBLIC_KEY_BYTES.allows(sent.len()) {
                 let same = WrappingKey::parse(spec, &sent).expect("fit");
                 assert_eq!(same.sha256(), key.sha256());
             }
@@ -167,7 +168,7 @@ fn generated_keys_pass() {
 fn nothing_and_too_much_are_refused() {
     for spec in WrappingKeySpec::ALL {
         refuses(spec, b"", "it is empty");
-        refuses(spec, &[b' '; 1025], "it has 1025 bytes, more than 1024");
+        refuses(spec, &[b' '; 1025], "it has 1025 bytes, at most 1024 bytes are accepted");
     }
 }
 
@@ -368,8 +369,8 @@ proptest! {
         }
     }
 
-    /// Whatever passes is what we would encode ourselves: no two encodings of
-    /// one key have two digests.
+    /// An encoding that passes is the one that we would make ourselves: no two
+    /// encodings of one key have two digests.
     #[test]
     fn a_changed_encoding_is_another_key_or_none(at: prop::sample::Index, with: u8) {
         let der = ec_spki(SM2_CURVE, &sm2_point());

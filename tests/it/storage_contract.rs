@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use keyferry::storage::{
-    CHANGES_KEPT_REVISIONS, COMMIT_OPERATIONS_MAX, MemoryStore, OpenStoreError, PAGE_ENTRIES_MAX,
-    PATH_BYTES_MAX, Precondition, READ_PATHS_MAX, Revision, SqliteStore, Store, StoreError,
-    VALUE_BYTES_MAX, Versioned, Write,
+    CHANGES_KEPT_REVISIONS, COMMIT_OPERATIONS_MAX, LISTING_ENTRIES_MAX, MemoryStore,
+    OpenStoreError, PATH_BYTES_MAX, Precondition, READ_PATHS_MAX, Revision, SqliteStore, Store,
+    StoreError, VALUE_BYTES_MAX, Versioned, Write,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -122,7 +122,7 @@ async fn value(store: &dyn Store, path: &str) -> Option<Versioned> {
 }
 
 async fn paths(store: &dyn Store, prefix: &str) -> Vec<String> {
-    let page = store.list(prefix, None, PAGE_ENTRIES_MAX).await.unwrap();
+    let page = store.list(prefix, None, LISTING_ENTRIES_MAX).await.unwrap();
     assert!(!page.more);
     page.entries.into_iter().map(|(path, _)| path).collect()
 }
@@ -441,7 +441,7 @@ async fn changes_are_cut_at_the_end(backend: &mut Backend) {
     }
 }
 
-/// What each limit refuses; `true` where it is a commit's.
+/// Commits that each limit refuses.
 fn beyond_the_limits() -> Vec<(Vec<Precondition>, Vec<Write>)> {
     let many: Vec<_> = (0..=COMMIT_OPERATIONS_MAX).map(|n| put(&n.to_string(), "x")).collect();
     let long = "é".repeat(PATH_BYTES_MAX / 2) + "x";
@@ -605,7 +605,7 @@ struct Model {
 }
 
 impl Model {
-    /// What a precondition on this path says when it is to hold, or not to.
+    /// A precondition on this path that holds, or does not.
     fn precondition(&self, path: &str, holds: bool) -> Precondition {
         match (self.records.get(path), holds) {
             (Some(found), true) => at(path, found.revision),
@@ -638,7 +638,7 @@ impl Model {
     }
 
     async fn compare(&self, store: &dyn Store) {
-        let page = store.list("", None, PAGE_ENTRIES_MAX).await.unwrap();
+        let page = store.list("", None, LISTING_ENTRIES_MAX).await.unwrap();
         assert_eq!(page.revision, Revision(self.revision));
         assert_eq!(page.entries.into_iter().collect::<BTreeMap<_, _>>(), self.records);
         for since in 0..=self.history.len() {

@@ -1,5 +1,5 @@
-//! Whoever can write the database but has no root key: what they change by SQL
-//! is found, and what they read tells nothing.
+//! An attacker who can write the database but has no root key: changes by SQL are
+//! found, and reading tells nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -167,7 +167,7 @@ async fn list_access_keys(services: &Services, principal: &str) -> Result<usize,
     listed.map(|listed| listed.access_keys.len()).map_err(|error| error.rule())
 }
 
-/// What somebody makes of a record.
+/// A change to a record.
 type Edit = Box<dyn Fn(Vec<u8>) -> Vec<u8>>;
 
 fn torn(mut record: Vec<u8>) -> Vec<u8> {
@@ -176,7 +176,7 @@ fn torn(mut record: Vec<u8>) -> Vec<u8> {
 }
 
 /// Enabled again, given to another account, or put in another's place: by SQL,
-/// nobody is let in by such an access key.
+/// such an access key signs nothing that is accepted.
 #[tokio::test]
 async fn an_access_key_changed_by_sql_is_found() {
     let replaced = |from: &'static [u8], to: &'static [u8]| {

@@ -64,12 +64,12 @@ impl Recipient {
         fs::read(self.file("public.der")).unwrap()
     }
 
-    /// What `pkeyutl -decrypt` makes of it.
+    /// Decrypts by `pkeyutl -decrypt`.
     pub fn open(&self, exported: &[u8], method: &Method) -> Vec<u8> {
         self.pkeyutl("-decrypt", &["-inkey"], "private.pem", exported, method)
     }
 
-    /// What `pkeyutl -encrypt` makes of it.
+    /// Encrypts by `pkeyutl -encrypt`.
     pub fn wrap(&self, data_key: &[u8], method: &Method) -> Vec<u8> {
         self.pkeyutl("-encrypt", &["-pubin", "-inkey"], "public.pem", data_key, method)
     }
@@ -83,13 +83,13 @@ impl Recipient {
         fs::read(output).unwrap()
     }
 
-    /// What `keyferry data-key unwrap` makes of it.
+    /// Unwraps by `keyferry data-key unwrap`.
     pub fn open_by_keyferry(&self, exported: &[u8], algorithm: &str) -> Vec<u8> {
         unwrap_by_keyferry(&self.file("private.pem"), exported, algorithm)
     }
 }
 
-/// What `keyferry data-key unwrap` makes of an exported data key.
+/// Unwraps an exported data key by `keyferry data-key unwrap`.
 pub fn unwrap_by_keyferry(private_key: &Path, exported: &[u8], algorithm: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let [input, output] = ["exported", "data.key"].map(|name| folder.path().join(name));

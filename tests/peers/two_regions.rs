@@ -237,7 +237,7 @@ async fn ten_thousand_data_keys_cross_in_every_way() {
     cross(LONG).await;
 }
 
-/// What a refusal shows, but for the request's own id.
+/// The whole of a refusal but for the request's own id.
 fn told(status: &Status) -> String {
     let details = status.get_error_details();
     let (info, bad) = (details.error_info(), details.bad_request());
@@ -364,7 +364,7 @@ fn the_worked_example_runs_and_leaves_nothing() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// What this process logs of ours, at every level.
+/// The log of this process at every level, of our own crate.
 #[derive(Clone)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -141,7 +141,7 @@ fn a_variable_of_ours_that_is_no_text_is_refused() {
     let odd = |name: &str| [(OsString::from(name), OsString::from_vec(vec![0xff]))];
     let directory = Path::new("/etc/keyferry");
     let error = Config::parse(SOUND, directory, odd("KEYFERRY_REGION")).unwrap_err();
-    assert_eq!(error.place(), "KEYFERRY_REGION");
+    assert_eq!(error.field(), "KEYFERRY_REGION");
     Config::parse(SOUND, directory, odd("SOMEBODYS_REGION")).unwrap();
 }
 
@@ -152,7 +152,7 @@ fn a_link_does_not_bring_the_root_key_into_the_store() {
     std::os::unix::fs::symlink("store", directory.path().join("elsewhere")).unwrap();
     let text = SOUND.replace("keys/root.key", "elsewhere/root.key");
     let error = Config::parse(&text, directory.path(), []).unwrap_err();
-    assert_eq!(error.place(), "root_key.path");
+    assert_eq!(error.field(), "root_key.path");
     let text = SOUND.replace("keys/root.key", "elsewhere/../root.key");
     Config::parse(&text, directory.path(), []).unwrap();
 }

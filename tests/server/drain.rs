@@ -64,8 +64,8 @@ async fn under_load_each_call_is_answered_or_never_begun() {
     soon(async { while callers.join_next().await.is_some() {} }).await;
     assert_eq!(server.stopped().await, Drained::Clean);
     assert!(answered.get() > 50, "{} answered", answered.get());
-    // What the service began was answered, so that what was refused can be
-    // tried again elsewhere.
+    // Every request that the service began was answered, so that a refused one
+    // can be tried again elsewhere.
     assert_eq!(begun.load(Ordering::SeqCst), answered.get());
 }
 

@@ -1,10 +1,11 @@
-//! What every request passes, and what tonic's own errors become.
+//! The checks that every request passes, and the form of tonic's own errors.
 
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
+use keyferry::limits::REQUEST_BYTES;
 use keyferry::proto::v1::{DecryptRequest, GenerateDataKeyWithoutPlaintextRequest};
-use keyferry::server::{Limits, MAX_MESSAGE_BYTES};
+use keyferry::server::Limits;
 use prost::Message as _;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
@@ -160,8 +161,8 @@ fn sized(bytes: usize) -> Request<GenerateDataKeyWithoutPlaintextRequest> {
 async fn messages_have_64_kib_at_most() {
     let server = Server::dev(Limits::default()).await;
     let mut client = server.client().await;
-    soon(client.generate_data_key_without_plaintext(sized(MAX_MESSAGE_BYTES))).await.unwrap();
-    for bytes in [MAX_MESSAGE_BYTES + 1, 1024 * 1024] {
+    soon(client.generate_data_key_without_plaintext(sized(REQUEST_BYTES.max))).await.unwrap();
+    for bytes in [REQUEST_BYTES.max + 1, 1024 * 1024] {
         let called = client.generate_data_key_without_plaintext(sized(bytes));
         let status = soon(called).await.unwrap_err();
         assert_status(&status, Code::ResourceExhausted, "InvalidParameter");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyferry::config::{LogConfig, LogFormat, LogLevel};
 use keyferry::server::hardening::harden;
-use keyferry::server::{Drained, Limits, Stop, logs};
+use keyferry::server::{Drained, Limits, StopSignal, logs};
 use rustix::process::{
     DumpableBehavior, Pid, Resource, Signal, dumpable_behavior, getrlimit, kill_process,
 };
@@ -79,7 +79,7 @@ fn one_signal_drains_and_two_leave() {
 fn holding() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let stop = Stop::on_signals().unwrap();
+        let stop = StopSignal::on_signals().unwrap();
         let mut server = Server::dev(Limits::default()).await;
         let mut client = server.client().await;
         let held = tokio::spawn(async move { play(&mut client, "hold").await });

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 
 #[derive(Clone)]
 pub struct Script {
-    /// What `hold` waits for.
+    /// Lets `hold` go on.
     pub release: Arc<Semaphore>,
     /// How many calls hold now.
     pub holding: Arc<AtomicUsize>,

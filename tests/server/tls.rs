@@ -22,7 +22,7 @@ fn quick() -> Limits {
     Limits { reload_interval: Duration::from_millis(20), ..Limits::default() }
 }
 
-/// What the server makes of a client: `Ok`, or the alert that it sent.
+/// The outcome of a handshake: `Ok`, or the alert that the server sent.
 async fn verdict(server: &Server, config: Arc<rustls::ClientConfig>) -> Result<(), String> {
     let spoken = async {
         let mut stream = tls_stream(server.tcp(), config).await?;
@@ -112,7 +112,7 @@ async fn sessions_are_never_resumed() {
         for _ in 0..3 {
             let mut stream = soon(tls_stream(server.tcp(), config.clone())).await.unwrap();
             stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-            // What the server sends by itself, tickets among it, is read.
+            // Read what the server sends unasked, such as tickets.
             soon(stream.read_u8()).await.unwrap();
             let kind = stream.get_ref().1.handshake_kind();
             assert_eq!(kind, Some(rustls::HandshakeKind::Full));

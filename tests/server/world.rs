@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use keyferry::config::{Address, Config, ListenerConfig};
+use keyferry::limits::REQUEST_BYTES;
 use keyferry::proto::v1::GenerateDataKeyWithoutPlaintextRequest;
 use keyferry::proto::v1::GenerateDataKeyWithoutPlaintextResponse;
 use keyferry::proto::v1::kms_client::KmsClient;
 use keyferry::proto::v1::kms_server::KmsServer;
-use keyferry::server::{Drained, Health, Limits, Listener, MAX_MESSAGE_BYTES, run};
+use keyferry::server::{Drained, Health, Limits, Listener, run};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -92,7 +93,7 @@ impl Server {
     pub async fn start(listeners: &[ListenerConfig], limits: Limits) -> Self {
         capture_log();
         let script = Script::default();
-        let service = KmsServer::new(script.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let service = KmsServer::new(script.clone()).max_decoding_message_size(REQUEST_BYTES.max);
         let ready = Arc::new(AtomicBool::new(true));
         let asked = ready.clone();
         let health = Health::new(&[SERVICE], move || {
@@ -230,7 +231,7 @@ impl TlsFiles {
         Server::start(&config.listeners, limits).await
     }
 
-    /// What a client that trusts this server and bears `issued` is set to.
+    /// The settings of a client that trusts this server and bears `issued`.
     pub fn trusting(&self, issued: Option<&Issued>) -> Arc<rustls::ClientConfig> {
         trusting(&self.authority, issued, rustls::DEFAULT_VERSIONS)
     }

@@ -1,4 +1,4 @@
-//! What a killed process and a cut power leave of an SQLite store.
+//! The SQLite store after a killed process and after a power cut.
 //!
 //! A child of this test's own binary commits in a storm from several tasks and
 //! tells of each commit that returned. Two ends are tried:
@@ -42,7 +42,7 @@ fn put(path: String, value: Vec<u8>) -> Write {
     Write::Put(path, value)
 }
 
-/// What commit `n` of a task puts in two places, of a size that varies.
+/// The writes of commit `n` of a task: two places, of a size that varies.
 fn payload(task: u64, n: u64) -> Vec<u8> {
     let size = usize::try_from((n * 37 + task * 11) % 900).unwrap() + 8;
     n.to_be_bytes().into_iter().cycle().take(size).collect()
@@ -349,7 +349,7 @@ impl Disk {
         }
     }
 
-    /// What is found when the power is back. `keeps` says for each thing that
+    /// Leaves the files that are found when the power is back. `keeps` says for each thing that
     /// was not synced whether it got there all the same.
     fn cut_power(&self, directory: &Path, mut keeps: impl FnMut() -> bool) {
         for (name, file) in &self.files {

@@ -93,7 +93,7 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// What it has logged.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
@@ -279,8 +279,7 @@ pub fn checkout() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What `scripts/peers` installs into the checkout, if it has installed this
-/// part; without it the test is left out, which in CI is a failure.
+/// The folder that `scripts/peers` installs into, if it has installed this part; without it the test is left out, which in CI is a failure.
 pub fn installed(name: &str, part: &str) -> Option<PathBuf> {
     let peers = checkout().join(".peers");
     found(name, peers.join("stamps").join(part).exists()).then_some(peers)

@@ -128,7 +128,7 @@ impl Signer {
     }
 }
 
-/// What is signed by version 3.
+/// A request to be signed by version 3.
 #[derive(Clone, Copy)]
 pub struct V3<'a> {
     pub method: &'a str,
@@ -164,7 +164,7 @@ impl Answer {
     }
 }
 
-/// Whatever carries a connection.
+/// A transport of a connection.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -259,7 +259,7 @@ impl Http {
         self.request(&asked, &headers).await
     }
 
-    /// What was signed, with these headers.
+    /// Sends the request with these headers.
     pub async fn request(&mut self, asked: &V3<'_>, headers: &[(String, String)]) -> Answer {
         let target = if asked.query.is_empty() {
             asked.path.to_owned()

@@ -42,7 +42,7 @@ impl Request {
         kind.starts_with("application/x-www-form-urlencoded")
     }
 
-    /// What query and form say.
+    /// The parameters of query and form.
     pub fn parameters(&self) -> Result<Parameters, Error> {
         let form = self.is_form().then_some(self.body.as_slice());
         Parameters::read(self.query.as_deref(), form)
@@ -73,7 +73,7 @@ impl Request {
         })
     }
 
-    /// What a server would do with it at that time, in order.
+    /// The steps of a server that gets it at that time, in order.
     pub fn judge_at(&self, now: Timestamp, nonces: &Nonces) -> Result<Verified, Error> {
         self.show(|signed| {
             let claim = Claim::read(signed)?;
@@ -86,12 +86,12 @@ impl Request {
         })
     }
 
-    /// What a server would say now that has not seen it before.
+    /// The verdict of a server that gets it now and has not seen it before.
     pub fn judge(&self) -> Result<Verified, Error> {
         self.judge_at(Timestamp::now(), &Nonces::default())
     }
 
-    /// What a server says that takes V1, or doesn't.
+    /// The verdict of a server that takes V1, or does not.
     pub fn judge_scheme(&self, v1_is_on: bool) -> Result<(), Error> {
         self.show(|signed| Claim::read(signed)?.check_scheme(v1_is_on))
     }

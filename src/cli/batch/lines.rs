@@ -8,12 +8,12 @@ pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// One line, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum InputLine {
     /// A line with its end.
     Whole(Vec<u8>),
-    /// What stands after the last end of a line.
+    /// The rest of the file after the last end of a line.
     Cut(Vec<u8>),
-    /// Longer than is read; its end has been found.
+    /// A line of more than `MAX_LINE_BYTES`, which was skipped.
     TooLong,
 }
 
@@ -36,7 +36,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line; `None` at the end.
-    pub fn next(&mut self) -> io::Result<Option<Line>> {
+    pub fn next(&mut self) -> io::Result<Option<InputLine>> {
         let mut line = Vec::new();
         let limit = MAX_LINE_BYTES as u64 + 1;
         let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut line)?;
@@ -46,18 +46,13 @@ impl<R: BufRead> Lines<R> {
         }
         if line.pop_if(|last| *last == b'\n').is_some() {
             line.pop_if(|last| *last == b'\r');
-            return Ok(Some(Line::Whole(line)));
+            return Ok(Some(InputLine::Whole(line)));
         }
         if read <= MAX_LINE_BYTES {
-            return Ok(Some(Line::Cut(line)));
+            return Ok(Some(InputLine::Cut(line)));
         }
-        self.skip_line()?;
-        Ok(Some(Line::TooLong))
-    }
-
-    fn skip_line(&mut self) -> io::Result<()> {
         self.offset += self.reader.skip_until(b'\n')? as u64;
-        Ok(())
+        Ok(Some(InputLine::TooLong))
     }
 }
 
@@ -65,31 +60,31 @@ impl<R: BufRead> Lines<R> {
 mod tests {
     use super::*;
 
-    fn lines(bytes: &[u8]) -> Vec<Line> {
+    fn lines(bytes: &[u8]) -> Vec<InputLine> {
         let mut lines = Lines::new(bytes);
-        let all: Vec<Line> = std::iter::from_fn(|| lines.next().unwrap()).collect();
+        let all: Vec<InputLine> = std::iter::from_fn(|| lines.next().unwrap()).collect();
         assert_eq!(lines.offset(), bytes.len() as u64);
         all
     }
 
-    fn whole(line: &str) -> Line {
-        Line::Whole(line.into())
+    fn whole(line: &str) -> InputLine {
+        InputLine::Whole(line.into())
     }
 
     #[test]
-    fn what_has_no_end_is_cut() {
+    fn a_line_without_its_end_is_cut() {
         assert_eq!(lines(b""), []);
         assert_eq!(lines(b"a\n\nb\r\n"), [whole("a"), whole(""), whole("b")]);
-        assert_eq!(lines(b"a\nb"), [whole("a"), Line::Cut("b".into())]);
+        assert_eq!(lines(b"a\nb"), [whole("a"), InputLine::Cut("b".into())]);
     }
 
     #[test]
-    fn a_line_too_long_is_passed_over_to_its_end() {
+    fn a_line_that_is_too_long_is_skipped() {
         let mut bytes = vec![b'x'; MAX_LINE_BYTES + 5];
-        assert_eq!(lines(&bytes), [Line::TooLong]);
+        assert_eq!(lines(&bytes), [InputLine::TooLong]);
         bytes.extend(b"\nb\n");
-        assert_eq!(lines(&bytes), [Line::TooLong, whole("b")]);
+        assert_eq!(lines(&bytes), [InputLine::TooLong, whole("b")]);
         let longest = vec![b'x'; MAX_LINE_BYTES];
-        assert_eq!(lines(&longest), [Line::Cut(longest.clone())]);
+        assert_eq!(lines(&longest), [InputLine::Cut(longest.clone())]);
     }
 }

@@ -2,94 +2,102 @@
 //! file of lines into another.
 //!
 //! ```text
-//! batch ─▶ lines ─▶ item ─▶ exporting ◀─▶ server
-//!            │                  │
-//!        finished ◀─ ledger ◀───┘
+//! batch ─▶ lines ─▶ item ─▶ export_run ◀─▶ server
+//!            │                   │
+//!         resume ◀─ journal ◀────┘
 //! (what was done before)
 //! ```
 //!
-//! A line of the batch is answered by the line of the output that has its number.
-//! A run that was interrupted is gone on with by the same command.
+//! Each line of the batch is answered by the line of the output with the same
+//! number. The same command resumes a run that was interrupted.
 
-mod exporting;
-mod finished;
+mod export_run;
 mod item;
-mod ledger;
+mod journal;
 mod lines;
 mod progress;
+mod resume;
+mod strict_json;
 
-use std::collections::VecDeque;
 use std::io::{self, BufReader, IsTerminal};
 use std::iter::Peekable;
 use std::thread;
 
 use tokio::sync::mpsc;
 
-use self::exporting::{Exporting, WINDOW};
-use self::finished::Finished;
-pub use self::item::Defaults;
-use self::item::{Item, Items};
-use self::ledger::Ledger;
+use self::export_run::{ExportRun, WINDOW};
+pub use self::item::ItemDefaults;
+use self::item::{BatchItem, BatchItems};
+use self::journal::Journal;
 use self::progress::{Progress, Tally};
-use super::connection::{CallArgs, block_on};
+use self::resume::DoneBefore;
+use super::client::call::{CallArgs, block_on};
 use super::exit::Exit;
-use super::failure::{Failure, Stop};
-use super::files::{Care, Destination, Input};
-use super::out::spoken_beside;
-use super::text::Text;
+use super::failure::{EarlyExit, Failure};
+use super::io::input::Input;
+use super::io::output_target::{OutputTarget, Sensitivity};
+use super::io::text::Text;
 
 /// A batch to export.
 #[derive(Debug)]
-pub struct Batch<'a> {
-    /// Where its lines are.
+pub struct BatchExport<'a> {
+    /// The lines of the batch.
     pub input: &'a Input,
-    /// Where the answers go.
-    pub out: Option<&'a Destination>,
-    /// What is meant where a line does not say.
-    pub defaults: Defaults,
+    /// The file for the answers.
+    pub out: Option<&'a OutputTarget>,
+    /// The values of members that a line lacks.
+    pub defaults: ItemDefaults,
     /// How the server is called.
     pub call: &'a CallArgs,
 }
 
-impl Batch<'_> {
+impl BatchExport<'_> {
     /// Exports it.
-    pub fn run(self) -> Result<(), Stop> {
-        let output = spoken_beside(self.call.output(), self.call.json(), self.out, Care::Public)?;
-        // Text speaks where the bar was; JSON goes where programs look for it.
-        let output = if self.call.json() { output } else { output.aside() };
+    pub fn run(self) -> Result<(), EarlyExit> {
+        let output = self.call.output().beside(self.out, Sensitivity::Public)?;
+        // The sum for people stands where the bar was; JSON goes where programs
+        // look for it.
+        let output = if output.is_json() { output } else { output.text_to_stderr() };
         let (source, bytes) = self.input.open("batch")?;
-        let mut items = Items::new(BufReader::new(source), self.defaults.clone()).peekable();
-        let (ledger, before) = self.ledger(&mut items)?;
-        let mut exporting = Exporting {
-            call: self.call,
-            items: read_ahead(items),
-            ledger,
-            tally: Tally::new(before, self.call.dry_run()),
-            progress: Progress::new(bytes, io::stderr().is_terminal() && !self.call.json()),
-            waiting: VecDeque::new(),
-            read: false,
-        };
-        let outcome = block_on(exporting.run());
-        exporting.progress.end();
-        let Exporting { tally, ledger, .. } = exporting;
+        let mut items = BatchItems::new(BufReader::new(source), self.defaults.clone()).peekable();
+        let (journal, before) = self.journal(&mut items)?;
+        let shows_bar = io::stderr().is_terminal() && !output.is_json();
+        let mut run = ExportRun::new(
+            self.call,
+            read_ahead(items),
+            journal,
+            Tally::new(before, self.call.dry_run()),
+            Progress::new(bytes, shows_bar),
+        );
+        let outcome = block_on(run.run());
+        let (tally, journal) = run.end();
         if outcome.is_ok() || tally.answered() > 0 {
             output.result(&tally.json(), || Text::line(tally.sentence()))?;
         }
         outcome?;
-        match tally.refused() {
-            0 => Ok(()),
-            refused => Err(some_refused(refused, &tally, &ledger).into()),
+        if tally.refused() == 0 {
+            return Ok(());
         }
+        let were = if tally.is_dry_run() { "would be" } else { "were" };
+        Err(Failure::new(
+            Exit::Refused,
+            format!("{} of {} items {were} refused.", tally.refused(), tally.all()),
+            format!(
+                "Each line with an \"error\" in {} names an item and the reason. Correct these items in a batch of their own.",
+                journal.name()
+            ),
+        )
+        .into())
     }
 
-    /// Where answers go, and what is there already. A dry run leaves it alone.
-    fn ledger<I>(&self, items: &mut Peekable<I>) -> Result<(Ledger, Finished), Stop>
+    /// Opens the output, and finds what it holds already. A dry run leaves it alone.
+    fn journal<I>(&self, items: &mut Peekable<I>) -> Result<(Journal, DoneBefore), EarlyExit>
     where
-        I: Iterator<Item = io::Result<Item>>,
+        I: Iterator<Item = io::Result<BatchItem>>,
     {
         match self.out {
-            _ if self.call.dry_run() => Ok((Ledger::standard_output()?, Finished::default())),
-            Some(out) => Ledger::open(out, items),
+            _ if self.call.dry_run() => Ok((Journal::standard_output()?, DoneBefore::default())),
+            Some(out) => Journal::open(out, items),
             None => Err(Failure::usage(
                 "--batch needs --out: the answers of a batch go to a file.",
                 "Give --out FILE, or --out - for standard output.",
@@ -99,24 +107,11 @@ impl Batch<'_> {
     }
 }
 
-fn some_refused(refused: u64, tally: &Tally, ledger: &Ledger) -> Failure {
-    let all = tally.all();
-    let were = if tally.is_dry_run() { "would be" } else { "were" };
-    Failure::new(
-        Exit::Refused,
-        format!("{refused} of {all} items {were} refused."),
-        format!(
-            "The lines with an \"error\" in {} say which and why. Put them right in a batch of their own.",
-            ledger.place()
-        ),
-    )
-}
-
 /// Reads in a thread of its own, as a file may keep its reader waiting; no
 /// further ahead than there is room.
-fn read_ahead<I>(items: I) -> mpsc::Receiver<io::Result<Item>>
+fn read_ahead<I>(items: I) -> mpsc::Receiver<io::Result<BatchItem>>
 where
-    I: Iterator<Item = io::Result<Item>> + Send + 'static,
+    I: Iterator<Item = io::Result<BatchItem>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(WINDOW);
     thread::spawn(move || {

@@ -1,31 +1,32 @@
-//! What has come of a batch so far, for whoever watches.
+//! The progress of a batch: counted, and shown on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::finished::Finished;
+use super::resume::DoneBefore;
 use crate::error::Rule;
 use crate::proto::v1::export_data_keys_response::Outcome;
 
 /// How often the bar is drawn, at most.
 const HERTZ: u8 = 10;
 
-/// Items counted.
+/// The answers of a batch, counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     exported: u64,
     refused: u64,
-    before: Finished,
+    before: DoneBefore,
     dry_run: bool,
 }
 
 impl Tally {
-    /// Nothing yet, beside what was done before.
-    pub fn new(before: Finished, dry_run: bool) -> Self {
+    /// No answers yet, after those of earlier runs.
+    pub fn new(before: DoneBefore, dry_run: bool) -> Self {
         Self { before, dry_run, ..Self::default() }
     }
 
-    /// Counts an answer. Says whether it is told: of a dry run, refusals are.
+    /// Counts an answer, and says whether it belongs in the output: of a dry run,
+    /// only refusals do.
     pub fn count(&mut self, outcome: &Outcome) -> bool {
         let works = match outcome {
             Outcome::Exported(_) => true,
@@ -81,14 +82,15 @@ impl Tally {
     }
 }
 
-/// A bar on the terminal, if somebody watches.
+/// A bar on the terminal.
 #[derive(Debug)]
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// A bar over a batch of that many bytes, or of a length that is not known.
-    pub fn new(bytes: Option<u64>, watched: bool) -> Self {
-        if !watched {
+    /// A bar, if one is shown, over a batch of that many bytes, or of an unknown
+    /// length.
+    pub fn new(bytes: Option<u64>, shown: bool) -> Self {
+        if !shown {
             return Self(None);
         }
         let target = ProgressDrawTarget::stderr_with_hz(HERTZ);
@@ -97,12 +99,10 @@ impl Progress {
             Some(_) => "{bar:32} {percent:>3} %  {msg}  {eta} left",
             None => "{spinner} {msg}  {elapsed}",
         };
-        // A template that indicatif did not take would leave its own bar.
-        let style = ProgressStyle::with_template(template);
-        Self(Some(match style {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        }))
+        // If indicatif refused the template, its own bar would be shown.
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(Some(bar.with_style(style)))
     }
 
     /// Shows how far it is.
@@ -130,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_told_and_counted() {
-        let before = Finished { lines: 5, refused: 2, end: 0 };
+    fn every_answer_is_counted_and_written() {
+        let before = DoneBefore { lines: 5, refused: 2, end: 0 };
         let mut tally = Tally::new(before, false);
         assert!(tally.count(&Outcome::Exported(v1::ExportDataKeyResponse::default())));
         assert!(tally.count(&refusal(Rule::BlobDoesNotOpen)));
@@ -142,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn of_a_dry_run_refusals_are_told() {
-        let mut tally = Tally::new(Finished::default(), true);
+    fn of_a_dry_run_only_refusals_are_written() {
+        let mut tally = Tally::new(DoneBefore::default(), true);
         assert!(!tally.count(&refusal(Rule::DryRunSucceeded)));
         assert!(tally.count(&refusal(Rule::BlobDoesNotOpen)));
         assert_eq!(tally.sentence(), "Dry run: 1 would be exported, 1 refused.");

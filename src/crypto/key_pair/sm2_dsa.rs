@@ -147,14 +147,14 @@ mod tests {
     use sm2::dsa::signature::Verifier;
     use sm3::Digest;
 
-    fn unhex<const N: usize>(text: &str) -> [u8; N] {
+    fn unhex_array<const N: usize>(text: &str) -> [u8; N] {
         let mut bytes = [0; N];
         base16ct::mixed::decode(text, &mut bytes).expect("hex");
         bytes
     }
 
     fn scalar(hex: &str) -> NonZeroScalar {
-        NonZeroScalar::try_from(unhex::<32>(hex).as_slice()).expect("in range")
+        NonZeroScalar::try_from(unhex_array::<32>(hex).as_slice()).expect("in range")
     }
 
     /// GB/T 32918.5-2017, the signature example on sm2p256v1: the identifier is
@@ -174,7 +174,7 @@ mod tests {
     const N_MINUS_2: &str = "FFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFF7203DF6B21C6052B53BBF40939D54121";
 
     fn key(d: &str) -> Option<Sm2PrivateKey> {
-        let key = SecretKey::from_slice(&unhex::<32>(d)).expect("in range");
+        let key = SecretKey::from_slice(&unhex_array::<32>(d)).expect("in range");
         Sm2PrivateKey::from_pkcs8(key.to_pkcs8_der().expect("PKCS#8").as_bytes())
     }
 
@@ -193,14 +193,18 @@ mod tests {
 
     /// The example's signature; both numbers have their highest bit set.
     fn example_der() -> Vec<u8> {
-        der(&unhex::<33>(&format!("00{}", example::R)), &unhex::<33>(&format!("00{}", example::S)))
+        der(
+            &unhex_array::<33>(&format!("00{}", example::R)),
+            &unhex_array::<33>(&format!("00{}", example::S)),
+        )
     }
 
     #[test]
     fn the_standard_s_example_signs_and_verifies() {
-        let e = Sm3::new().chain_update(unhex::<32>(example::Z_A)).chain_update(example::MESSAGE);
+        let e =
+            Sm3::new().chain_update(unhex_array::<32>(example::Z_A)).chain_update(example::MESSAGE);
         let e = <[u8; 32]>::from(e.finalize());
-        assert_eq!(e, unhex(example::E));
+        assert_eq!(e, unhex_array(example::E));
         let signature = sign_with(&scalar(example::K), &scalar(example::D), &e).expect("signed");
         assert_eq!(signature.to_der().to_vec(), example_der());
         let verifier = verifier(&key(example::D).expect("a key"));
@@ -223,10 +227,10 @@ mod tests {
     fn e_is_a_number_modulo_n() {
         let key = key(example::D).expect("a key");
         let verifier = verifier(&key);
-        for e in [[0; 32], unhex(N_MINUS_1), unhex(N), [0xff; 32]] {
+        for e in [[0; 32], unhex_array(N_MINUS_1), unhex_array(N), [0xff; 32]] {
             assert!(verifier.verify(&e, &key.sign(&e).expect("signed")));
         }
-        assert!(verifier.verify(&[0; 32], &key.sign(&unhex(N)).expect("signed")));
+        assert!(verifier.verify(&[0; 32], &key.sign(&unhex_array(N)).expect("signed")));
         assert!(!verifier.verify(&[1; 32], &key.sign(&[0; 32]).expect("signed")));
     }
 
@@ -286,7 +290,7 @@ mod tests {
     #[test]
     fn every_other_signature_is_invalid() {
         let verifier = verifier(&key(example::D).expect("a key"));
-        let e = unhex(example::E);
+        let e = unhex_array(example::E);
         let valid = example_der();
         for bit in 0..valid.len() * 8 {
             let mut flipped = valid.clone();
@@ -296,10 +300,10 @@ mod tests {
         for len in 0..valid.len() {
             assert!(!verifier.verify(&e, &valid[..len]), "length {len}");
         }
-        let [r, s] = [example::R, example::S].map(unhex::<32>);
+        let [r, s] = [example::R, example::S].map(unhex_array::<32>);
         let [padded_r, padded_s] = [r, s].map(|number| [&[0], &number[..]].concat());
         let twice_padded = [&[0, 0], &r[..]].concat();
-        let n = [&[0], &unhex::<32>(N)[..]].concat();
+        let n = [&[0], &unhex_array::<32>(N)[..]].concat();
         for (why, signature) in [
             ("r ‖ s without DER", [r, s].concat()),
             ("r is negative", der(&r, &padded_s)),

@@ -21,12 +21,7 @@ pub use self::public_key::{UnfitPublicKey, WrappingKey};
 use self::rsa_oaep::OaepHash;
 use super::random::RandomUnavailable;
 use super::secret::{DataKey, Plaintext, Reveal, UnwrappedKey};
-
-/// Longest data key that the contract knows.
-pub const MAX_DATA_KEY_BYTES: usize = 1024;
-/// Longest bytes of a caller's that SM2 encrypts: with C1 and C3 they fill what
-/// `Encrypt` takes.
-pub const MAX_SM2_PLAINTEXT_BYTES: usize = 6047;
+use crate::limits::{DATA_KEY_BYTES, SM2_PLAINTEXT_BYTES};
 
 /// The kind of a recipient's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,7 +206,7 @@ impl WrappingMethod {
     pub const fn longest_data_key_bytes(&self) -> usize {
         match self.mechanism {
             Mechanism::Oaep(hash, bits) => hash.longest_message_bytes(bits / 8),
-            Mechanism::Sm2(_) => MAX_DATA_KEY_BYTES,
+            Mechanism::Sm2(_) => DATA_KEY_BYTES.max,
         }
     }
 
@@ -220,7 +215,7 @@ impl WrappingMethod {
     pub const fn longest_plaintext_bytes(&self) -> usize {
         match self.mechanism {
             Mechanism::Oaep(..) => self.longest_data_key_bytes(),
-            Mechanism::Sm2(_) => MAX_SM2_PLAINTEXT_BYTES,
+            Mechanism::Sm2(_) => SM2_PLAINTEXT_BYTES.max,
         }
     }
 }
@@ -244,10 +239,9 @@ pub enum WrapFailed {
 }
 
 impl DataKey {
-    /// A key that was exported elsewhere, if it can be a data key: 1 to 1024
-    /// bytes.
+    /// A key that was exported elsewhere, if it has the length of a data key.
     pub(crate) fn imported(unwrapped: UnwrappedKey) -> Option<Self> {
-        let fits = (1..=MAX_DATA_KEY_BYTES).contains(&unwrapped.len());
+        let fits = DATA_KEY_BYTES.allows(unwrapped.len());
         fits.then(|| unwrapped.into_data_key())
     }
 

@@ -21,9 +21,8 @@ use thiserror::Error;
 use super::WrappingKeySpec;
 use super::rsa_oaep::RsaRecipientKey;
 use super::sm2_pke::Sm2RecipientKey;
+use crate::limits::PUBLIC_KEY_BYTES;
 
-/// The longest encoding that is read, PEM or DER.
-pub const MAX_SENT_BYTES: usize = 1024;
 /// SP 800-56B r2, section 6.2.
 const MIN_EXPONENT: u64 = 65_537;
 /// The highest that cryptographic modules take; no key in use has more.
@@ -76,7 +75,7 @@ pub enum Found {
     #[error("it is empty")]
     Nothing,
     /// Too many bytes.
-    #[error("it has {0} bytes, more than {MAX_SENT_BYTES}")]
+    #[error("it has {0} bytes, {PUBLIC_KEY_BYTES} are accepted")]
     TooLong(usize),
     /// PEM that does not decode.
     #[error("it looks like PEM but does not decode ({0})")]
@@ -277,7 +276,7 @@ fn judge(spec: WrappingKeySpec, sent: &[u8]) -> Result<WrappingKey, Found> {
     if sent.is_empty() {
         return Err(Found::Nothing);
     }
-    if sent.len() > MAX_SENT_BYTES {
+    if !PUBLIC_KEY_BYTES.allows(sent.len()) {
         return Err(Found::TooLong(sent.len()));
     }
     let decoded = if is_pem(sent) { Some(decode_pem(sent.trim_ascii())?) } else { None };

@@ -26,9 +26,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{Sm2CiphertextEncoding, WrapFailed};
 use crate::crypto::random::{self, RandomUnavailable};
+use crate::limits::SM2_CIPHERTEXT_BYTES;
 
-/// Longest ciphertext that is read (contract, section 5).
-const MAX_CIPHERTEXT_BYTES: usize = 6200;
 const COORDINATE_BYTES: usize = 32;
 const HASH_BYTES: usize = 32;
 /// SEC 1, section 2.3.3: an uncompressed point.
@@ -279,7 +278,7 @@ fn coordinate(integer: UintRef<'_>) -> der::Result<[u8; COORDINATE_BYTES]> {
 /// Decrypts on the recipient's side, in either encoding (GB/T 32918.4, section
 /// 7.1). `None` says nothing of why.
 pub(in crate::crypto) fn unwrap(key: &SecretKey, wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    if wrapped.len() > MAX_CIPHERTEXT_BYTES {
+    if !SM2_CIPHERTEXT_BYTES.allows(wrapped.len()) {
         return None;
     }
     let ciphertext = Ciphertext::decode(wrapped)?;
@@ -295,12 +294,8 @@ pub(in crate::crypto) fn unwrap(key: &SecretKey, wrapped: &[u8]) -> Option<Zeroi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::unhex;
     use elliptic_curve::PrimeField;
-
-    fn unhex(text: &str) -> Vec<u8> {
-        let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).expect("hex")).collect();
-        digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("hex")).collect()
-    }
 
     fn scalar(hex: &str) -> NonZeroScalar {
         NonZeroScalar::try_from(unhex(hex).as_slice()).expect("in range")
@@ -469,7 +464,7 @@ mod tests {
         }
         let longer = [unhex(example::DER), vec![0]].concat();
         assert_eq!(unwrap(&key, &longer), None);
-        assert_eq!(unwrap(&key, &[4; MAX_CIPHERTEXT_BYTES + 1]), None);
+        assert_eq!(unwrap(&key, &[4; SM2_CIPHERTEXT_BYTES.max + 1]), None);
     }
 
     fn element(tag: u8, value: &[u8]) -> Vec<u8> {
@@ -568,10 +563,14 @@ mod tests {
     fn the_longest_ciphertexts_are_read() {
         let key = example_key();
         let recipient = Sm2RecipientKey::new(&key.public_key());
-        let message = vec![7; crate::crypto::wrapping::MAX_SM2_PLAINTEXT_BYTES];
+        let message = vec![7; crate::limits::SM2_PLAINTEXT_BYTES.max];
         for encoding in [Sm2CiphertextEncoding::Asn1Der, Sm2CiphertextEncoding::RawC1C3C2] {
             let wrapped = recipient.wrap(encoding, &message).expect("wrapped");
-            assert!((6144..=MAX_CIPHERTEXT_BYTES).contains(&wrapped.len()), "{}", wrapped.len());
+            assert!(
+                (6144..=SM2_CIPHERTEXT_BYTES.max).contains(&wrapped.len()),
+                "{}",
+                wrapped.len()
+            );
             assert_eq!(unwrap(&key, &wrapped).expect("opens").as_slice(), message);
         }
     }

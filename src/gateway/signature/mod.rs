@@ -26,11 +26,10 @@ use zeroize::Zeroizing;
 
 use super::parameters::Parameters;
 use crate::error::{Error, Result, Rule};
+use crate::limits::{SIGNATURE_PART_BYTES, SIGNATURE_SKEW_MINUTES};
 
 /// How far from now the time of a signature may be.
-pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
-/// The longest access key id and the longest nonce, in bytes.
-const MAX_NAME_BYTES: usize = 128;
+pub const SKEW_MAX: Duration = Duration::from_secs(60 * SIGNATURE_SKEW_MINUTES.max as u64);
 
 /// A request, as it was sent.
 #[derive(Clone, Copy)]
@@ -140,10 +139,7 @@ impl Claim {
         if v1_is_on || self.scheme() == Scheme::V3 {
             return Ok(());
         }
-        Err(Error::invalid(
-            "SignatureMethod",
-            "HMAC-SHA1 is turned off here; use ACS3-HMAC-SHA256",
-        ))
+        Err(Error::invalid("SignatureMethod", "HMAC-SHA1 is turned off here; use ACS3-HMAC-SHA256"))
     }
 
     /// Refuses a time that is more than 15 minutes from now, on either side.
@@ -239,8 +235,8 @@ impl fmt::Debug for Verified {
 fn bounded(what: &str, value: &str) -> Result<()> {
     match value.len() {
         0 => Err(incomplete(format_args!("it has no {what}"))),
-        1..=MAX_NAME_BYTES => Ok(()),
-        _ => Err(incomplete(format_args!("its {what} is longer than {MAX_NAME_BYTES} bytes"))),
+        length if SIGNATURE_PART_BYTES.allows(length) => Ok(()),
+        _ => Err(incomplete(format_args!("its {what} must have {SIGNATURE_PART_BYTES}"))),
     }
 }
 

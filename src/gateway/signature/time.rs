@@ -2,19 +2,19 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::MAX_SKEW;
+use super::SKEW_MAX;
 use crate::error::{Result, Rule};
 
 /// When a signature of that time expires.
 pub(super) fn past_at(time: &str) -> Option<Timestamp> {
-    parse(time)?.checked_add(SignedDuration::try_from(MAX_SKEW).ok()?).ok()
+    parse(time)?.checked_add(SignedDuration::try_from(SKEW_MAX).ok()?).ok()
 }
 
 /// Refuses a malformed time, and one that is over 15 minutes from now.
 pub(super) fn check(time: &str, now: Timestamp) -> Result<()> {
     let time = parse(time).ok_or(Rule::MalformedTimestamp)?;
     let skew = SignedDuration::from_secs(time.as_second() - now.as_second());
-    if skew.unsigned_abs() > MAX_SKEW {
+    if skew.unsigned_abs() > SKEW_MAX {
         return Err(Rule::TimestampExpired.into());
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::access::action::Action;
 use crate::access::grant::Grant;
 use crate::access::purpose::Look;
 use crate::access::service_account::ServiceAccount;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{AccessKeyId, AccessKeyOrder};
 use crate::keys::access_keys::{AccessKey, AccessKeyState, AccessKeys};
 use crate::keys::pages::{Page, PageRequest};
@@ -58,8 +58,9 @@ impl AccessKeys {
         let path = stored.path.to_string();
         let listed = self.vault.seals().page_of(&path, stored.keys, |entry| &entry.order, page)?;
         let listed = listed.try_map(|entry| {
-            let order = AccessKeyOrder::parse(&entry.order).map_err(|_| malformed_path())?;
-            let id = AccessKeyId::parse(&entry.access_key_id).map_err(|_| malformed_path())?;
+            let malformed = |_| Error::internal("the access keys of an account are malformed");
+            let order = AccessKeyOrder::parse(&entry.order).map_err(malformed)?;
+            let id = AccessKeyId::parse(&entry.access_key_id).map_err(malformed)?;
             Ok((order, id))
         })?;
         let keys = self.read_indexed(&listed.entries).await?;

@@ -27,10 +27,9 @@ use crate::keys::model::named::named;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::keys::vault::{Opened, Vault};
+use crate::limits::ACCESS_KEYS;
 use crate::storage::{Precondition, Revision, Write};
 
-/// Most access keys that one service account can have.
-pub const MAX_ACCESS_KEYS: usize = 10;
 const MAX_CACHED_ACCESS_KEYS: u64 = 20_000;
 
 named! {
@@ -246,11 +245,11 @@ impl AccessKeys {
 
 impl StoredAccount {
     fn check_room(&self) -> Result<()> {
-        if self.keys.len() < MAX_ACCESS_KEYS {
+        if self.keys.len() < ACCESS_KEYS.max {
             return Ok(());
         }
         let text = format!(
-            "The service account has {MAX_ACCESS_KEYS} access keys, which is the most that one can have."
+            "The service account has no room for another access key: it can have {ACCESS_KEYS}."
         );
         Err(Error::from(Rule::StoredLimitReached).saying(text))
     }

@@ -25,11 +25,11 @@ const AT_A_TIME: usize = 60;
 
 /// A nonce of a signature that was verified.
 pub struct SpentNonce<'a> {
-    /// Whose.
+    /// The access key that signed.
     pub access_key_id: &'a AccessKeyId,
     /// The nonce.
     pub nonce: &'a str,
-    /// When the signature will be taken no longer.
+    /// When the signature is accepted no longer.
     pub past_at: Timestamp,
 }
 
@@ -41,8 +41,8 @@ impl AccessKeys {
             access_key_id: *spent.access_key_id,
             digest: Sha256::digest(spent.nonce).into(),
         };
-        // Of no meaning, and like no other: where a commit's outcome is
-        // uncertain, it tells this spending from an earlier one.
+        // Random bytes without a meaning: where a commit's outcome is uncertain,
+        // they tell this spending from an earlier one.
         let mark = random::array::<16>()?;
         match self.vault.commit(&[path.absent()], &[path.put(mark.to_vec())]).await {
             Ok(_) => Ok(()),

@@ -14,10 +14,10 @@ use crate::crypto::secret::{Reveal, StoreKey};
 use crate::ids::{StoreId, StoreKeyId};
 use crate::keys::guard::records::{FORMAT_VERSION, RecordKind, RecordSeals, v1};
 use crate::keys::guard::root_key::{RootKeyId, RootKeyProvider};
+use crate::keys::paths::StorePath;
 use crate::storage::{Precondition, Store, StoreError, Write, commit_settled};
 
-const IDENTITY_PATH: &str = "store/identity";
-const SLOT_PREFIX: &str = "store/slot/";
+const IDENTITY_PATH: &str = StorePath::IDENTITY;
 /// More slots than any store needs.
 const MAX_SLOTS: usize = 16;
 
@@ -159,8 +159,9 @@ async fn other_root_key(
     store: &dyn Store,
     root: &dyn RootKeyProvider,
 ) -> Result<UnlockError, UnlockError> {
-    let slots = store.list(SLOT_PREFIX, None, MAX_SLOTS).await?;
-    let ids = slots.entries.iter().filter_map(|(path, _)| path.strip_prefix(SLOT_PREFIX));
+    let slots = store.list(StorePath::ROOT_KEY_SLOTS, None, MAX_SLOTS).await?;
+    let ids =
+        slots.entries.iter().filter_map(|(path, _)| path.strip_prefix(StorePath::ROOT_KEY_SLOTS));
     Ok(UnlockError::OtherRootKey {
         wanted: ids.map(str::to_owned).collect(),
         given: root.id().clone(),
@@ -168,7 +169,7 @@ async fn other_root_key(
 }
 
 fn slot_path(root_key_id: &str) -> String {
-    format!("{SLOT_PREFIX}{root_key_id}")
+    StorePath::RootKeySlot(root_key_id.to_owned()).to_string()
 }
 
 /// What is authenticated beside the wrapped store keys: lengths first, so that

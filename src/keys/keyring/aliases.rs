@@ -13,10 +13,10 @@ use crate::keys::caches::ReadAt;
 use crate::keys::guard::records::v1;
 use crate::keys::keyring::Keyring;
 use crate::keys::model::alias_name::AliasName;
-use crate::keys::model::cmk::MAX_ALIASES;
 use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
+use crate::limits::ALIASES;
 use crate::storage::{Precondition, Revision, Write};
 
 /// A name in a list.
@@ -239,9 +239,8 @@ impl Keyring {
 
 impl StoredNames {
     fn check_room(&self) -> Result<()> {
-        if self.names.aliases.len() >= MAX_ALIASES {
-            let text =
-                format!("The key has {MAX_ALIASES} aliases, which is the most that one can have.");
+        if self.names.aliases.len() >= ALIASES.max {
+            let text = format!("The key has no room for another alias: it can have {ALIASES}.");
             return Err(Error::from(Rule::StoredLimitReached).saying(text));
         }
         Ok(())

@@ -3,13 +3,11 @@
 use std::fmt;
 
 use crate::error::{Error, Result, Rule};
+use crate::limits::ALIAS_NAME_CHARS;
 
 /// An alias's name, `alias/` included.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AliasName(String);
-
-/// Longest name, `alias/` included.
-const MAX_NAME_CHARS: usize = 255;
 
 impl AliasName {
     /// How every name begins.
@@ -21,7 +19,9 @@ impl AliasName {
             return Err(Error::from(Rule::AliasReserved).blaming("alias_name"));
         }
         Self::parse(text).ok_or_else(|| {
-            let wanted = "a name is alias/ and then letters, digits, \"/\", \"_\" or \"-\", at most 255 characters in all";
+            let wanted = format_args!(
+                "a name has {ALIAS_NAME_CHARS}: alias/ and then letters, digits, \"/\", \"_\" or \"-\""
+            );
             Error::invalid("alias_name", wanted)
         })
     }
@@ -32,7 +32,7 @@ impl AliasName {
         let name = text.strip_prefix(Self::PREFIX)?;
         let permitted =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
-        let fits = !name.is_empty() && text.len() <= MAX_NAME_CHARS && name.bytes().all(permitted);
+        let fits = ALIAS_NAME_CHARS.allows(text.len()) && name.bytes().all(permitted);
         fits.then(|| Self(text.to_owned()))
     }
 

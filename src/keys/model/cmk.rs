@@ -9,17 +9,7 @@ use crate::ids::{KeyId, KeyVersionId};
 use crate::keys::model::named::named;
 use crate::keys::model::rotation::RotationInterval;
 use crate::keys::model::tags::Tags;
-
-/// Most aliases that one CMK may have.
-pub const MAX_ALIASES: usize = 50;
-
-/// Longest description, in Unicode characters.
-pub const MAX_DESCRIPTION_CHARS: usize = 8192;
-
-/// Longest description of a deletion protection, in Unicode characters: with
-/// the longest description and all tags, of characters of four bytes each, the
-/// record still fits into a value of the store.
-pub const MAX_PROTECTION_DESCRIPTION_CHARS: usize = 1024;
+use crate::limits::{DESCRIPTION_CHARS, Limit, PROTECTION_DESCRIPTION_CHARS};
 
 named! {
     /// The kind of key material of a CMK.
@@ -236,18 +226,18 @@ impl Cmk {
 
 /// Refuses a description that is too long.
 pub fn check_description(description: &str) -> Result<()> {
-    check_chars("description", description, MAX_DESCRIPTION_CHARS)
+    check_chars("description", description, DESCRIPTION_CHARS)
 }
 
 /// Refuses a description of a deletion protection that is too long.
 pub fn check_protection_description(description: &str) -> Result<()> {
-    check_chars("deletion_protection_description", description, MAX_PROTECTION_DESCRIPTION_CHARS)
+    check_chars("deletion_protection_description", description, PROTECTION_DESCRIPTION_CHARS)
 }
 
-fn check_chars(field: &'static str, text: &str, most: usize) -> Result<()> {
+fn check_chars(field: &'static str, text: &str, limit: Limit) -> Result<()> {
     let chars = text.chars().count();
-    if chars > most {
-        let found = format!("it has {chars} characters, at most {most} are kept");
+    if !limit.allows(chars) {
+        let found = format!("it has {chars} characters, {limit} are accepted");
         return Err(Error::invalid(field, found));
     }
     Ok(())
@@ -282,9 +272,9 @@ mod tests {
 
     #[test]
     fn the_longest_description_is_counted_in_characters() {
-        assert!(check_description(&"密".repeat(MAX_DESCRIPTION_CHARS)).is_ok());
-        assert!(check_description(&"a".repeat(MAX_DESCRIPTION_CHARS + 1)).is_err());
-        let longest = MAX_PROTECTION_DESCRIPTION_CHARS;
+        assert!(check_description(&"密".repeat(DESCRIPTION_CHARS.max)).is_ok());
+        assert!(check_description(&"a".repeat(DESCRIPTION_CHARS.max + 1)).is_err());
+        let longest = PROTECTION_DESCRIPTION_CHARS.max;
         assert!(check_protection_description(&"密".repeat(longest)).is_ok());
         assert!(check_protection_description(&"a".repeat(longest + 1)).is_err());
     }

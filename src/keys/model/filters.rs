@@ -8,9 +8,7 @@ use crate::error::{Error, Result};
 use crate::ids::KeyId;
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::cmk::{Cmk, ProtectionLevel};
-
-/// Most filters of one list, and most values of one filter.
-pub const MAX_FILTERS: usize = 10;
+use crate::limits::{FILTER_VALUES, FILTERS};
 
 /// Every creator is a user: no service of ours makes CMKs by itself.
 const CREATOR_TYPE: &str = "User";
@@ -72,15 +70,15 @@ impl Filters {
         let invalid = |found: String| Error::invalid("filters", found);
         let mut parsed: Vec<Filter> = Vec::new();
         for (key, values) in filters {
-            if parsed.len() == MAX_FILTERS {
-                return Err(invalid(format!("there are more than {MAX_FILTERS}")));
+            if parsed.len() == FILTERS.max {
+                return Err(invalid(format!("there are more, {FILTERS} are accepted")));
             }
             let field = Field::parse(&key).ok_or_else(|| {
                 let known = Field::NAMES.map(|(name, _)| name).join(", ");
                 invalid(format!("a filter has a key that is none of {known}"))
             })?;
-            if !(1..=MAX_FILTERS).contains(&values.len()) {
-                return Err(invalid(format!("a filter has 1 to {MAX_FILTERS} values")));
+            if !FILTER_VALUES.allows(values.len()) {
+                return Err(invalid(format!("a filter has {FILTER_VALUES}")));
             }
             if parsed.iter().any(|other| other.field == field) {
                 return Err(invalid(

@@ -9,15 +9,7 @@ use crate::keys::model::cmk::{Cmk, DeletionProtection, KeyState};
 use crate::keys::model::key_state::Operation;
 use crate::keys::model::rotation::RotationInterval;
 use crate::keys::model::tags::Tags;
-
-/// How many days lie between ScheduleKeyDeletion and deletion.
-pub const PENDING_WINDOW_DAYS: std::ops::RangeInclusive<u32> = 7..=366;
-/// Most versions of a symmetric CMK.
-pub const MAX_SYMMETRIC_VERSIONS: u32 = 1000;
-/// Most versions of an asymmetric CMK.
-pub const MAX_PAIR_VERSIONS: u32 = 50;
-/// Between two versions of an asymmetric CMK.
-pub const MIN_TIME_BETWEEN_PAIRS: SignedDuration = SignedDuration::from_hours(7 * 24);
+use crate::limits::{PAIR_VERSION_DAYS, PAIR_VERSIONS, SYMMETRIC_VERSIONS};
 
 /// Work on a CMK that falls due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +45,7 @@ impl Cmk {
     /// one more.
     #[must_use]
     pub fn next_rotation_at(&self) -> Option<Timestamp> {
-        let rotation = self.rotation.filter(|_| self.versions < MAX_SYMMETRIC_VERSIONS);
+        let rotation = self.rotation.filter(|_| (self.versions as usize) < SYMMETRIC_VERSIONS.max);
         rotation.map(|interval| interval.next_after(self.rotated_at))
     }
 
@@ -134,13 +126,16 @@ impl Cmk {
     pub fn check_version_permitted(&self, now: Timestamp) -> Result<()> {
         self.state.check(Operation::Rotate)?;
         let is_pair = self.spec.pair().is_some();
-        if is_pair && now.duration_since(self.rotated_at) < MIN_TIME_BETWEEN_PAIRS {
-            let text = "The newest version of the key is younger than 7 days: versions of an asymmetric key are made at least 7 days apart.";
+        let age_days = now.duration_since(self.rotated_at).as_hours() / 24;
+        if is_pair && !PAIR_VERSION_DAYS.allows(age_days) {
+            let text = format!(
+                "The newest version of the key is too young: versions of an asymmetric key are made {PAIR_VERSION_DAYS} apart."
+            );
             return Err(Error::from(Rule::RejectedKeyKind).saying(text));
         }
-        let most = if is_pair { MAX_PAIR_VERSIONS } else { MAX_SYMMETRIC_VERSIONS };
-        if self.versions >= most {
-            let text = format!("The key has {most} versions, which is the most that one can have.");
+        let limit = if is_pair { PAIR_VERSIONS } else { SYMMETRIC_VERSIONS };
+        if self.versions as usize >= limit.max {
+            let text = format!("The key has no room for another version: it can have {limit}.");
             return Err(Error::from(Rule::StoredLimitReached).saying(text));
         }
         Ok(())

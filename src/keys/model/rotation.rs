@@ -4,11 +4,11 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-const SECONDS_PER_DAY: u32 = 24 * 60 * 60;
-/// Shortest and longest interval, in days (contract, section 5).
-const DAYS: std::ops::RangeInclusive<u32> = 7..=730;
+use crate::limits::ROTATION_DAYS;
 
-/// The time between two rotations: 7 to 730 days.
+const SECONDS_PER_DAY: u32 = 24 * 60 * 60;
+
+/// The time between two rotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RotationInterval {
     seconds: u32,
@@ -21,7 +21,7 @@ pub enum UnfitInterval {
     #[error("it is a whole number followed by d, h, m or s, or by nothing for seconds")]
     Malformed,
     /// Too short or too long.
-    #[error("it is {} to {} days", DAYS.start(), DAYS.end())]
+    #[error("it is {ROTATION_DAYS}")]
     OutOfRange,
 }
 
@@ -46,8 +46,9 @@ impl RotationInterval {
     /// An interval of that many seconds, if it is one.
     #[must_use]
     pub fn from_seconds(seconds: u32) -> Option<Self> {
-        let [shortest, longest] = [DAYS.start(), DAYS.end()].map(|days| days * SECONDS_PER_DAY);
-        (shortest..=longest).contains(&seconds).then_some(Self { seconds })
+        let [shortest, longest] =
+            [ROTATION_DAYS.min, ROTATION_DAYS.max].map(|days| days * SECONDS_PER_DAY as usize);
+        (shortest..=longest).contains(&(seconds as usize)).then_some(Self { seconds })
     }
 
     /// Its length in seconds.

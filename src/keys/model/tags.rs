@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result, Rule};
+use crate::limits::{Limit, TAG_KEY_CHARS, TAG_VALUE_CHARS, TAGS};
 
-/// Most tags that one CMK may have, and one request may name.
-pub const MAX_TAGS: usize = 20;
-/// Longest tag key and longest tag value, in Unicode characters.
-pub const MAX_TAG_CHARS: usize = 128;
 /// No tag key may begin with these.
 const RESERVED_PREFIXES: [&str; 2] = ["aliyun", "acs:"];
 
@@ -16,15 +13,14 @@ const RESERVED_PREFIXES: [&str; 2] = ["aliyun", "acs:"];
 pub struct Tags(BTreeMap<String, String>);
 
 impl Tags {
-    /// The tags that a request names: at most 20, each key once.
+    /// The tags that a request names: each key once.
     pub fn parse(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut tags = BTreeMap::new();
         for (key, value) in pairs {
             check_key(&key)?;
-            check_chars("a tag value", &value)?;
-            if tags.len() == MAX_TAGS {
-                let found = format_args!("it names more than {MAX_TAGS}");
-                return Err(Error::invalid("tags", found));
+            check_chars("a tag value", &value, TAG_VALUE_CHARS)?;
+            if tags.len() == TAGS.max {
+                return Err(too_many());
             }
             if let Some(_earlier) = tags.insert(key, value) {
                 return Err(Error::invalid("tags", "a tag key stands there twice"));
@@ -38,8 +34,8 @@ impl Tags {
         if keys.is_empty() {
             return Err(Error::missing("tag_keys"));
         }
-        if keys.len() > MAX_TAGS {
-            let found = format_args!("it names more than {MAX_TAGS}");
+        if !TAGS.allows(keys.len()) {
+            let found = format_args!("it names {} tags, {TAGS} are accepted", keys.len());
             return Err(Error::invalid("tag_keys", found));
         }
         Ok(keys)
@@ -55,8 +51,8 @@ impl Tags {
     pub fn with(&self, others: &Self) -> Result<Self> {
         let mut all = self.0.clone();
         all.extend(others.0.iter().map(|(key, value)| (key.clone(), value.clone())));
-        if all.len() > MAX_TAGS {
-            let text = format!("The key would have {} tags, and may have {MAX_TAGS}.", all.len());
+        if !TAGS.allows(all.len()) {
+            let text = format!("The key would have {} tags, and can have {TAGS}.", all.len());
             return Err(Error::from(Rule::StoredLimitReached).saying(text));
         }
         Ok(Self(all))
@@ -100,15 +96,20 @@ fn check_key(key: &str) -> Result<()> {
     if RESERVED_PREFIXES.iter().any(|reserved| key.starts_with(reserved)) {
         return Err(Error::invalid("tags", "no tag key begins with aliyun or acs:"));
     }
-    check_chars("a tag key", key)
+    check_chars("a tag key", key, TAG_KEY_CHARS)
 }
 
-fn check_chars(what: &str, text: &str) -> Result<()> {
-    if text.chars().count() > MAX_TAG_CHARS {
-        let found = format_args!("{what} has more than {MAX_TAG_CHARS} characters");
+fn check_chars(what: &str, text: &str, limit: Limit) -> Result<()> {
+    let chars = text.chars().count();
+    if !limit.allows(chars) {
+        let found = format_args!("{what} has {chars} characters, {limit} are accepted");
         return Err(Error::invalid("tags", found));
     }
     Ok(())
+}
+
+fn too_many() -> Error {
+    Error::invalid("tags", format_args!("it names more, {TAGS} are accepted"))
 }
 
 #[cfg(test)]
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn unfit_tags_are_refused() {
-        let long = "长".repeat(MAX_TAG_CHARS + 1);
+        let long = "长".repeat(TAG_KEY_CHARS.max + 1);
         for pairs in [
             &[("", "v")][..],
             &[("aliyun-x", "v")],
@@ -136,14 +137,14 @@ mod tests {
         ] {
             assert_eq!(tags(pairs).unwrap_err().rule(), Rule::InvalidParameter, "{pairs:?}");
         }
-        assert!(tags(&[("k", &"长".repeat(MAX_TAG_CHARS))]).is_ok());
-        assert!(Tags::parse((0..=MAX_TAGS).map(|i| (i.to_string(), String::new()))).is_err());
+        assert!(tags(&[("k", &"长".repeat(TAG_KEY_CHARS.max))]).is_ok());
+        assert!(Tags::parse((0..=TAGS.max).map(|i| (i.to_string(), String::new()))).is_err());
     }
 
     #[test]
     fn a_cmk_has_20_tags_at_most() {
-        let full = numbered(0..MAX_TAGS);
-        assert!(full.with(&numbered(0..MAX_TAGS)).is_ok(), "the same keys again");
+        let full = numbered(0..TAGS.max);
+        assert!(full.with(&numbered(0..TAGS.max)).is_ok(), "the same keys again");
         assert_eq!(full.with(&numbered(20..21)).unwrap_err().rule(), Rule::StoredLimitReached);
     }
 

@@ -3,8 +3,9 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
 
-use super::directory::{Directory, OpenStoreError};
-use crate::storage::Revision;
+use super::directory::Directory;
+use crate::storage::open::OpenStoreError;
+use crate::storage::store::Revision;
 
 /// "KEYF": what `file` and we tell the file by (SQLite's `application_id`).
 const APPLICATION_ID: i64 = 0x4B45_5946;
@@ -103,12 +104,14 @@ pub(super) fn open_or_create(directory: &Directory) -> Result<Connection, OpenSt
     Ok(connection)
 }
 
-fn not_opened(directory: &Directory, source: rusqlite::Error) -> OpenStoreError {
-    let path = directory.database();
+/// SQLite refused to open the file.
+pub(super) fn not_opened(directory: &Directory, source: rusqlite::Error) -> OpenStoreError {
+    let store = directory.database().display().to_string();
     if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
-        return OpenStoreError::Foreign { path, found: "not an SQLite database".into() };
+        return OpenStoreError::Foreign { store, found: "not an SQLite database".into() };
     }
-    OpenStoreError::Database { path, source }
+    let advice = "check the disk, or restore a copy";
+    OpenStoreError::Failed { doing: "open", store, source: source.into(), advice }
 }
 
 /// Whether the file is blank: just made, or its making was cut short. A file
@@ -117,16 +120,16 @@ fn judge(directory: &Directory, connection: &Connection) -> Result<bool, OpenSto
     let ask = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let ask = |sql| ask(sql).map_err(|source| not_opened(directory, source));
     let tables = ask("SELECT count(*) FROM sqlite_schema")?;
-    let path = directory.database();
+    let store = directory.database().display().to_string();
     match (ask("PRAGMA application_id")?, ask("PRAGMA user_version")?) {
         (0, 0) if tables == 0 => Ok(true),
         (APPLICATION_ID, FORMAT) => Ok(false),
         (APPLICATION_ID, found) if found > FORMAT => {
-            Err(OpenStoreError::Newer { path, found, known: FORMAT })
+            Err(OpenStoreError::Newer { store, found, known: FORMAT })
         }
         (id, version) => {
             let found = format!("an SQLite database of application {id:#010x}, format {version}");
-            Err(OpenStoreError::Foreign { path, found })
+            Err(OpenStoreError::Foreign { store, found })
         }
     }
 }

@@ -3,8 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::queries::{COUNT, LIST_AFTER, LIST_FROM, READ};
+use super::schema::succession;
 use super::*;
 use crate::storage::commit_settled;
 
@@ -166,10 +169,10 @@ async fn a_failed_commit_is_in_doubt_until_settled() {
     make_commits_fail(&path);
     let failed = store.commit(&[], &put("b", b"two")).await;
     assert!(matches!(failed, Err(StoreError::MaybeStored(_))), "{failed:?}");
-    assert!(store.standing.in_doubt.load(Ordering::SeqCst));
+    assert!(store.status.is_in_doubt());
     // The first read settles it, and what it finds stays so.
     assert_eq!(store.read(&["b"]).await.unwrap().values, [None]);
-    assert!(!store.standing.in_doubt.load(Ordering::SeqCst));
+    assert!(!store.status.is_in_doubt());
     make_commits_work(&path);
     assert_eq!(store.commit(&[], &put("b", b"two")).await, Ok(Revision(2)));
     drop(store);

@@ -1,26 +1,26 @@
-//! The one that writes: a thread with the only writing connection.
+//! The writer: a thread with the only writing connection.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::directory::{Directory, OpenStoreError};
-use super::schema::{self, as_revision, as_stored};
-use super::{Standing, current_revision, unavailable};
-use crate::storage::{CHANGES_KEPT_REVISIONS, Precondition, Revision, StoreError, Write};
+use super::directory::Directory;
+use super::group_commit::{CommitResult, GroupCommit};
+use super::queries::{current_revision, unavailable};
+use super::schema;
+use super::status::Status;
+use crate::storage::open::OpenStoreError;
+use crate::storage::store::{Precondition, StoreError, Write};
 
 /// Most commits in one transaction: a bound on how long the first waits for
-/// the last, and on what one rollback takes with it.
-const BATCH_JOBS_MAX: usize = 64;
-
-pub(super) type Answer = Result<Revision, StoreError>;
+/// the last, and on how much one rollback undoes.
+const GROUP_COMMITS_MAX: usize = 64;
 
 pub(super) struct CommitJob {
     pub(super) preconditions: Vec<Precondition>,
     pub(super) writes: Vec<Write>,
-    pub(super) answer: oneshot::Sender<Answer>,
+    pub(super) answer: oneshot::Sender<CommitResult>,
 }
 
 pub(super) enum Job {
@@ -31,22 +31,22 @@ pub(super) enum Job {
 
 /// Jobs taken from the queue together.
 #[derive(Default)]
-struct Batch {
+struct JobGroup {
     commits: Vec<CommitJob>,
     settles: Vec<oneshot::Sender<Result<(), StoreError>>>,
 }
 
-impl Batch {
+impl JobGroup {
     /// The next job, and whatever waits behind it.
     fn take(queue: &mut mpsc::Receiver<Job>) -> Option<Self> {
-        let mut batch = Self::default();
-        batch.push(queue.blocking_recv()?);
-        while batch.commits.len() < BATCH_JOBS_MAX
+        let mut group = Self::default();
+        group.push(queue.blocking_recv()?);
+        while group.commits.len() < GROUP_COMMITS_MAX
             && let Ok(job) = queue.try_recv()
         {
-            batch.push(job);
+            group.push(job);
         }
-        Some(batch)
+        Some(group)
     }
 
     fn push(&mut self, job: Job) {
@@ -59,7 +59,7 @@ impl Batch {
 
 pub(super) struct Writer {
     directory: Arc<Directory>,
-    standing: Arc<Standing>,
+    status: Arc<Status>,
     /// `None` after a failure: a connection whose transaction went wrong is
     /// closed, which rolls back, and a new one is opened when next needed.
     connection: Option<Connection>,
@@ -71,44 +71,43 @@ impl Writer {
     pub(super) fn new(
         directory: Arc<Directory>,
         mut connection: Connection,
-        standing: Arc<Standing>,
+        status: Arc<Status>,
     ) -> Result<Self, OpenStoreError> {
-        let path = directory.database();
         let seen = connection.transaction().and_then(|snapshot| current_revision(&snapshot));
-        let seen = seen.map_err(|source| OpenStoreError::Database { path, source })?;
-        standing.seen.store(seen.0, Ordering::SeqCst);
+        let seen = seen.map_err(|source| schema::not_opened(&directory, source))?;
+        status.set_revision_seen(seen);
         // A crash may have left a deletion's last traces in the WAL.
-        Ok(Self { directory, standing, connection: Some(connection), erasure_owed: true })
+        Ok(Self { directory, status, connection: Some(connection), erasure_owed: true })
     }
 
     /// Works until the store is dropped, and then to the end of the queue.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         self.erase_if_owed();
-        while let Some(batch) = Batch::take(&mut queue) {
-            self.work(batch);
+        while let Some(group) = JobGroup::take(&mut queue) {
+            self.work(group);
         }
     }
 
-    fn work(&mut self, batch: Batch) {
-        if !batch.settles.is_empty() {
+    fn work(&mut self, group: JobGroup) {
+        if !group.settles.is_empty() {
             let settled = self.settle_doubt().map_err(unavailable);
-            for answer in batch.settles {
+            for answer in group.settles {
                 let _ = answer.send(settled.clone());
             }
         }
-        if batch.commits.is_empty() {
+        if group.commits.is_empty() {
             return;
         }
-        let answers = self.commit_all(&batch.commits);
-        for (job, answer) in batch.commits.into_iter().zip(answers) {
+        let answers = self.commit_all(&group.commits);
+        for (job, answer) in group.commits.into_iter().zip(answers) {
             // An error means that nobody waits for the answer any more.
             let _ = job.answer.send(answer);
         }
     }
 
     /// One transaction for all. Even a `Conflict` is told only after COMMIT:
-    /// it may be with a commit of this batch.
-    fn commit_all(&mut self, jobs: &[CommitJob]) -> Vec<Answer> {
+    /// it may be with a commit of this group.
+    fn commit_all(&mut self, jobs: &[CommitJob]) -> Vec<CommitResult> {
         match self.try_commit_all(jobs) {
             Ok(answers) => answers,
             Err(failure) => {
@@ -119,38 +118,35 @@ impl Writer {
         }
     }
 
-    fn try_commit_all(&mut self, jobs: &[CommitJob]) -> Result<Vec<Answer>, StoreError> {
+    fn try_commit_all(&mut self, jobs: &[CommitJob]) -> Result<Vec<CommitResult>, StoreError> {
         self.settle_doubt().map_err(not_stored)?;
         let connection = connected(&mut self.connection, &self.directory).map_err(not_stored)?;
-        let (ledger, answers) = {
-            let transaction = connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(not_stored)?;
-            let mut ledger = Ledger::open(&transaction).map_err(not_stored)?;
-            let answers = jobs.iter().map(|job| ledger.enter(job)).collect::<rusqlite::Result<_>>();
-            let answers = answers.map_err(not_stored)?;
-            let ledger = ledger.close().map_err(not_stored)?;
-            transaction.commit().map_err(|error| self.doubt(&error))?;
-            (ledger, answers)
-        };
-        self.standing.seen.store(ledger.revision.0, Ordering::SeqCst);
-        self.erasure_owed |= ledger.deleted;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(not_stored)?;
+        let mut group = GroupCommit::begin(&transaction).map_err(not_stored)?;
+        let results = jobs.iter().map(|job| group.add(&job.preconditions, &job.writes));
+        let results = results.collect::<rusqlite::Result<_>>().map_err(not_stored)?;
+        let finished = group.finish().map_err(not_stored)?;
+        transaction.commit().map_err(|error| self.doubt(&error))?;
+        self.status.set_revision_seen(finished.revision);
+        self.erasure_owed |= finished.deleted;
         self.erase_if_owed();
-        Ok(answers)
+        Ok(results)
     }
 
     /// A COMMIT failed. Its frames may be whole in the WAL although no sync
     /// vouches for them: readers here do not see them, yet a restart could. So
     /// nobody may read until that is settled, or a read would be taken back.
     fn doubt(&self, error: &rusqlite::Error) -> StoreError {
-        self.standing.in_doubt.store(true, Ordering::SeqCst);
+        self.status.set_in_doubt(true);
         StoreError::MaybeStored(error.to_string().into())
     }
 
     /// Makes what a failed COMMIT left definite: a small COMMIT that succeeds
     /// lies over its frames in the WAL, or after them if they count.
     fn settle_doubt(&mut self) -> rusqlite::Result<()> {
-        if !self.standing.in_doubt.load(Ordering::SeqCst) {
+        if !self.status.is_in_doubt() {
             return Ok(());
         }
         self.connection = None;
@@ -159,8 +155,8 @@ impl Writer {
         settling.execute("UPDATE store SET doubts = doubts + 1", [])?;
         let revision = current_revision(&settling)?;
         settling.commit()?;
-        self.standing.seen.store(revision.0, Ordering::SeqCst);
-        self.standing.in_doubt.store(false, Ordering::SeqCst);
+        self.status.set_revision_seen(revision);
+        self.status.set_in_doubt(false);
         Ok(())
     }
 
@@ -196,86 +192,5 @@ fn connected<'a>(
     match connection {
         Some(connection) => Ok(connection),
         None => Ok(connection.insert(schema::connect_writer(directory)?)),
-    }
-}
-
-/// What is left to do once a batch is durable.
-struct Closed {
-    revision: Revision,
-    deleted: bool,
-}
-
-/// The store's one row while a batch is entered.
-struct Ledger<'a> {
-    transaction: &'a Transaction<'a>,
-    revision: Revision,
-    began_at: Revision,
-    deleted: bool,
-}
-
-const FIND: &str = "SELECT revision FROM record WHERE path = ?1";
-const PUT: &str = "INSERT INTO record (path, revision, value) VALUES (?1, ?2, ?3)
-    ON CONFLICT (path) DO UPDATE SET revision = excluded.revision, value = excluded.value";
-const DELETE: &str = "DELETE FROM record WHERE path = ?1";
-const LOG: &str = "INSERT INTO change (revision, path) VALUES (?1, ?2)";
-const CUT_LOG: &str = "DELETE FROM change WHERE revision <= ?1";
-const CLOSE: &str = "UPDATE store SET revision = ?1, log_floor = max(log_floor, ?2)";
-
-impl<'a> Ledger<'a> {
-    fn open(transaction: &'a Transaction<'a>) -> rusqlite::Result<Self> {
-        let revision = current_revision(transaction)?;
-        Ok(Self { transaction, revision, began_at: revision, deleted: false })
-    }
-
-    /// Judges one commit and makes its writes. All of its preconditions come
-    /// before its first write, so a `Conflict` leaves nothing to undo.
-    fn enter(&mut self, job: &CommitJob) -> rusqlite::Result<Answer> {
-        for precondition in &job.preconditions {
-            if !precondition.holds(self.find(precondition.path())?) {
-                return Ok(Err(StoreError::Conflict));
-            }
-        }
-        let next = Revision(self.revision.0.saturating_add(1));
-        for write in &job.writes {
-            if self.write(write, next)? {
-                self.log(write.path(), next)?;
-                self.revision = next;
-            }
-        }
-        Ok(Ok(self.revision))
-    }
-
-    fn find(&self, path: &str) -> rusqlite::Result<Option<Revision>> {
-        let mut find = self.transaction.prepare_cached(FIND)?;
-        find.query_row([path], |row| as_revision(row, 0)).optional()
-    }
-
-    /// Whether it changed anything.
-    fn write(&mut self, write: &Write, revision: Revision) -> rusqlite::Result<bool> {
-        let changed = match write {
-            Write::Put(path, value) => {
-                let put = params![path, as_stored(revision), value];
-                self.transaction.prepare_cached(PUT)?.execute(put)?
-            }
-            Write::Delete(path) => self.transaction.prepare_cached(DELETE)?.execute([path])?,
-        };
-        self.deleted |= changed > 0 && matches!(write, Write::Delete(_));
-        Ok(changed > 0)
-    }
-
-    fn log(&self, path: &str, revision: Revision) -> rusqlite::Result<()> {
-        let row = params![as_stored(revision), path];
-        self.transaction.prepare_cached(LOG)?.execute(row).map(drop)
-    }
-
-    /// Writes the row back and cuts the log's end off.
-    fn close(self) -> rusqlite::Result<Closed> {
-        if self.revision > self.began_at {
-            let floor = Revision(self.revision.0.saturating_sub(CHANGES_KEPT_REVISIONS));
-            let (revision, floor) = (as_stored(self.revision), as_stored(floor));
-            self.transaction.prepare_cached(CUT_LOG)?.execute([floor])?;
-            self.transaction.prepare_cached(CLOSE)?.execute([revision, floor])?;
-        }
-        Ok(Closed { revision: self.revision, deleted: self.deleted })
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use keyferry::proto::v1;
 use keyferry::server::Limits;
 use keyferry::storage::MemoryStore;
-use keyferry::storage::memory::{Gate, Moment};
+use keyferry::storage::memory::{HeldCommit, Moment};
 use tokio::task::JoinHandle;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
@@ -65,7 +65,7 @@ async fn a_drain_ends_a_stream_that_never_pauses() {
 struct Full {
     world: World,
     talk: Talk,
-    gate: Gate,
+    gate: HeldCommit,
     making: JoinHandle<Result<Response<v1::CreateKeyResponse>, Status>>,
 }
 
@@ -98,7 +98,7 @@ async fn an_item_waits_for_a_place_where_a_call_is_told_to_come_back() {
     assert!(early.is_err(), "answered without a place: {early:?}");
     let refused = world.server.kms.clone().export_data_key(world.export()).await;
     assert_refused(refused, Code::ResourceExhausted, "Rejected.Throttling");
-    gate.open();
+    gate.release();
     assert_exported(&talk.hear().await.unwrap().expect("an answer"), "waits");
     soon(making).await.unwrap().unwrap();
 }
@@ -110,7 +110,7 @@ async fn a_drain_does_not_wait_for_a_place() {
     let stopped = tokio::spawn(server.stop());
     assert_stopped(talk.end().await);
     assert!(!stopped.is_finished(), "the call that holds the place is finished first");
-    gate.open();
+    gate.release();
     soon(making).await.unwrap().unwrap();
     soon(stopped).await.unwrap();
 }

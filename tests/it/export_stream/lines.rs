@@ -23,7 +23,7 @@ use crate::support::{TestServer, services_over};
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(600);
 
-/// What becomes of the caller's credentials.
+/// The state of the caller's credentials.
 #[derive(Clone, Copy)]
 enum Credentials {
     Good,
@@ -234,7 +234,7 @@ async fn a_last_answer_may_be_taken_late() {
 #[tokio::test]
 async fn an_item_waits_for_its_place() {
     let house = House::new().await;
-    // Who waits for a place of ours is not silent.
+    // A caller that waits for a place of ours is not silent.
     let line = TestLine::new(Credentials::Good, SHORT);
     let taken = line.places.clone().acquire_owned().await.unwrap();
     let (items, mut answers) = house.begin(&line);

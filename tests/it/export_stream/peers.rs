@@ -42,8 +42,7 @@ fn framed(message: &[u8]) -> Bytes {
     [&[0][..], &length, message].concat().into()
 }
 
-/// What answers a stream of these bytes: how many bytes of answers, and the
-/// status.
+/// Sends a stream of these bytes: how many bytes of answers came, and the status.
 async fn answered(world: &World, frames: Vec<Bytes>) -> (usize, Status) {
     let stream = TcpStream::connect(&world.server.address).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();

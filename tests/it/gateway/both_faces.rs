@@ -160,7 +160,7 @@ async fn through_the_door(
     if answer.status == 200 { Ok(answer.json()) } else { Err(answer.code()) }
 }
 
-/// What cannot be equal becomes whether there is any.
+/// Replaces members that cannot be equal by whether they are there.
 fn comparable(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,5 @@
-//! What is too much, too slow or ambiguous: refused early, at a bounded cost.
+//! Requests that are too large, too slow or ambiguous are refused early, at a
+//! bounded cost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,7 +117,7 @@ async fn heads_are_bounded() {
         assert!(matches!(status, None | Some(400 | 414 | 431)), "{status:?}");
         assert!(http.ended().await);
     }
-    // What the SDKs put into a query has room.
+    // A query as long as the SDKs make it is taken.
     let signer = server.create_signer("caller").await;
     let mut http = server.http().await;
     let own = owned(&[("KeyId", "none"), ("Padding", &"a".repeat(60_000))]);

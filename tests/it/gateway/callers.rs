@@ -1,4 +1,4 @@
-//! Who is let in, and what is asked of the door itself.
+//! Callers that are let in or not, and requests about the front door itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn an_access_key_is_judged_at_each_call() {
     access.disable_access_key(request).await.unwrap();
     let answer = http.v3(&signer, "ListKeys", &[]).await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "InvalidAccessKeyId.Inactive"));
-    // Who does not hold the secret is not told.
+    // A caller without the secret is not told.
     let wrong = Signer { secret: "wrong".into(), ..signer.clone() };
     assert_eq!(http.v3(&wrong, "ListKeys", &[]).await.code(), "SignatureDoesNotMatch");
     let request = v1::DeleteAccessKeyRequest {

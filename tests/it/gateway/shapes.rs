@@ -1,4 +1,4 @@
-//! What parameters may look like, and what answers do.
+//! The forms of parameters and of answers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -210,7 +210,7 @@ async fn values_are_read_as_the_sdks_write_them() {
         let answer = caller.call("Encrypt", &[id, ("Plaintext", odd)]).await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "InvalidParameter"), "{odd:?}");
     }
-    // What nobody asked for is passed over.
+    // Unknown parameters are ignored.
     caller
         .good("DescribeKey", &[id, ("RegionId", "x"), ("PageToken", "x"), ("Recipient", "x")])
         .await;

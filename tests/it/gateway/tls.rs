@@ -91,7 +91,7 @@ async fn callers_of_the_door_sign_and_grpc_callers_show_certificates() {
     let certified = folder.client("operator");
     let mut client = grpc(address, folder.trusting(Some(&certified), &[b"h2"])).await.unwrap();
     client.list_keys(ListKeysRequest::default()).await.unwrap();
-    // Whoever has a certificate makes an access key for whoever has none.
+    // A caller with a certificate makes an access key for one without.
     let channel = tls_channel(address, folder.trusting(Some(&certified), &[b"h2"])).await.unwrap();
     let request = CreateAccessKeyRequest { principal: "program".into(), dry_run: false };
     let made = AccessManagementClient::new(channel).create_access_key(request).await.unwrap();

@@ -36,7 +36,7 @@ pub struct Subject {
     pub alias: String,
     /// A blob of its version; where it is a key pair, only the head says so.
     blob: Vec<u8>,
-    /// What was encrypted under it; where it does not encrypt, nothing sensible.
+    /// A ciphertext under it; where it does not encrypt, nothing sensible.
     ciphertext: Vec<u8>,
 }
 

@@ -65,7 +65,7 @@ async fn try_all(kind: Kind) {
     }
 }
 
-/// What can be seen of a CMK.
+/// Everything that a caller can see of a CMK.
 #[derive(Debug, PartialEq)]
 pub struct Everything {
     key: v1::KeyMetadata,

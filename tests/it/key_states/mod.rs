@@ -1,4 +1,4 @@
-//! What each state of a CMK permits, cell by cell and over gRPC: every RPC, on
+//! The operations that each state of a CMK permits, cell by cell over gRPC: every RPC, on
 //! every kind of key, in every state that a caller can bring a key into; each
 //! as a dry run first.
 

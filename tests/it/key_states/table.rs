@@ -3,7 +3,7 @@
 
 use tonic::Code;
 
-/// What a cell expects.
+/// The expected answer of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell(Option<&'static str>);
 
@@ -61,7 +61,7 @@ const fn row(rpc: &'static str, part: &'static str, cells: [[Cell; 3]; 3]) -> Ro
 }
 
 const ANY: [[Cell; 3]; 3] = [[OK; 3]; 3];
-/// What uses a key: the state is judged before the kind.
+/// Operations that use a key: the state is judged before the kind.
 const USED: [Cell; 3] = [OK, DISA, DELE];
 const NO_KIND: [Cell; 3] = [KIND, DISA, DELE];
 const NO_PAIR: [Cell; 3] = [PAIR, DISA, DELE];

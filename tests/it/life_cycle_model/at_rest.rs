@@ -1,4 +1,4 @@
-//! What the model expects to lie in the store, and what it learns from there.
+//! The records that the model expects in the store, and what it learns from them.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +25,8 @@ impl Stored {
         }
     }
 
-    /// What became of this after a look that the store disturbed, where `whole`
-    /// is what becomes of it undisturbed: each CMK has had its turn or has not.
+    /// The model after a look that the store disturbed, where `whole` is the model
+    /// after an undisturbed one: each CMK has had its turn or has not.
     pub fn after_part_of(&self, whole: &Self, paths: &Paths) -> Self {
         let mut part = self.clone();
         for (key, turned) in part.keys.iter_mut().zip(&whole.keys) {
@@ -85,7 +85,7 @@ fn parts(model: &Model, number: usize, key: &Key) -> Paths {
 }
 
 impl Model {
-    /// What is wrong with the paths of the store, if anything is.
+    /// The first disagreement with the paths of the store.
     pub fn wrong_with(&self, paths: &Paths) -> Option<String> {
         let (mut wanted, mut tolerated) = (Paths::new(), Paths::new());
         for (number, key) in self.stored.keys.iter().enumerate() {

@@ -29,7 +29,7 @@ pub struct Blob {
     pub context: usize,
 }
 
-/// What a call answered, as far as it says anything.
+/// The answer of a call, as far as it says anything.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     Done,
@@ -54,7 +54,7 @@ pub enum Reply {
     },
 }
 
-/// Who calls.
+/// The caller of every call.
 pub fn caller() -> Caller {
     Caller {
         principal: Principal::dev(),

@@ -2,8 +2,8 @@
 //! years that pass, of clocks that are set wrong, of restarts and of a store
 //! that fails. Each step is predicted, each prediction compared.
 //!
-//! `PROPTEST_CASES` says how many histories; what once failed is kept beside
-//! this file and tried first.
+//! `PROPTEST_CASES` says how many histories; a history that once failed is kept
+//! beside this file and tried first.
 
 mod at_rest;
 mod calls;
@@ -20,7 +20,7 @@ use steps::Step;
 use together::Together;
 use world::World;
 
-/// What once failed, from the package's folder.
+/// Histories that once failed, from the package's folder.
 const REGRESSIONS: &str = "tests/it/life_cycle_model/regressions.txt";
 
 /// Lives through a history.

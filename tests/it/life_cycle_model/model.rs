@@ -29,7 +29,7 @@ pub struct Model {
     pub watch: Watch,
 }
 
-/// What the store should hold.
+/// The expected content of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Every CMK that was ever made, oldest first.
@@ -67,7 +67,7 @@ pub enum Life {
     Deleted { erased: bool },
 }
 
-/// What is to be done with it when a time has come.
+/// Work on a CMK that is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     Deletion(i64),
@@ -200,7 +200,7 @@ impl Model {
         self.names_of(key).count() >= 50
     }
 
-    /// What a call comes to, and what becomes of the world. `opened`: the CMK
+    /// Predicts the outcome of a call, and changes the model by it. `opened`: the CMK
     /// that sealed the blob of the call.
     pub fn apply(&mut self, call: &Call, opened: Option<usize>) -> Result<(), Reason> {
         let now = self.watch.wall;
@@ -458,7 +458,7 @@ impl Model {
                 }
                 _ => {}
             }
-            // What was broken off before is ended, whatever the clock says.
+            // An erasure that was broken off is ended, whatever the clock says.
             if key.is_deleted() {
                 key.life = Life::Deleted { erased: true };
             }

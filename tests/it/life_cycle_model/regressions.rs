@@ -1,4 +1,4 @@
-//! What the histories and the races have found, told by itself.
+//! Faults that the histories and the races have found, each in a test of its own.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use keyferry::keys::Keys;
 use keyferry::keys::schedule::due_work::Carried;
 use keyferry::proto::v1;
 use keyferry::service::Services;
-use keyferry::storage::memory::{Gate, Moment};
+use keyferry::storage::memory::{HeldCommit, Moment};
 use keyferry::storage::{MemoryStore, Store};
 
 use super::calls::caller;
@@ -73,10 +73,10 @@ impl Server {
     }
 
     /// Lets the commit at a gate go on, and holds the one after it.
-    async fn next_commit(&self, mut gate: Gate) -> Gate {
+    async fn next_commit(&self, mut gate: HeldCommit) -> HeldCommit {
         gate.reached().await;
         let next = self.memory.hold_next_commit(Moment::Before);
-        gate.open();
+        gate.release();
         next
     }
 }
@@ -173,9 +173,9 @@ async fn a_name_that_is_moved_while_its_cmk_is_erased_leaves_no_other_behind() {
     let versions = server.next_commit(first).await;
     let mut name = server.next_commit(versions).await;
     name.reached().await;
-    moving.open();
+    moving.release();
     moved.await.unwrap().unwrap();
-    name.open();
+    name.release();
     let carried = look.await.unwrap().unwrap();
     assert_eq!(carried, Carried { deleted: 1, rotated: 0, failed: 0 });
     assert_eq!(server.paths("alias/").await, ["alias/second"]);
@@ -202,7 +202,7 @@ async fn two_that_erase_the_same_cmk_do_not_fail_over_each_others_work() {
     // The other one finds the mark and does all of it.
     other.schedule.carry_out_due().await.unwrap();
     assert_eq!(server.paths("alias/").await, [""; 0]);
-    name.open();
+    name.release();
     let carried = look.await.unwrap().unwrap();
     assert_eq!(carried, Carried { deleted: 1, rotated: 0, failed: 0 });
     for prefix in ["alias", "erasure/", "version/", "key-version/", "key-aliases/"] {

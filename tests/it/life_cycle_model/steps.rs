@@ -1,4 +1,4 @@
-//! What can happen in a history, and how often.
+//! The events of a history, and how often each happens.
 
 use proptest::prelude::*;
 
@@ -8,11 +8,11 @@ pub struct Step {
     pub event: Event,
     /// Whether a call is a dry run.
     pub dry_run: bool,
-    /// What goes wrong in the store meanwhile.
+    /// A fault of the store meanwhile.
     pub trouble: Option<Trouble>,
 }
 
-/// What happens.
+/// An event.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A request.
@@ -31,7 +31,7 @@ pub enum Event {
     Restart,
 }
 
-/// What goes wrong in the store, once.
+/// A fault of the store, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// A commit is not made, and says so.
@@ -93,7 +93,7 @@ pub struct Rotation {
     pub interval: usize,
 }
 
-/// What CMKs are listed by.
+/// The order and filter of a list of CMKs.
 #[derive(Clone, Copy, Debug)]
 pub enum ListedBy {
     Everything,

@@ -25,7 +25,7 @@ const KEYS: usize = 6;
 /// Names of each doomed CMK.
 const DOOMED_NAMES: usize = 4;
 
-/// What a worker does.
+/// One act of a worker.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
     /// Looks at what is due.
@@ -48,7 +48,7 @@ pub enum Act {
     Yield(u8),
 }
 
-/// What happens at once.
+/// Acts that happen at once.
 #[derive(Clone, Debug)]
 pub struct Together {
     /// Each works on one of the two keyrings, in turn.
@@ -87,7 +87,7 @@ struct Shared {
     ids: Arc<Vec<String>>,
 }
 
-/// What a worker was told is done.
+/// Changes that a worker was told are done.
 #[derive(Debug, Default)]
 struct Done {
     carried: Vec<Carried>,
@@ -161,7 +161,7 @@ impl Shared {
             for _ in 0..turns {
                 tokio::task::yield_now().await;
             }
-            gate.open();
+            gate.release();
         }
     }
 }

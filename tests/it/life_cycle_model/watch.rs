@@ -47,7 +47,7 @@ impl Watch {
         self.all_readings.push(now);
     }
 
-    /// What the wall clock had reached an hour ago, and has reached now.
+    /// A time that the wall clock had reached an hour ago, and has reached now.
     pub fn settled(&self) -> Option<i64> {
         let is_past = |earlier: &&Reading| earlier.elapsed + HOUR <= self.elapsed;
         let earlier = self.readings.iter().rev().find(is_past)?;

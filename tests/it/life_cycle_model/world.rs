@@ -60,7 +60,7 @@ impl World {
             }
             self.check_blobs().await;
         }
-        // What was kept in memory is what the store holds.
+        // A restart changes nothing: memory and store agree.
         self.restart().await;
         let paths = self.paths().await;
         assert_eq!(self.disagreement(&self.model, &paths).await, None);
@@ -364,7 +364,7 @@ impl Trouble {
     }
 }
 
-/// What a look at CMKs shows.
+/// The outcome of a look at CMKs.
 fn expected_look(model: &Model, call: &Call) -> Result<Reply, Reason> {
     let stored = &model.stored;
     let live = || stored.keys.iter().enumerate().filter(|(_, key)| !key.is_deleted());
@@ -432,7 +432,7 @@ fn date(seconds: i64) -> String {
     Timestamp::from_second(seconds).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What DescribeKey shows of a CMK.
+/// A CMK as DescribeKey shows it.
 fn metadata(key: &Key) -> v1::KeyMetadata {
     let usage = if key.is_pair() { "SIGN/VERIFY" } else { "ENCRYPT/DECRYPT" };
     let delete_date = match key.life {

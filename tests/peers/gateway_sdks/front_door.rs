@@ -12,7 +12,7 @@ pub struct FrontDoor {
     instance: TempDir,
 }
 
-/// What a program signs with.
+/// The access key that a program signs with.
 pub struct AccessKey {
     pub id: String,
     pub secret: String,

@@ -1,6 +1,6 @@
 //! Alibaba Cloud's own SDKs, unmodified but for the endpoint that they are told,
-//! against the real server's HTTP front door. What they do is written once for
-//! each language, in the folders beside this file; what they sent is judged here.
+//! against the real server's HTTP front door. Each language has its programs in
+//! a folder beside this file; the tests here judge the requests that they sent.
 
 mod clients;
 mod described;

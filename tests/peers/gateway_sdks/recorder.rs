@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What each connection has sent so far.
+/// The bytes that each connection has sent so far.
 type Sent = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
 
 /// Listens in front of a server.

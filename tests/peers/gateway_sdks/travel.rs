@@ -9,7 +9,7 @@ use super::recorder::{Recorder, Request};
 use crate::recipient::{self, Method, OAEP_SHA_1, OAEP_SHA_256, Recipient, SM2PKE};
 use crate::support::harness::{Checks, Server, found, judge, no_proxy, run};
 
-/// What each client must have checked.
+/// Checks that each client must have made.
 const ROUND_TRIP: [&str; 35] = [
     "create_key",
     "request_id",
@@ -48,7 +48,7 @@ const ROUND_TRIP: [&str; 35] = [
     "disabled_access_key",
 ];
 
-/// What each client that is not older than it must have checked.
+/// Checks that each client that is not older must have made.
 const SINCE: [&str; 7] = [
     "export_rsa",
     "export_sm2",
@@ -116,7 +116,8 @@ fn tell(client: &mut Command, key: &AccessKey, disabled: &AccessKey) {
     no_proxy(client);
 }
 
-/// What was exported is what Decrypt gave, says OpenSSL and says the command line.
+/// OpenSSL and the command line open the exported data key, and it is the one that
+/// Decrypt gave.
 fn unwrapped(checks: &mut Checks, folder: &Path, rsa: &Recipient, sm2: &Recipient) {
     let read = |name: &str| fs::read(folder.join(name)).unwrap();
     let of = |name: &str, recipient: &Recipient, method: &Method| {

@@ -1,4 +1,4 @@
-//! What Alibaba Cloud's own SDKs sign and send, for parameters at random, over
+//! Requests that Alibaba Cloud's own SDKs sign and send, with parameters at random,
 //! odd characters above all. Each SDK is a program that stays: it reads cases
 //! and prints the requests as they arrived at a server of its own.
 
@@ -34,7 +34,7 @@ const IN_QUERY: &[&str] = &[
 ];
 const IN_FORM: &[&str] = &["SecretData", "Recipient", "Description", "Filters", "Policy.1"];
 
-/// What is to be sent.
+/// A request that an SDK is to send.
 #[derive(Clone, Debug)]
 struct Case {
     action: &'static str,

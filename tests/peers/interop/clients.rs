@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::harness::{Server, checkout, installed, judge, run, took_part};
 
-/// What each client must have checked.
+/// Checks that each client must have made.
 pub const ROUND_TRIP: [&str; 21] = [
     "create_key",
     "request_id",

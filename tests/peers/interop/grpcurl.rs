@@ -23,7 +23,7 @@ impl Grpcurl<'_> {
         command
     }
 
-    /// What `list` and `describe` print.
+    /// The output of `list` and `describe`.
     fn learn(&self, verb: &[&str]) -> String {
         run(self.command().arg(&self.server.address).args(verb)).text()
     }

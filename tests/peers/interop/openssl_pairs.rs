@@ -49,7 +49,7 @@ const SM2DSA: Signing = Signing {
 };
 
 impl Signing {
-    /// What a caller gives us to sign for `MESSAGE`.
+    /// The digest of `MESSAGE` that a caller has us sign.
     fn digest(self, owner: &Recipient) -> [u8; 32] {
         if self.algorithm != SigningAlgorithm::Sm2Dsa {
             return Sha256::digest(MESSAGE).into();
@@ -59,7 +59,7 @@ impl Signing {
         sm2::e(key.to_der().last_chunk::<64>().unwrap(), MESSAGE)
     }
 
-    /// What OpenSSL is given for `MESSAGE`.
+    /// The input of OpenSSL for `MESSAGE`: a digest, or the message for SM2.
     fn input(self) -> Vec<u8> {
         match self.algorithm {
             SigningAlgorithm::Sm2Dsa => MESSAGE.to_vec(),
@@ -68,7 +68,7 @@ impl Signing {
     }
 }
 
-/// What `pkeyutl -verify` says.
+/// The verdict of `pkeyutl -verify`.
 fn openssl_verifies(owner: &Recipient, signing: Signing, signature: &[u8]) -> bool {
     let [input, file] = ["in", "signature"].map(|name| owner.file(name));
     fs::write(&input, signing.input()).unwrap();
@@ -79,7 +79,7 @@ fn openssl_verifies(owner: &Recipient, signing: Signing, signature: &[u8]) -> bo
     run_to_end(&mut openssl, PEER_LIMIT).success
 }
 
-/// What `pkeyutl -sign` makes.
+/// The signature by `pkeyutl -sign`.
 fn openssl_signs(owner: &Recipient, signing: Signing) -> Vec<u8> {
     let [input, output] = ["in", "out"].map(|name| owner.file(name));
     fs::write(&input, signing.input()).unwrap();

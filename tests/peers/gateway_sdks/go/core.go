@@ -11,7 +11,7 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/services/kms"
 )
 
-// What makes the requests of the SDK before the present one.
+// Constructors of requests of the SDK before the present one.
 var made = map[string]any{
 	"AsymmetricDecrypt":               kms.CreateAsymmetricDecryptRequest,
 	"AsymmetricEncrypt":               kms.CreateAsymmetricEncryptRequest,

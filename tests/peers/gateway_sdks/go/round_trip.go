@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// What every client does, in the terms of the API: actions, parameters and
-// members of answers. How a client says that is its own affair.
+// The steps of every client in the terms of the API: actions, parameters and
+// members of answers. How a client spells them is its own affair.
 
 type members = map[string]any
 

@@ -1,5 +1,5 @@
-// What every client does, in the terms of the API: actions, parameters and
-// members of answers. How a client says that is its own affair.
+// The steps of every client in the terms of the API: actions, parameters and
+// members of answers. How a client spells them is its own affair.
 'use strict'
 
 const crypto = require('node:crypto')
@@ -18,7 +18,7 @@ function check(name, holds) {
   console.log(`check ${name} ok`)
 }
 
-// What a client's own error says.
+// The text of a client's own error.
 class Refused extends Error {
   constructor(code, message, requestId, status) {
     super(`${code} (${status}): ${message} [${requestId}]`)

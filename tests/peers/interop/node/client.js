@@ -226,7 +226,7 @@ async function main(address) {
     moved.key_id === keyId && movedOpened.key_id === other && movedOpened.plaintext.equals(words)
   )
 
-  // What is refused, and how it says so.
+  // Refusals and their details.
   await refused(
     'wrong_context',
     keys('Decrypt', { ciphertext_blob: blob, encryption_context: { tenant: 'other' } }),

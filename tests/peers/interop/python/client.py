@@ -215,7 +215,7 @@ def main(address):
     )
     check("re_encrypt", moved.key_id == key_id and opened.key_id == other and opened.plaintext == words)
 
-    # What is refused, and how it says so.
+    # Refusals and their details.
     refused(
         "wrong_context",
         keys.Decrypt,

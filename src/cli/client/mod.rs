@@ -1,0 +1,23 @@
+//! The client's side of the contract: one connection for one command.
+//!
+//! ```text
+//! call.rs             what every command that calls the server takes
+//! session.rs          a connection, and what its calls come to
+//! connection.rs       a stream to the endpoint, handed to tonic
+//! tls.rs              its TLS
+//! endpoint.rs         where the server is
+//! recording_stream.rs a stream that remembers how it broke
+//! call_failure.rs     why a call failed
+//! advice.rs           what to do about a refusal
+//! pages.rs            lists, page after page
+//! ```
+
+mod advice;
+pub mod call;
+mod call_failure;
+pub mod connection;
+pub mod endpoint;
+pub mod pages;
+mod recording_stream;
+pub mod session;
+mod tls;

@@ -1,0 +1,4 @@
+//! Options that several command families share.
+
+pub mod algorithms;
+pub mod key_value;

@@ -1,0 +1,261 @@
+//! `keyferry serve …`: a configuration becomes a server.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::{EarlyExit, Failure};
+use crate::cli::io::output::Output;
+use crate::cli::io::text::Text;
+use crate::config::{Address, Callers, Config, ConfigError, GatewayConfig, Mode, RootKeyConfig};
+use crate::gateway::Gateway;
+use crate::instance::{self, OpenError};
+use crate::keys::guard::root_key::FileRootKey;
+use crate::server::{
+    self, BindError, Drained, Faces, Health, Limits, Listener, Tls, hardening, logs,
+};
+use crate::service::Services;
+
+/// How long blocking work may take after everything else has ended.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
+/// Run the server
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("mode").required(true))]
+pub struct ServeCommand {
+    /// Serve by this configuration file; `keyferry init` writes one
+    #[arg(long, value_name = "FILE", group = "mode")]
+    config: Option<PathBuf>,
+    /// Serve for development: on loopback, in plaintext, everyone may do
+    /// everything
+    #[arg(long, group = "mode")]
+    dev: bool,
+    /// The directory for a dev server's store; by default a temporary one that
+    /// is removed at the end
+    #[arg(long, value_name = "DIR", requires = "dev", conflicts_with = "config")]
+    data_dir: Option<PathBuf>,
+    /// The address of a dev server: on loopback, or unix:/path
+    /// [default: 127.0.0.1:7311]
+    #[arg(long, value_name = "ADDR", requires = "dev", conflicts_with = "config")]
+    listen: Option<String>,
+    /// Check the configuration file, and serve nothing
+    #[arg(long, requires = "config", conflicts_with = "dev")]
+    check_config: bool,
+}
+
+impl ServeCommand {
+    /// Serves until it is asked to stop.
+    pub fn run(&self) -> Result<(), EarlyExit> {
+        let Some(file) = &self.config else { return self.run_dev() };
+        let config = Config::load(file).map_err(|error| misconfigured(&error, file))?;
+        if self.check_config {
+            return check(&config, file);
+        }
+        serve(&config)
+    }
+
+    fn run_dev(&self) -> Result<(), EarlyExit> {
+        in_data_dir(self.data_dir.as_deref(), |dir| {
+            let config = dev_config(dir, self.listen.as_deref())?;
+            warn_of_dev(&config);
+            serve(&config)
+        })
+    }
+}
+
+/// Runs a server in its directory, or in a temporary one that is removed after the
+/// server has closed its store.
+pub fn in_data_dir<T>(
+    data_dir: Option<&Path>,
+    run: impl FnOnce(&Path) -> Result<T, EarlyExit>,
+) -> Result<T, EarlyExit> {
+    if let Some(dir) = data_dir {
+        return run(dir);
+    }
+    let temporary = temporary_dir()?;
+    let outcome = run(temporary.path());
+    let path = temporary.path().to_owned();
+    if let Err(error) = temporary.close() {
+        tracing::warn!(%error, path = %path.display(), "a temporary directory was not removed");
+    }
+    outcome
+}
+
+/// For its owner alone. Its name is short, as the path of a socket in it must be.
+fn temporary_dir() -> Result<TempDir, Failure> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("keyferry-").permissions(Permissions::from_mode(0o700));
+    builder.tempdir().map_err(|error| {
+        Failure::new(
+            Exit::InUse,
+            format!("A temporary directory cannot be made: {error}."),
+            "Give a directory with --data-dir.",
+        )
+    })
+}
+
+/// The configuration of a dev server. A socket's path starts where the user is.
+pub fn dev_config(data_dir: &Path, listen: Option<&str>) -> Result<Config, Failure> {
+    let absolute = listen.and_then(|text| text.strip_prefix("unix:")).and_then(|path| {
+        let path = std::path::absolute(path).ok()?;
+        Some(format!("unix:{}", path.display()))
+    });
+    Config::dev(data_dir, absolute.as_deref().or(listen)).map_err(|error| {
+        Failure::new(Exit::Configuration, format!("{error}."), "Give another --listen.")
+    })
+}
+
+/// A dev server must not be taken for one that protects keys.
+fn warn_of_dev(config: &Config) {
+    let address = config.listeners.first().map(|listener| listener.address().to_string());
+    Output::default().hint(&Text::Alarm(format!(
+        "DEV MODE: everyone who reaches {} may do everything, and the root key lies beside the store. Not for keys that matter.",
+        address.unwrap_or_default()
+    )));
+}
+
+fn misconfigured(error: &ConfigError, file: &Path) -> Failure {
+    let advice = format!(
+        "Correct the file, and check it with `keyferry serve --check-config --config {}`.",
+        file.display()
+    );
+    Failure::new(Exit::Configuration, format!("{error}."), advice)
+}
+
+/// Checks everything that can be checked without opening the store or a socket.
+fn check(config: &Config, file: &Path) -> Result<(), EarlyExit> {
+    for listener in &config.listeners {
+        if let Callers::Mtls(files) = listener.callers() {
+            Tls::load(files).map_err(|error| refused_to_bind(&error.into()))?;
+        }
+    }
+    let RootKeyConfig::File { path } = &config.root_key;
+    FileRootKey::read(path).map_err(|error| refused_to_open(&error.into()))?;
+    Output::default().print(&Text::line(format!("{} may be served.", file.display())))
+}
+
+fn serve(config: &Config) -> Result<(), EarlyExit> {
+    logs::start(config.log);
+    // Before any key is in memory. Failures are in the log.
+    let _ = hardening::harden();
+    if config.mode == Mode::Config {
+        tracing::warn!(
+            "there is no policy yet: every verified caller may do everything, and so may every access key"
+        );
+    }
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let signals = signals()?;
+        let server = BoundServer::open(config).await?;
+        server.announce();
+        tokio::select! {
+            outcome = server.run(signals.asked(1)) => outcome,
+            // A second signal ends it at once.
+            () = signals.asked(2) => Ok(()),
+        }
+    });
+    runtime.shutdown_timeout(LAST_WORK);
+    outcome.map_err(Into::into)
+}
+
+/// A runtime for a server.
+pub fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(|error| cannot_start(&error))
+}
+
+/// Listens for the signals that ask for a stop.
+pub fn signals() -> Result<server::StopSignal, Failure> {
+    server::StopSignal::on_signals().map_err(|error| cannot_start(&error))
+}
+
+fn cannot_start(error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Configuration,
+        format!("The server cannot start: {error}."),
+        "Check that the limits on threads and open files (ulimit -u, ulimit -n) leave room.",
+    )
+}
+
+/// A server with its store open and its sockets bound.
+pub struct BoundServer {
+    services: Services,
+    gateway: GatewayConfig,
+    listeners: Vec<Listener>,
+}
+
+impl BoundServer {
+    /// Opens the store, then binds: only the process that holds the store may
+    /// listen.
+    pub async fn open(config: &Config) -> Result<Self, Failure> {
+        let services = instance::open(config).await.map_err(|error| refused_to_open(&error))?;
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            listeners
+                .push(Listener::bind(listener).await.map_err(|error| refused_to_bind(&error))?);
+        }
+        Ok(Self { services, gateway: config.gateway, listeners })
+    }
+
+    /// The address of its first listener.
+    pub fn address(&self) -> Option<&Address> {
+        self.listeners.first().map(Listener::address)
+    }
+
+    /// Prints the addresses. A server serves even if nobody reads them.
+    fn announce(&self) {
+        if let Err(error) = server::announce(&self.listeners, &mut io::stdout().lock()) {
+            tracing::warn!(%error, "the addresses could not be written to standard output");
+        }
+    }
+
+    /// Serves until `shutdown`, then drains.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+        let Self { services, gateway, listeners } = self;
+        let probed = services.clone();
+        let health = Health::new(&Services::NAMES, move || {
+            let services = probed.clone();
+            async move { services.is_healthy().await }
+        });
+        let gateway = Gateway::new(services.clone(), gateway).map_err(|_| {
+            let happened = "The kernel gives no random bytes.";
+            Failure::new(Exit::Configuration, happened, "Report this.")
+        })?;
+        let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
+        let drained = tokio::select! {
+            drained = server::run(listeners, faces, health, Limits::default(), shutdown) => drained,
+            never = services.carry_out_for_ever() => match never {},
+        };
+        match drained {
+            // Requests that were cut are in the log.
+            Ok(Drained::Clean | Drained::Cut(_)) => Ok(()),
+            Err(error) => {
+                Err(Failure::new(Exit::Configuration, format!("{error}."), "Report this."))
+            }
+        }
+    }
+}
+
+/// The text says what to do.
+fn refused_to_open(error: &OpenError) -> Failure {
+    Failure::new(exit(error.exit_code()), format!("{error}."), "")
+}
+
+fn refused_to_bind(error: &BindError) -> Failure {
+    Failure::new(exit(error.exit_code()), format!("{error}."), "")
+}
+
+const fn exit(number: u8) -> Exit {
+    if number == Exit::InUse.number() { Exit::InUse } else { Exit::Configuration }
+}
+
+/// Makes the root key and the empty store of a configuration.
+pub fn make_store(config: &Config) -> Result<(), Failure> {
+    runtime()?.block_on(instance::init(config)).map_err(|error| refused_to_open(&error))
+}

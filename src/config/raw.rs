@@ -1,0 +1,92 @@
+//! The fields of the file, as serde reads them: which there are, and the type of
+//! each. A field that is not here is refused, so that a misspelt limit is not a
+//! missing limit.
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawConfig {
+    #[serde(default)]
+    pub(super) listener: Vec<RawListener>,
+    pub(super) store: Option<RawStore>,
+    pub(super) root_key: Option<RawRootKey>,
+    #[serde(default)]
+    pub(super) auth: RawAuth,
+    #[serde(default)]
+    pub(super) log: RawLog,
+    pub(super) region: Option<String>,
+    pub(super) account: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawListener {
+    pub(super) address: Option<String>,
+    pub(super) tls: Option<RawTls>,
+    pub(super) gateway: Option<Switch>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawTls {
+    pub(super) cert: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) client_ca: Option<String>,
+    pub(super) crl: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawStore {
+    pub(super) kind: Option<String>,
+    pub(super) path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawRootKey {
+    pub(super) provider: Option<String>,
+    pub(super) path: Option<String>,
+}
+
+/// A way to authenticate is on if its table is there.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawAuth {
+    pub(super) mtls: Option<EmptyTable>,
+    pub(super) unix: Option<EmptyTable>,
+    pub(super) access_key: Option<RawAccessKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawAccessKey {
+    pub(super) signature_v1: Option<Switch>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct EmptyTable {}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawLog {
+    pub(super) format: Option<String>,
+    pub(super) level: Option<String>,
+}
+
+/// On or off: a boolean, or the text of one, as the environment has it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub(super) struct Switch(pub(super) bool);
+
+impl TryFrom<toml::Value> for Switch {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        let on = value.as_bool().or_else(|| value.as_str()?.parse().ok());
+        on.map(Self).ok_or_else(|| format!("found {value}, but it takes true or false"))
+    }
+}

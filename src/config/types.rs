@@ -1,0 +1,182 @@
+//! What a valid configuration says. Only this room makes one, so that a
+//! [`Config`] that exists may be served, and nothing downstream checks again.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Where a server listens and a client looks unless told otherwise.
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7311);
+
+/// A configuration that may be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How the server was asked to run.
+    pub mode: Mode,
+    /// Where it listens: one at least.
+    pub listeners: Vec<ListenerConfig>,
+    /// Where keys are kept.
+    pub store: StoreConfig,
+    /// Which root key opens the store.
+    pub root_key: RootKeyConfig,
+    /// How it logs.
+    pub log: LogConfig,
+    /// The region in ARNs.
+    pub region: String,
+    /// The account in ARNs.
+    pub account: String,
+    /// How the HTTP front door authenticates its callers, on the listeners that
+    /// have it.
+    pub gateway: GatewayConfig,
+}
+
+/// How the server was asked to run; a store is made for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `serve --config`: verified callers only.
+    Config,
+    /// `serve --dev`: loopback only, plaintext, every caller is `dev`.
+    Dev,
+}
+
+/// One listener. Its fields are set by validation alone, so plaintext TCP beyond
+/// loopback does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    pub(super) address: Address,
+    pub(super) callers: Callers,
+    pub(super) gateway: bool,
+}
+
+impl ListenerConfig {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// How its gRPC callers are authenticated.
+    #[must_use]
+    pub const fn callers(&self) -> &Callers {
+        &self.callers
+    }
+
+    /// Whether it serves the HTTP front door beside gRPC. Callers there are
+    /// authenticated by their signatures, whatever the connection proves.
+    #[must_use]
+    pub const fn gateway(&self) -> bool {
+        self.gateway
+    }
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP, by number; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How the gRPC callers of a listener are authenticated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// `--dev`: not at all; every caller is `dev`.
+    Dev,
+    /// By a client certificate. Only on TCP.
+    Mtls(TlsFiles),
+    /// By the user id that the kernel tells. Only on a Unix socket.
+    PeerUid,
+}
+
+/// The files of one TLS listener, PEM. The server reads them again when they
+/// change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities whose client certificates are accepted. Without them no
+    /// certificate is, and only the HTTP front door answers.
+    pub client_ca: Option<PathBuf>,
+    /// Accept clients without a certificate: callers of the HTTP front door have
+    /// none.
+    pub certificate_optional: bool,
+    /// Their revocation lists. With one, each certificate of a client's chain
+    /// must be covered by a list that has not expired.
+    pub crl: Option<PathBuf>,
+}
+
+/// Where keys are kept: one variant for each storage backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// One file in a directory of its own.
+    Sqlite {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// Which root key opens the store: one variant for each provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootKeyConfig {
+    /// A file of mode 0600.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// How the HTTP front door authenticates its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Accept signatures of version 1, HMAC-SHA1.
+    pub signature_v1: bool,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self { signature_v1: true }
+    }
+}
+
+/// How the server logs, to standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// One JSON object or one line of text per event.
+    pub format: LogFormat,
+    /// The least level that is logged.
+    pub level: LogLevel,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For programs.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The least level that is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the usual levels")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}

@@ -1,0 +1,240 @@
+//! Validation: raw fields become a [`Config`], or a refusal that names the
+//! field, says what was found and what would do.
+
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+
+use super::error::ConfigError;
+use super::fields::{address, arn_part, one_of, path};
+use super::raw::{RawAuth, RawConfig, RawListener, RawLog, RawRootKey, RawStore, RawTls, Switch};
+use super::types::{
+    Address, Callers, Config, GatewayConfig, ListenerConfig, LogConfig, LogFormat, LogLevel, Mode,
+    RootKeyConfig, StoreConfig, TlsFiles,
+};
+
+pub(super) const DEFAULT_REGION: &str = "local";
+pub(super) const DEFAULT_ACCOUNT: &str = "0";
+
+/// Validates everything; relative paths are relative to `directory`.
+pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, ConfigError> {
+    let listeners = listeners(&raw.listener, &raw.auth, directory)?;
+    let store = store(raw.store, directory)?;
+    let root_key = root_key(raw.root_key, directory)?;
+    refuse_root_key_in_store(&store, &root_key)?;
+    Ok(Config {
+        mode: Mode::Config,
+        listeners,
+        store,
+        root_key,
+        log: log(&raw.log)?,
+        region: arn_part("region", raw.region, DEFAULT_REGION)?,
+        account: arn_part("account", raw.account, DEFAULT_ACCOUNT)?,
+        gateway: gateway(&raw.auth),
+    })
+}
+
+fn store(raw: Option<RawStore>, directory: &Path) -> Result<StoreConfig, ConfigError> {
+    let RawStore { kind, path: found } = raw.ok_or_else(|| {
+        ConfigError::new("store", "is missing: add [store] with kind = \"sqlite\" and a path")
+    })?;
+    one_of("store.kind", kind.as_deref(), None, &[("sqlite", ())])?;
+    let path = path("store.path", found.as_deref(), "the store's directory", directory)?;
+    Ok(StoreConfig::Sqlite { path })
+}
+
+fn root_key(raw: Option<RawRootKey>, directory: &Path) -> Result<RootKeyConfig, ConfigError> {
+    let RawRootKey { provider, path: found } = raw.ok_or_else(|| {
+        ConfigError::new(
+            "root_key",
+            "is missing: add [root_key] with provider = \"file\" and a path; `keyferry init` makes the file",
+        )
+    })?;
+    one_of("root_key.provider", provider.as_deref(), None, &[("file", ())])?;
+    let path = path("root_key.path", found.as_deref(), "the root key's file", directory)?;
+    Ok(RootKeyConfig::File { path })
+}
+
+/// A copy of the store's directory, a backup most of all, must not carry the
+/// key that opens it.
+fn refuse_root_key_in_store(
+    store: &StoreConfig,
+    root_key: &RootKeyConfig,
+) -> Result<(), ConfigError> {
+    let StoreConfig::Sqlite { path: store } = store;
+    let RootKeyConfig::File { path: root_key } = root_key;
+    if resolved(root_key).starts_with(resolved(store)) {
+        return Err(ConfigError::new(
+            "root_key.path",
+            format!(
+                "{} lies inside the store's directory {}, where one copy takes both: move it elsewhere",
+                root_key.display(),
+                store.display()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The path with the symbolic links of what exists of it followed.
+fn resolved(path: &Path) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+        if let Ok(real) = resolved.canonicalize() {
+            resolved = real;
+        }
+    }
+    resolved
+}
+
+fn log(raw: &RawLog) -> Result<LogConfig, ConfigError> {
+    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let LogConfig { format, level } = LogConfig::default();
+    Ok(LogConfig {
+        format: one_of("log.format", raw.format.as_deref(), Some(format), &formats)?,
+        level: one_of("log.level", raw.level.as_deref(), Some(level), &levels)?,
+    })
+}
+
+fn gateway(auth: &RawAuth) -> GatewayConfig {
+    let GatewayConfig { signature_v1 } = GatewayConfig::default();
+    let given = auth.access_key.as_ref().and_then(|access_key| access_key.signature_v1);
+    GatewayConfig { signature_v1: given.map_or(signature_v1, |Switch(on)| on) }
+}
+
+// ---- listeners ----
+
+fn listeners(
+    raw: &[RawListener],
+    auth: &RawAuth,
+    directory: &Path,
+) -> Result<Vec<ListenerConfig>, ConfigError> {
+    if raw.is_empty() {
+        return Err(ConfigError::new(
+            "listener",
+            "none is configured: add [[listener]] with an address, and tls{cert, key, client_ca} unless the address is unix:/path",
+        ));
+    }
+    let mut listeners: Vec<ListenerConfig> = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let listener = listener(raw, index, auth, directory)?;
+        let chosen = !matches!(&listener.address, Address::Tcp(tcp) if tcp.port() == 0);
+        if chosen && listeners.iter().any(|other| other.address == listener.address) {
+            return Err(ConfigError::new(
+                format!("listener[{index}].address"),
+                format!("{} is there twice: each listener needs its own", listener.address),
+            ));
+        }
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn listener(
+    raw: &RawListener,
+    index: usize,
+    auth: &RawAuth,
+    directory: &Path,
+) -> Result<ListenerConfig, ConfigError> {
+    let field = format!("listener[{index}].address");
+    let text = raw.address.as_deref().ok_or_else(|| {
+        ConfigError::new(&field, "is missing: set an address such as 127.0.0.1:7311 or unix:/path")
+    })?;
+    let address = address(&field, text, directory)?;
+    let gateway = raw.gateway.is_some_and(|Switch(on)| on);
+    let tls_field = format!("listener[{index}].tls");
+    let callers = match (&address, &raw.tls) {
+        (Address::Unix(_), None) => Callers::PeerUid,
+        (Address::Unix(_), Some(_)) => {
+            return Err(ConfigError::new(
+                tls_field,
+                "a Unix socket has no TLS, the kernel names its callers: remove tls",
+            ));
+        }
+        (Address::Tcp(tcp), None) => return Err(plaintext(&field, *tcp)),
+        (Address::Tcp(_), Some(files)) => {
+            Callers::Mtls(tls(files, &tls_field, directory, gateway)?)
+        }
+    };
+    demand_auth(&field, &callers, gateway, auth)?;
+    Ok(ListenerConfig { address, callers, gateway })
+}
+
+fn plaintext(field: &str, tcp: SocketAddr) -> ConfigError {
+    ConfigError::new(
+        field,
+        format!(
+            "{tcp} would be plaintext, where no caller can be authenticated, on loopback too: add tls{{cert, key, client_ca}}, or use unix:/path; to try things out there is `keyferry serve --dev`"
+        ),
+    )
+}
+
+/// A way to authenticate must be asked for, though the listener implies it.
+fn demand_auth(
+    field: &str,
+    callers: &Callers,
+    gateway: bool,
+    auth: &RawAuth,
+) -> Result<(), ConfigError> {
+    let certified = matches!(callers, Callers::Mtls(files) if files.client_ca.is_some());
+    let (mtls, unix, access_key) =
+        (auth.mtls.is_some(), auth.unix.is_some(), auth.access_key.is_some());
+    let needed = [
+        (certified, mtls, "[auth.mtls], by their client certificates"),
+        (matches!(callers, Callers::PeerUid), unix, "[auth.unix], by their user id"),
+        (gateway, access_key, "[auth.access_key], by the signatures of their access keys"),
+    ];
+    let missing = needed.into_iter().find(|(needed, there, _)| *needed && !*there);
+    if let Some((.., text)) = missing {
+        let text = format!("nothing says how its callers are authenticated: add the table {text}");
+        return Err(ConfigError::new(field, text));
+    }
+    Ok(())
+}
+
+/// Without a gateway, callers are authenticated by their certificates or not at
+/// all.
+fn tls(
+    raw: &RawTls,
+    field: &str,
+    directory: &Path,
+    gateway: bool,
+) -> Result<TlsFiles, ConfigError> {
+    if raw.client_ca.is_none() && raw.crl.is_some() {
+        let text = "says which client certificates are revoked, but without tls.client_ca none is accepted: add tls.client_ca, or remove it";
+        return Err(ConfigError::new(format!("{field}.crl"), text));
+    }
+    let file = |name: &str, value: &Option<String>, what: &str| {
+        path(&format!("{field}.{name}"), value.as_deref(), what, directory)
+    };
+    Ok(TlsFiles {
+        cert: file("cert", &raw.cert, "a PEM file with the server's certificate chain")?,
+        key: file("key", &raw.key, "a PEM file with the certificate's private key")?,
+        client_ca: match &raw.client_ca {
+            None if gateway => None,
+            client_ca => Some(file(
+                "client_ca",
+                client_ca,
+                "a PEM file with the authorities of the callers' certificates",
+            )?),
+        },
+        certificate_optional: gateway,
+        crl: match &raw.crl {
+            Some(_) => Some(file("crl", &raw.crl, "a PEM file with revocation lists")?),
+            None => None,
+        },
+    })
+}

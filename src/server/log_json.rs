@@ -1,0 +1,137 @@
+//! The lines of the log in JSON: one flat object each, the fields of a request's
+//! span beside those of the event.
+//!
+//! The library's own format nests spans, and costs each request more: it parses
+//! and prints their fields several times.
+
+use std::fmt;
+
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::span::Record;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{
+    self as log, FmtContext, FormatEvent, FormatFields, FormattedFields,
+};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The layer that writes these lines.
+#[must_use]
+pub fn lines<S>() -> log::Layer<S, SpanFields, Line>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    log::layer().fmt_fields(SpanFields).event_format(Line)
+}
+
+/// One line.
+pub struct Line;
+
+/// The fields of a span, as they stand in each line under it.
+pub struct SpanFields;
+
+impl<S> FormatEvent<S, SpanFields> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, SpanFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let mut entries = Entries::default();
+        entries.add("timestamp", &time);
+        entries.add("level", event.metadata().level().as_str());
+        event.record(&mut entries);
+        entries.add("target", event.metadata().target());
+        write!(writer, "{{{}", entries.text())?;
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<SpanFields>>()
+                && !fields.is_empty()
+            {
+                write!(writer, ",{fields}")?;
+            }
+        }
+        writeln!(writer, "}}")
+    }
+}
+
+impl<'writer> FormatFields<'writer> for SpanFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut entries = Entries::default();
+        fields.record(&mut entries);
+        writer.write_str(entries.text())
+    }
+
+    fn add_fields(
+        &self,
+        current: &'writer mut FormattedFields<Self>,
+        fields: &Record<'_>,
+    ) -> fmt::Result {
+        if !current.is_empty() {
+            current.fields.push(',');
+        }
+        self.format_fields(current.as_writer(), fields)
+    }
+}
+
+/// Entries of a JSON object: `"name":"value","name":"value"`.
+struct Entries(Vec<u8>);
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self(Vec::with_capacity(256))
+    }
+}
+
+impl Entries {
+    fn add(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        if !self.0.is_empty() {
+            self.0.push(b',');
+        }
+        // Neither fails: strings and numbers are written to memory.
+        let _ = serde_json::to_writer(&mut self.0, name);
+        self.0.push(b':');
+        let _ = serde_json::to_writer(&mut self.0, value);
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Visit for Entries {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field.name(), &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field.name(), &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field.name(), &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field.name(), &value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field.name(), &format!("{value:?}"));
+    }
+}

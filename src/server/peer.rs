@@ -1,0 +1,91 @@
+//! The other end of a connection, as far as the connection proves it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use tokio::net::UnixStream;
+
+use super::listener::Admission;
+use super::tls::{ClientCertificate, LoadedTls, Tls};
+use crate::access::principal::{NoPrincipal, Principal};
+use crate::error::{Error, Result, Rule};
+
+/// The peer of one connection. Shared by the requests that come over it.
+pub(super) struct Peer {
+    address: String,
+    identity: Identity,
+}
+
+enum Identity {
+    /// Known for as long as the connection lasts.
+    Known(Principal),
+    /// No certificate was shown, on a listener that does not ask for one.
+    Unknown,
+    /// Known by a certificate, which may expire or be revoked meanwhile.
+    Certified(Result<Principal, NoPrincipal>, ClientCertificate),
+}
+
+impl Peer {
+    /// Over plaintext TCP, which only `--dev` listens on.
+    pub(super) fn of_tcp(address: SocketAddr) -> Self {
+        Self { address: address.to_string(), identity: Identity::Known(Principal::dev()) }
+    }
+
+    /// Over TLS; `chain` is what the handshake verified, `loaded` what it went by.
+    pub(super) fn of_tls(
+        address: SocketAddr,
+        tls: Arc<Tls>,
+        loaded: &LoadedTls,
+        chain: &[CertificateDer<'_>],
+    ) -> Self {
+        let identity = if chain.is_empty() {
+            Identity::Unknown
+        } else {
+            let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
+            let certificate = ClientCertificate::new(tls, loaded, chain);
+            Identity::Certified(Principal::from_certificate(certificate.leaf()), certificate)
+        };
+        Self { address: address.to_string(), identity }
+    }
+
+    /// Over a Unix socket, as the kernel saw the peer when it connected
+    /// (`SO_PEERCRED`).
+    pub(super) fn of_unix(stream: &UnixStream, admission: &Admission) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        let principal = match admission {
+            Admission::Dev => Principal::dev(),
+            Admission::Mtls(_) | Admission::PeerUid => Principal::unix(credentials.uid()),
+        };
+        let address = credentials.pid().map_or("unix".to_owned(), |pid| format!("pid:{pid}"));
+        Ok(Self { address, identity: Identity::Known(principal) })
+    }
+
+    /// For the log: the address, or the process at the other end of a Unix socket.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Who calls. Judged anew for each request: a connection outlives
+    /// certificates.
+    pub(super) fn principal(&self) -> Result<&Principal> {
+        match &self.identity {
+            Identity::Known(principal) => Ok(principal),
+            Identity::Unknown => {
+                Err(not_authenticated("gRPC callers show a client certificate here"))
+            }
+            Identity::Certified(Err(nobody), _) => Err(not_authenticated(nobody)),
+            Identity::Certified(Ok(principal), certificate) if certificate.still_good() => {
+                Ok(principal)
+            }
+            Identity::Certified(Ok(_), _) => Err(not_authenticated(
+                "the client certificate has expired or is no longer accepted",
+            )),
+        }
+    }
+}
+
+fn not_authenticated(why: impl std::fmt::Display) -> Error {
+    Error::from(Rule::NotAuthenticated).saying(format!("The caller is not authenticated: {why}."))
+}

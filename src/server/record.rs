@@ -1,0 +1,153 @@
+//! What is recorded of a request: a span around all that is done for it, and a
+//! line at its end.
+//!
+//! Every line of the log that is written on the way bears the fields of the span:
+//! request id, RPC or action, principal, peer. Content, target and headers of a
+//! request are in neither, but for the path of an RPC.
+
+use std::time::Instant;
+
+use http::{HeaderMap, Request};
+use tonic::Code;
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::peer::Peer;
+use super::request_id::{RequestId, X_REQUEST_ID};
+use crate::access::principal::Principal;
+use crate::error::{Rule, code_name};
+
+/// The most that is recorded of an RPC's path, which may be anything.
+const RPC_MAX_BYTES: usize = 128;
+
+/// The record of one request. Dropped before its end, it records that the caller
+/// left.
+pub(super) struct Record {
+    request_id: RequestId,
+    span: Span,
+    began: Instant,
+    ended: bool,
+}
+
+/// How a request ended.
+pub(super) struct Outcome<'a> {
+    pub(super) code: Code,
+    /// Why it was refused.
+    pub(super) reason: Option<&'a str>,
+    /// The status of the answer over HTTP.
+    pub(super) http_status: Option<u16>,
+}
+
+impl Outcome<'_> {
+    /// The end of a request over HTTP; the rule is the one that was broken.
+    pub(super) fn over_http(status: http::StatusCode, broken: Option<Rule>) -> Self {
+        Self {
+            code: broken.map_or(Code::Ok, Rule::code),
+            reason: broken.map(Rule::reason),
+            http_status: Some(status.as_u16()),
+        }
+    }
+}
+
+impl Record {
+    /// Of a request over gRPC. Takes the caller's request id out of its headers.
+    pub(super) fn of_rpc<B>(
+        request: &mut Request<B>,
+        principal: Option<&Principal>,
+        peer: &Peer,
+    ) -> Self {
+        let given = RequestId::given(request.headers_mut().remove(X_REQUEST_ID));
+        let request_id = given.unwrap_or_else(RequestId::new);
+        let path = request.uri().path();
+        let rpc = path.get(..path.floor_char_boundary(RPC_MAX_BYTES)).unwrap_or_default();
+        // At the level of errors, or the span would be off where the log is for
+        // warnings alone.
+        let span = tracing::error_span!(
+            parent: None,
+            "request",
+            request_id = request_id.as_str(),
+            rpc,
+            principal = principal.map(Principal::as_str),
+            peer = peer.address(),
+        );
+        Self::begin(request_id, span)
+    }
+
+    /// Of a request through the HTTP front door. The header stays: it may be
+    /// signed. Action and principal are known once the signature is verified.
+    pub(super) fn of_action(headers: &HeaderMap, peer: &Peer) -> Self {
+        let given = RequestId::given(headers.get(X_REQUEST_ID).cloned());
+        let request_id = given.unwrap_or_else(RequestId::new_upper_case);
+        let span = tracing::error_span!(
+            parent: None,
+            "request",
+            request_id = request_id.as_str(),
+            action = Empty,
+            principal = Empty,
+            peer = peer.address(),
+        );
+        Self::begin(request_id, span)
+    }
+
+    fn begin(request_id: RequestId, span: Span) -> Self {
+        Self { request_id, span, began: Instant::now(), ended: false }
+    }
+
+    /// Adds what a verified signature shows.
+    pub(super) fn verified(&self, action: Option<&'static str>, principal: &Principal) {
+        self.span.record("action", action);
+        self.span.record("principal", principal.as_str());
+    }
+
+    pub(super) fn request_id(&self) -> &RequestId {
+        &self.request_id
+    }
+
+    /// The span, for all that is done for the request.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(super) const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The end of the request.
+    pub(super) fn end(mut self, outcome: &Outcome<'_>) {
+        self.log(outcome);
+    }
+
+    fn log(&mut self, outcome: &Outcome<'_>) {
+        self.ended = true;
+        let Outcome { code, reason, http_status } = *outcome;
+        let us = || u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "keyferry::rpc",
+                    parent: &self.span,
+                    code = code_name(code),
+                    reason,
+                    status = http_status,
+                    us = us(),
+                )
+            };
+        }
+        match code {
+            Code::Internal | Code::Unknown | Code::DataLoss | Code::Unavailable => line!(error),
+            // A line for each success would cost more than most successes do.
+            // Changes of keys log lines of their own.
+            Code::Ok => line!(debug),
+            _ => line!(info),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.ended {
+            let code = Code::Cancelled;
+            self.log(&Outcome { code, reason: Some("the caller left"), http_status: None });
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a store is not opened. Every backend has these reasons, each with what to
+//! do about it.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+/// Why a store could not be opened. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// Another process has it open, or this one twice.
+    #[error(
+        "the store in {store} is in use by another keyferry{}; stop that one, or name another directory",
+        process.map(|id| format!(" (process {id})")).unwrap_or_default()
+    )]
+    HeldByAnother {
+        /// The store.
+        store: String,
+        /// The process that holds it, where it left its id.
+        process: Option<u32>,
+    },
+    /// Others on the machine may get at it.
+    #[error(
+        "{} has mode {mode:04o}, open to others on this machine; run `chmod {wanted:04o} {}` or name a directory that does not exist yet",
+        path.display(),
+        path.display()
+    )]
+    Exposed {
+        /// The directory or file.
+        path: PathBuf,
+        /// The mode it has.
+        mode: u32,
+        /// The mode it should have.
+        wanted: u32,
+    },
+    /// Another program's data, or none at all, is where the store's should be.
+    #[error("{store} is not a Keyferry store ({found}); name another directory")]
+    Foreign {
+        /// The store.
+        store: String,
+        /// What it is instead.
+        found: String,
+    },
+    /// A later Keyferry wrote it.
+    #[error(
+        "{store} was written by a newer Keyferry (format {found}, this one knows up to {known}); use that one, or restore a copy from before"
+    )]
+    Newer {
+        /// The store.
+        store: String,
+        /// Its format.
+        found: i64,
+        /// The newest format that this program knows.
+        known: i64,
+    },
+    /// The system or the database refused.
+    #[error("cannot {doing} {store}: {source}; {advice}")]
+    Failed {
+        /// What was tried.
+        doing: &'static str,
+        /// The store, or the part of it.
+        store: String,
+        /// What the system or the database said.
+        source: Box<dyn Error + Send + Sync>,
+        /// What to do.
+        advice: &'static str,
+    },
+}
