@@ -49,7 +49,7 @@ pub fn create_directories(path: &Path, mode: u32) -> io::Result<()> {
     match create_directory(path, mode) {
         // `a/..` exists as soon as `a` does, and another process may be faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
+        outcome => outcome,
     }
 }
 

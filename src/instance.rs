@@ -1,103 +1,132 @@
-//! An instance: a validated configuration becomes services over an open store.
+//! An instance: a validated configuration becomes services over an open store,
+//! and a server with its sockets bound.
+//!
+//! The storage backend is chosen here and nowhere else, the provider of the root
+//! key in `keys/guard/root_key_providers.rs`.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::access::policy::Policy;
-use crate::config::{Config, Mode, RootKeyConfig, StoreConfig};
+use crate::config::{Address, Callers, Config, GatewayConfig, Mode, StoreConfig};
+use crate::gateway::Gateway;
 use crate::keys::Keys;
 use crate::keys::clock::{Clock, SystemClock};
 use crate::keys::guard::records::RecordSeals;
-use crate::keys::guard::root_key::{FileRootKey, RootKeyFileError};
+use crate::keys::guard::root_key::{RootKeyError, RootKeyProvider};
+use crate::keys::guard::root_key_providers;
 use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
+use crate::server::{self, BindError, Faces, Health, Limits, Listener, ReflectionError, Tls};
 use crate::service::Services;
 use crate::service::naming::Arns;
 use crate::storage::{OpenStoreError, SqliteStore, Store};
 
-/// Why an instance is not opened, and what would do.
+/// Why an instance is not made, opened or served. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum InstanceError {
     /// The store's files.
     #[error(transparent)]
     Store(#[from] OpenStoreError),
     /// The root key.
     #[error(transparent)]
-    RootKey(#[from] RootKeyFileError),
+    RootKey(#[from] RootKeyError),
     /// The store's keys.
     #[error(transparent)]
     Unlock(#[from] UnlockError),
+    /// A socket, or the TLS files of one.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No random bytes could be had.
+    #[error("the kernel gave no random bytes; report this")]
+    NoRandomness,
+    /// The contract could not be described to clients.
+    #[error("{0}; report this")]
+    Reflection(#[from] ReflectionError),
 }
 
-impl OpenError {
-    /// The exit code of the contract: 73 for a store in use, else 78.
+impl InstanceError {
+    /// The exit code of the contract: 73 for a store or a socket in use, else 78.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(OpenStoreError::HeldByAnother { .. }) => 73,
+            Self::Bind(error) => error.exit_code(),
             _ => 78,
         }
     }
 }
 
-/// Opens what the configuration names. A dev instance is made where there is
-/// none; any other was made by [`init`].
-pub async fn open(config: &Config) -> Result<Services, OpenError> {
+/// Checks everything that can be checked without opening the store or a socket.
+pub fn check(config: &Config) -> Result<(), InstanceError> {
+    for listener in &config.listeners {
+        if let Callers::Mtls(files) = listener.callers() {
+            Tls::load(files).map_err(BindError::from)?;
+        }
+    }
+    root_key_providers::open(&config.root_key)?;
+    Ok(())
+}
+
+/// Makes the root key and the store that a configuration names. Both must be
+/// new.
+pub async fn init(config: &Config) -> Result<(), InstanceError> {
+    let store = open_store(config)?;
+    if !store_keys::is_empty(store.as_ref()).await? {
+        return Err(UnlockError::NotEmpty.into());
+    }
+    let root = root_key_providers::create(&config.root_key)?;
+    store_keys::create(store.as_ref(), &*root, store_mode(config), SystemClock.now()).await?;
+    Ok(())
+}
+
+/// Opens the store and the keys that a configuration names. A dev instance is made
+/// where there is none; any other was made by [`init`].
+pub async fn open(config: &Config) -> Result<Services, InstanceError> {
     let (store, seals) = match store_mode(config) {
         StoreMode::Dev => open_dev(config).await?,
         StoreMode::Production => {
-            // Read first: where there is no root key, no store is made.
-            let root = FileRootKey::read(root_key_path(config))?;
+            // First: without a root key, no store is made.
+            let root = root_key_providers::open(&config.root_key)?;
             let store = open_store(config)?;
-            let seals = store_keys::unlock(store.as_ref(), &root, StoreMode::Production).await?;
+            let seals = store_keys::unlock(store.as_ref(), &*root, StoreMode::Production).await?;
             (store, seals)
         }
     };
     let keys = Keys::new(store, seals, Arc::new(SystemClock));
     let arns = Arns::new(&config.region, &config.account);
-    Ok(Services::new(keys, policy(config), arns))
+    let policy = match config.mode {
+        Mode::Dev => Policy::dev(),
+        Mode::Config => Policy::verified_callers(),
+    };
+    Ok(Services::new(keys, policy, arns))
 }
 
-async fn open_dev(config: &Config) -> Result<(Arc<dyn Store>, RecordSeals), OpenError> {
+async fn open_dev(config: &Config) -> Result<(Arc<dyn Store>, RecordSeals), InstanceError> {
     let store = open_store(config)?;
     let seals = if store_keys::is_empty(store.as_ref()).await? {
-        let root = made_or_left_over(config)?;
-        store_keys::found(store.as_ref(), &root, StoreMode::Dev, SystemClock.now()).await?
+        let root = create_or_open_root_key(config)?;
+        store_keys::create(store.as_ref(), &*root, StoreMode::Dev, SystemClock.now()).await?
     } else {
-        let root = FileRootKey::read(root_key_path(config))?;
-        store_keys::unlock(store.as_ref(), &root, StoreMode::Dev).await?
+        let root = root_key_providers::open(&config.root_key)?;
+        store_keys::unlock(store.as_ref(), &*root, StoreMode::Dev).await?
     };
     Ok((store, seals))
 }
 
-/// Makes the root key and the store that a configuration names. Both must be
-/// new.
-pub async fn init(config: &Config) -> Result<(), OpenError> {
-    let store = open_store(config)?;
-    if !store_keys::is_empty(store.as_ref()).await? {
-        return Err(UnlockError::NotEmpty.into());
-    }
-    let root = FileRootKey::create(root_key_path(config))?;
-    store_keys::found(store.as_ref(), &root, store_mode(config), SystemClock.now()).await?;
-    Ok(())
-}
-
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, OpenError> {
-    let StoreConfig::Sqlite { path } = &config.store;
-    Ok(Arc::new(SqliteStore::open(path)?))
-}
-
-/// A dev instance whose first start was cut off between root key and store has
+/// A dev instance whose first start was interrupted between root key and store has
 /// a root key already.
-fn made_or_left_over(config: &Config) -> Result<FileRootKey, RootKeyFileError> {
-    let path = root_key_path(config);
-    match FileRootKey::create(path) {
-        Err(RootKeyFileError::Exists(_)) => FileRootKey::read(path),
-        made => made,
+fn create_or_open_root_key(config: &Config) -> Result<Box<dyn RootKeyProvider>, RootKeyError> {
+    match root_key_providers::create(&config.root_key) {
+        Err(RootKeyError::Exists { .. }) => root_key_providers::open(&config.root_key),
+        created => created,
     }
 }
 
-fn root_key_path(config: &Config) -> &std::path::Path {
-    let RootKeyConfig::File { path } = &config.root_key;
-    path
+/// The storage backends: one row each.
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, OpenStoreError> {
+    Ok(match &config.store {
+        StoreConfig::Sqlite { path } => Arc::new(SqliteStore::open(path)?),
+    })
 }
 
 fn store_mode(config: &Config) -> StoreMode {
@@ -107,9 +136,52 @@ fn store_mode(config: &Config) -> StoreMode {
     }
 }
 
-fn policy(config: &Config) -> Policy {
-    match config.mode {
-        Mode::Dev => Policy::dev(),
-        Mode::Config => Policy::verified_callers(),
+/// A server with its store open and its sockets bound.
+pub struct BoundServer {
+    services: Services,
+    gateway: GatewayConfig,
+    listeners: Vec<Listener>,
+}
+
+impl BoundServer {
+    /// Opens the store, then binds: only the process that holds the store may
+    /// listen.
+    pub async fn open(config: &Config) -> Result<Self, InstanceError> {
+        let services = open(config).await?;
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            listeners.push(Listener::bind(listener).await?);
+        }
+        Ok(Self { services, gateway: config.gateway, listeners })
+    }
+
+    /// The address of its first listener.
+    #[must_use]
+    pub fn address(&self) -> Option<&Address> {
+        self.listeners.first().map(Listener::address)
+    }
+
+    /// Writes the addresses of all listeners, a line each.
+    pub fn announce(&self, out: &mut impl io::Write) -> io::Result<()> {
+        server::announce(&self.listeners, out)
+    }
+
+    /// Serves until `shutdown`, then drains. Requests that were cut are in the
+    /// log.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), InstanceError> {
+        let Self { services, gateway, listeners } = self;
+        let probed = services.clone();
+        let health = Health::new(&Services::NAMES, move || {
+            let services = probed.clone();
+            async move { services.is_healthy().await }
+        });
+        let gateway =
+            Gateway::new(services.clone(), gateway).map_err(|_| InstanceError::NoRandomness)?;
+        let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
+        tokio::select! {
+            drained = server::run(listeners, faces, health, Limits::default(), shutdown) => drained?,
+            never = services.carry_out_for_ever() => match never {},
+        };
+        Ok(())
     }
 }

@@ -13,14 +13,14 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`cli`] | the command line: a client of the public contract; starts servers |
+//! | [`instance`] | a validated [`config`] becomes services over an open store, and a bound server; chooses the storage backend |
 //! | [`server`] | sockets, TLS, the edge that every request passes, health, drain |
 //! | [`gateway`] | the HTTP front door: parameters and a signature in, the same services, JSON or XML out |
-//! | [`instance`] | a validated [`config`] becomes services over an open store |
 //! | [`service`] | a function for each RPC: parse → authorise → act → reply |
 //! | [`keys`] | CMKs, versions, states, names; the keyring; root and store keys |
 //! | [`access`] | who calls, and whether they may: alone makes a `Grant` |
 //! | [`crypto`] | secrets, the blob, wrapping |
-//! | [`storage`] | the store's law, and what obeys it |
+//! | [`storage`] | the store's law, and the backends that obey it |
 //! | [`durable`] | files and directories that stand after a power cut |
 //! | [`error`], [`ids`], [`proto`] | the one table of errors; ids; the contract |
 //!

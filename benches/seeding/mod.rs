@@ -12,7 +12,7 @@ use keyferry::access::principal::Principal;
 use keyferry::ids::KeyId;
 use keyferry::keys::Keys;
 use keyferry::keys::clock::{Clock, SystemClock};
-use keyferry::keys::guard::root_key::FileRootKey;
+use keyferry::keys::guard::file_root_key::FileRootKey;
 use keyferry::keys::guard::store_keys::{self, StoreMode};
 use keyferry::keys::keyring::Keyring;
 use keyferry::keys::keyring::version_material::VersionMaterial;
@@ -36,7 +36,7 @@ const ROTATION_SECONDS: u32 = 365 * 24 * 60 * 60;
 pub async fn seed(data_dir: &Path, count: usize) -> Vec<KeyId> {
     let root = FileRootKey::create(&data_dir.join("root.key")).unwrap();
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data_dir.join("store")).unwrap());
-    let seals = store_keys::found(store.as_ref(), &root, StoreMode::Dev, SystemClock.now());
+    let seals = store_keys::create(store.as_ref(), &root, StoreMode::Dev, SystemClock.now());
     let seals = seals.await.unwrap();
     let gathering = Arc::new(Gathering { store, gathered: Mutex::default() });
     let Keys { keyring, .. } = Keys::new(gathering.clone(), seals, Arc::new(SystemClock));

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::client::call::CallArgs;
-use super::client::pages::{PageArgs, PageRequest, follow};
+use super::client::pages::{NextPage, PageArgs, follow};
 use super::client::session::Session;
 use super::failure::EarlyExit;
 use super::io::text::Text;
@@ -112,7 +112,7 @@ impl ListAliases {
         })
     }
 
-    async fn page_of_all(&self, page: PageRequest, session: &Session) -> Result<String, EarlyExit> {
+    async fn page_of_all(&self, page: NextPage, session: &Session) -> Result<String, EarlyExit> {
         let request = session.request(v1::ListAliasesRequest {
             page_size: Some(self.pages.size()),
             page_token: page.token,
@@ -128,7 +128,7 @@ impl ListAliases {
     async fn page_of_key(
         &self,
         key: &str,
-        page: PageRequest,
+        page: NextPage,
         session: &Session,
     ) -> Result<String, EarlyExit> {
         let request = session.request(v1::ListAliasesByKeyIdRequest {

@@ -56,10 +56,10 @@ impl Keys {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, seals: RecordSeals, clock: Arc<dyn Clock>) -> Self {
         let mut caches = Caches::default();
-        let cached = keyring::Cached::among(&mut caches);
+        let keyring_caches = keyring::Cached::among(&mut caches);
         let cached_access_keys = access_keys::cached_among(&mut caches);
         let vault = Arc::new(Vault::new(store, seals, caches));
-        let keyring = Arc::new(Keyring::new(vault.clone(), clock.clone(), cached));
+        let keyring = Arc::new(Keyring::new(vault.clone(), clock.clone(), keyring_caches));
         let access_keys =
             Arc::new(AccessKeys::new(vault.clone(), clock.clone(), cached_access_keys));
         let schedule = Schedule::new(vault, keyring.clone(), access_keys.clone(), clock);

@@ -74,7 +74,7 @@ impl Health {
         });
         match found {
             Readiness::NotReady => {
-                tracing::error!("the health probe failed: services are NOT_SERVING")
+                tracing::error!("the health probe failed: services are NOT_SERVING");
             }
             _ if changed => tracing::info!("services are SERVING"),
             _ => {}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::contract_enums::Unspecified;
 use crate::crypto::ciphertext_blob::CiphertextBlob;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::key_pair::SigningAlgorithm;
@@ -73,7 +74,7 @@ impl WrappingFields<'_> {
             return Err(Error::missing("public_key_blob"));
         }
         let algorithm = wrapping_algorithm("wrapping_algorithm", self.wrapping_algorithm)?;
-        let spec = wrapping_key_spec(self.wrapping_key_spec)?;
+        let spec = wrapping_key_spec("wrapping_key_spec", self.wrapping_key_spec)?;
         let encoding = sm2_ciphertext_encoding(self.sm2_ciphertext_encoding)?;
         let method = WrappingMethod::new(spec, algorithm, encoding).map_err(|found| {
             let field = match found {
@@ -106,49 +107,33 @@ impl Wrapping {
     }
 }
 
-/// How something is encrypted under a public key.
+/// The algorithm to encrypt with under a public key.
 pub(super) fn wrapping_algorithm(field: &'static str, value: i32) -> Result<WrappingAlgorithm> {
-    match v1::WrappingAlgorithm::try_from(value) {
-        Ok(v1::WrappingAlgorithm::Unspecified) => Err(Error::missing(field)),
-        Ok(v1::WrappingAlgorithm::RsaesOaepSha256) => Ok(WrappingAlgorithm::RsaesOaepSha256),
-        Ok(v1::WrappingAlgorithm::RsaesOaepSha1) => Ok(WrappingAlgorithm::RsaesOaepSha1),
-        Ok(v1::WrappingAlgorithm::Sm2pke) => Ok(WrappingAlgorithm::Sm2Pke),
-        Err(_) => Err(unknown_value(field)),
-    }
+    chosen::<v1::WrappingAlgorithm, _>(field, value)?.ok_or_else(|| Error::missing(field))
 }
 
-fn wrapping_key_spec(value: i32) -> Result<WrappingKeySpec> {
-    let field = "wrapping_key_spec";
-    match v1::WrappingKeySpec::try_from(value) {
-        Ok(v1::WrappingKeySpec::Unspecified) => Err(Error::missing(field)),
-        Ok(v1::WrappingKeySpec::Rsa2048) => Ok(WrappingKeySpec::Rsa2048),
-        Ok(v1::WrappingKeySpec::Rsa3072) => Ok(WrappingKeySpec::Rsa3072),
-        Ok(v1::WrappingKeySpec::Rsa4096) => Ok(WrappingKeySpec::Rsa4096),
-        Ok(v1::WrappingKeySpec::EcSm2) => Ok(WrappingKeySpec::EcSm2),
-        Err(_) => Err(unknown_value(field)),
-    }
+fn wrapping_key_spec(field: &'static str, value: i32) -> Result<WrappingKeySpec> {
+    chosen::<v1::WrappingKeySpec, _>(field, value)?.ok_or_else(|| Error::missing(field))
 }
 
-/// How a digest is signed.
+/// The algorithm to sign a digest with.
 pub(super) fn signing_algorithm(field: &'static str, value: i32) -> Result<SigningAlgorithm> {
-    match v1::SigningAlgorithm::try_from(value) {
-        Ok(v1::SigningAlgorithm::Unspecified) => Err(Error::missing(field)),
-        Ok(v1::SigningAlgorithm::RsaPssSha256) => Ok(SigningAlgorithm::RsaPssSha256),
-        Ok(v1::SigningAlgorithm::RsaPkcs1Sha256) => Ok(SigningAlgorithm::RsaPkcs1Sha256),
-        Ok(v1::SigningAlgorithm::EcdsaSha256) => Ok(SigningAlgorithm::EcdsaSha256),
-        Ok(v1::SigningAlgorithm::Sm2dsa) => Ok(SigningAlgorithm::Sm2Dsa),
-        Err(_) => Err(unknown_value(field)),
-    }
+    chosen::<v1::SigningAlgorithm, _>(field, value)?.ok_or_else(|| Error::missing(field))
 }
 
-/// The encoding of SM2 ciphertexts.
+/// The encoding of SM2 ciphertexts; `None` where it is not given.
 pub(super) fn sm2_ciphertext_encoding(value: i32) -> Result<Option<Sm2CiphertextEncoding>> {
-    match v1::Sm2CiphertextEncoding::try_from(value) {
-        Ok(v1::Sm2CiphertextEncoding::Unspecified) => Ok(None),
-        Ok(v1::Sm2CiphertextEncoding::Asn1Der) => Ok(Some(Sm2CiphertextEncoding::Asn1Der)),
-        Ok(v1::Sm2CiphertextEncoding::RawC1c3c2) => Ok(Some(Sm2CiphertextEncoding::RawC1C3C2)),
-        Err(_) => Err(unknown_value("sm2_ciphertext_encoding")),
-    }
+    chosen::<v1::Sm2CiphertextEncoding, _>("sm2_ciphertext_encoding", value)
+}
+
+/// The core's value of an enum field; `None` where it is not given.
+fn chosen<Theirs, Ours>(field: &'static str, value: i32) -> Result<Option<Ours>>
+where
+    Theirs: TryFrom<i32>,
+    Ours: TryFrom<Theirs, Error = Unspecified>,
+{
+    let value = Theirs::try_from(value).map_err(|_| unknown_value(field))?;
+    Ok(Ours::try_from(value).ok())
 }
 
 /// The digest that is signed: of SHA-256, or SM2's e.

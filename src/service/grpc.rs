@@ -60,13 +60,14 @@ fn refusal(error: Error, request_id: &str) -> Status {
 /// The answers of a stream.
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status>> + Send>>;
 
-/// The caller and the connection, as the edge has established them, and the items.
+/// A stream that was opened: its caller and connection, as the edge has
+/// established them, and its items.
+type Opened<S> = (Caller, Arc<dyn Connection>, S);
+
+/// Opens a stream.
 fn open_stream<T>(
     mut request: Request<Streaming<T>>,
-) -> std::result::Result<
-    (Caller, Arc<dyn Connection>, impl Stream<Item = Result<T>> + use<T>),
-    Status,
-> {
+) -> std::result::Result<Opened<impl Stream<Item = Result<T>> + use<T>>, Status> {
     let connection = request.extensions_mut().remove::<Arc<dyn Connection>>();
     let (caller, items) = open(request)?;
     let connection = connection

@@ -12,6 +12,7 @@ mod authorise;
 pub mod caller;
 mod change;
 pub mod cmk;
+mod contract_enums;
 pub mod data_key;
 pub mod encryption;
 pub mod export_stream;

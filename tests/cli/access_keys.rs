@@ -63,7 +63,7 @@ fn access_keys_are_listed_disabled_and_deleted() {
     let would = server.client(&format!("{disable} --dry-run")).done().text();
     assert!(would.contains("Nothing was changed"), "{would}");
     let told = server.client(&disable).done().text();
-    assert_eq!(told, format!("{} lets nobody in any more.\n", ids[0]));
+    assert_eq!(told, format!("{} is disabled.\n", ids[0]));
     let states: Value = server.client("access-key list --principal a --json").done().json();
     let states: Vec<&str> = states["access_keys"]
         .as_array()

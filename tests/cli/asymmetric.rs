@@ -50,7 +50,7 @@ fn a_key_pair_encrypts_and_decrypts() {
         assert_eq!(mode(&server, "opened"), 0o600);
         server
             .client(&format!("{decrypt} --out opened"))
-            .failed(73, &["already there and may hold another key"]);
+            .failed(73, &["already exists and may hold another key"]);
         let piped = server.client(&format!("{decrypt} --out -")).done();
         assert_eq!(piped.stdout, b"the secret");
         assert!(piped.stderr.contains("10 bytes in standard output"), "{piped:?}");

@@ -346,14 +346,14 @@ fn a_refused_line_ends_nothing_but_itself() {
         1,
         &[
             "14 exported, 6 refused, 0 skipped.\n",
-            "error: 6 of 20 items were refused.\nhelp: The lines with an \"error\" in out",
+            "error: 6 of 20 items were refused.\nhelp: Each line with an \"error\" in out",
         ],
     );
     let told = told(&server);
     assert_eq!(told.len(), 20);
     for (i, id, code, reason, message) in [
         (3, "order-3", 3, "InvalidParameter", "does not open"),
-        (5, "6", 3, "InvalidParameter", "Line 6 of the batch is not an item: it is no JSON"),
+        (5, "6", 3, "InvalidParameter", "Line 6 of the batch is not an item: it is not JSON"),
         (7, "8", 3, "InvalidParameter", "Line 8 of the batch"),
         (11, "nothing", 3, "MissingParameter", "ciphertext_blob"),
         (13, "large", 8, "InvalidParameter", "more than 64 KiB"),

@@ -4,12 +4,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use regex::Regex;
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde::Deserialize;
 
 use crate::command::terminal;
@@ -173,6 +174,30 @@ fn what_was_secret_does_not_go_to_a_terminal() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("Key bytes are not written to a terminal"), "{said}");
     }
+}
+
+#[test]
+fn prose_fits_the_terminal_and_commands_stay_whole() {
+    let (mut leader, name) = terminal();
+    tcsetwinsize(&leader, Winsize { ws_row: 24, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let follower = fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
+    let mut show = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    show.args(["recipient", "show", "certificate.pem"]).current_dir(files()).stderr(follower);
+    assert_eq!(show.status().unwrap().code(), Some(65));
+    // Nobody else holds the terminal, so that it ends here.
+    drop(show);
+    let mut shown = Vec::new();
+    let _ = leader.read_to_end(&mut shown);
+    let shown = anstream::adapter::strip_bytes(&shown).into_vec();
+    let shown = String::from_utf8(shown).unwrap().replace('\r', "");
+    let expected = "\
+error: certificate.pem is not a fit
+       public key: it is PEM of
+       CERTIFICATE.
+help: Take the public key out of it:
+      `openssl x509 -noout -pubkey -in certificate.pem > public.pem`
+";
+    assert_eq!(shown, expected);
 }
 
 #[test]

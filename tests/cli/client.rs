@@ -79,7 +79,7 @@ fn a_data_key_is_made_for_a_recipient_at_once_or_to_be_seen() {
     assert_eq!(mode & 0o777, 0o600);
     server.client(decrypt).done();
     assert_eq!(server.read("seen"), server.read("opened"));
-    server.client(&seen).failed(73, &["already there and may hold another key"]);
+    server.client(&seen).failed(73, &["already exists and may hold another key"]);
     let json = server.client(&format!("{seen} --force --json")).done().json();
     assert_eq!(json["plaintext"], "", "it is in one place only");
     let piped = server.client(&format!("{generate} --plaintext-out -")).done();

@@ -62,7 +62,7 @@ fn a_list_holds_what_fits_all_filters() {
     assert_eq!(listed("--filter TagKey=team --filter KeyState=Disabled"), [off]);
 
     let none = server.client("key list --filter KeySpec=EC_SM2").done();
-    assert!(none.stderr.contains("There is no CMK that fits"), "{none:?}");
+    assert!(none.stderr.contains("No CMK matches"), "{none:?}");
     server
         .client("key list --filter Colour=blue")
         .failed(1, &["TagValue", "keyferry key list --help"]);
@@ -73,7 +73,7 @@ fn a_description_and_tags_are_changed() {
     let server = Server::dev();
     let key = server.create_key();
     let told = server.client(&format!("key update-description --key {key} --description orders"));
-    assert_eq!(told.done().text(), format!("{key} is described anew.\n"));
+    assert_eq!(told.done().text(), format!("The description of {key} is changed.\n"));
     assert_eq!(metadata(&server, &key)["description"], "orders");
 
     let none = server.client(&format!("key tags --key {key}")).done();
@@ -82,7 +82,7 @@ fn a_description_and_tags_are_changed() {
     assert_eq!(told.done().text(), format!("{key} is tagged.\n"));
     server.client(&format!("key tag --key {key} --tag team=b")).done();
     let told = server.client(&format!("key untag --key {key} --tag-key tier --tag-key never"));
-    assert_eq!(told.done().text(), format!("{key} does not have these tags.\n"));
+    assert_eq!(told.done().text(), format!("{key} has none of these tags now.\n"));
     let tags = server.client(&format!("key tags --key {key} --json")).done().json();
     let expected = json!([{ "key_id": key, "tag_key": "team", "tag_value": "b" }]);
     assert_eq!(tags["tags"], expected);
@@ -143,7 +143,7 @@ fn a_cmk_is_protected_deleted_and_kept() {
         .client(&schedule)
         .failed(1, &["Rejected.DeletionProtection", "keyferry key unprotect --key"]);
     let told = server.client(&format!("key unprotect --key {key}")).done();
-    assert_eq!(told.text(), format!("{key} may be deleted again.\n"));
+    assert_eq!(told.text(), format!("{key} is not protected from deletion.\n"));
 
     let told = server.client(&schedule).done().text();
     assert!(told.contains("for ever in 7 days") && told.contains("cancel-deletion"), "{told}");
@@ -159,7 +159,7 @@ fn a_cmk_is_protected_deleted_and_kept() {
         .failed(1, &["Rejected.", "FAILED_PRECONDITION"]);
 
     let told = server.client(&format!("key cancel-deletion --key {key}")).done();
-    assert_eq!(told.text(), format!("{key} will not be deleted, and is enabled.\n"));
+    assert_eq!(told.text(), format!("{key} is enabled and will not be deleted.\n"));
     server.client(&generate).done();
     server
         .client(&format!("key cancel-deletion --key {key}"))

@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::cast_possible_truncation,
     clippy::too_many_lines,
     clippy::missing_panics_doc,
     clippy::must_use_candidate,

@@ -14,7 +14,7 @@ use keyferry::proto::v1::GenerateDataKeyWithoutPlaintextRequest;
 use keyferry::proto::v1::GenerateDataKeyWithoutPlaintextResponse;
 use keyferry::proto::v1::kms_client::KmsClient;
 use keyferry::proto::v1::kms_server::KmsServer;
-use keyferry::server::{Drained, Health, Limits, Listener, run};
+use keyferry::server::{Drained, Health, Limits, Listener, logs, run};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -76,8 +76,10 @@ fn capture_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let ours = Targets::new().with_target("keyferry", tracing::Level::TRACE);
-        let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
-        tracing_subscriber::registry().with(lines.with_writer(|| Log).with_filter(ours)).init();
+        let lines = logs::json_lines();
+        let lines = lines.with_writer(|| Log).with_filter(ours);
+        // A process that logs already goes on as it does.
+        let _ = tracing_subscriber::registry().with(lines).try_init();
     });
 }
 

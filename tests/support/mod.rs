@@ -22,7 +22,7 @@ use keyferry::crypto::wrapping::WrappingKeySpec;
 use keyferry::gateway::Gateway;
 use keyferry::keys::Keys;
 use keyferry::keys::clock::{Clock, SystemClock};
-use keyferry::keys::guard::root_key::FileRootKey;
+use keyferry::keys::guard::file_root_key::FileRootKey;
 use keyferry::keys::guard::store_keys::{self, StoreMode};
 use keyferry::proto::v1::access_management_client::AccessManagementClient;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
@@ -72,7 +72,7 @@ impl Founded {
         let folder = tempfile::tempdir().unwrap();
         let root = FileRootKey::create(&folder.path().join("root.key")).unwrap();
         let now = SystemClock.now();
-        store_keys::found(store.as_ref(), &root, StoreMode::Dev, now).await.unwrap();
+        store_keys::create(store.as_ref(), &root, StoreMode::Dev, now).await.unwrap();
         Self { store, root }
     }
 
@@ -276,13 +276,7 @@ pub struct Recipient {
 
 impl Recipient {
     pub fn new(spec: v1::WrappingKeySpec, algorithm: v1::WrappingAlgorithm) -> Self {
-        let kind = match spec {
-            v1::WrappingKeySpec::Rsa2048 => WrappingKeySpec::Rsa2048,
-            v1::WrappingKeySpec::Rsa3072 => WrappingKeySpec::Rsa3072,
-            v1::WrappingKeySpec::Rsa4096 => WrappingKeySpec::Rsa4096,
-            v1::WrappingKeySpec::EcSm2 => WrappingKeySpec::EcSm2,
-            v1::WrappingKeySpec::Unspecified => unreachable!("no test has such a recipient"),
-        };
+        let kind = WrappingKeySpec::try_from(spec).unwrap();
         Self { private: RecipientPrivateKey::generate(kind).unwrap(), spec, algorithm }
     }
 

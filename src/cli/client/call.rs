@@ -1,4 +1,4 @@
-//! What every command that calls the server takes.
+//! The arguments of every command that calls the server, and the call itself.
 
 use clap::Args;
 use prost::Name;

@@ -1,7 +1,7 @@
 //! The client's side of the contract: one connection for one command.
 //!
 //! ```text
-//! call.rs             what every command that calls the server takes
+//! call.rs             the arguments of a call, and the call itself
 //! session.rs          a connection, and what its calls come to
 //! connection.rs       a stream to the endpoint, handed to tonic
 //! tls.rs              its TLS

@@ -23,9 +23,9 @@ impl PageArgs {
     }
 }
 
-/// A page to ask for.
+/// The page to ask for next.
 #[derive(Clone, Debug)]
-pub struct PageRequest {
+pub struct NextPage {
     /// Empty for the first.
     pub token: String,
     /// Whether it is the first.
@@ -34,11 +34,11 @@ pub struct PageRequest {
 
 /// Asks for page after page. `page` asks for one, and gives the next one's token.
 pub async fn follow(
-    page: impl AsyncFn(PageRequest) -> Result<String, EarlyExit>,
+    page: impl AsyncFn(NextPage) -> Result<String, EarlyExit>,
 ) -> Result<(), EarlyExit> {
     let mut token = String::new();
     loop {
-        let next = page(PageRequest { token: token.clone(), first: token.is_empty() }).await?;
+        let next = page(NextPage { token: token.clone(), first: token.is_empty() }).await?;
         if next.is_empty() {
             return Ok(());
         }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use std::cell::RefCell;
 
-    fn run<F: AsyncFn(PageRequest) -> Result<String, EarlyExit>>(page: F) -> Result<(), EarlyExit> {
+    fn run<F: AsyncFn(NextPage) -> Result<String, EarlyExit>>(page: F) -> Result<(), EarlyExit> {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(follow(page))
     }
 

@@ -24,6 +24,7 @@ pub const SERVER: &str = "Server";
 
 /// The server's authority and name, and the caller's certificate.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the options")]
 pub struct TlsArgs {
     /// Certificates (PEM) of the authority that signed the server's; https
     /// needs it: no authority is trusted by default

@@ -9,7 +9,7 @@ use crate::cli::io::input::{Input, MAX_BLOB_BYTES, refuse_two_stdins};
 use crate::cli::io::output::OutputArgs;
 use crate::cli::io::output_target::{OutputTarget, Sensitivity};
 use crate::cli::io::text::Text;
-use crate::cli::options::algorithms::{check_fit, local_algorithm};
+use crate::cli::options::algorithms::check_fit;
 use crate::crypto::secret::Reveal;
 use crate::crypto::unwrapping::{RecipientPrivateKey, UnfitPrivateKey};
 use crate::crypto::wrapping::WrappingKeySpec;
@@ -55,7 +55,7 @@ impl UnwrapDataKey {
         }
         let exported = self.input.read("exported data key", MAX_BLOB_BYTES)?;
         let key = private_key
-            .unwrap(self.algorithm.and_then(local_algorithm), &exported)
+            .unwrap(self.algorithm.and_then(|named| named.try_into().ok()), &exported)
             .map_err(|_| does_not_open(&self.input, &self.private_key, spec))?;
         self.out.write(key.reveal(Reveal::ToFile), sensitivity)?;
         let bytes = key.len();

@@ -7,9 +7,7 @@ use clap::builder::PossibleValue;
 use crate::cli::client::session::Session;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::crypto::wrapping::{
-    Sm2CiphertextEncoding, WrappingAlgorithm, WrappingKeySpec, WrappingMethod,
-};
+use crate::crypto::wrapping::{WrappingKeySpec, WrappingMethod};
 use crate::proto::v1;
 
 impl ValueEnum for v1::WrappingAlgorithm {
@@ -154,38 +152,14 @@ pub fn check_fit(
     algorithm: v1::WrappingAlgorithm,
     encoding: v1::Sm2CiphertextEncoding,
 ) -> Result<(), Failure> {
-    let Some(algorithm) = local_algorithm(algorithm) else { return Ok(()) };
-    let encoding = match encoding {
-        v1::Sm2CiphertextEncoding::Unspecified => None,
-        v1::Sm2CiphertextEncoding::Asn1Der => Some(Sm2CiphertextEncoding::Asn1Der),
-        v1::Sm2CiphertextEncoding::RawC1c3c2 => Some(Sm2CiphertextEncoding::RawC1C3C2),
-    };
+    let Ok(algorithm) = algorithm.try_into() else { return Ok(()) };
+    let encoding = encoding.try_into().ok();
     WrappingMethod::new(spec, algorithm, encoding).map(drop).map_err(|illegal| {
         Failure::usage(
             format!("The recipient's key is {spec}: {illegal}."),
             "`keyferry recipient show FILE` lists the algorithms that fit.",
         )
     })
-}
-
-/// The algorithm as it is used on this side. `None`: it is not specified.
-pub fn local_algorithm(algorithm: v1::WrappingAlgorithm) -> Option<WrappingAlgorithm> {
-    match algorithm {
-        v1::WrappingAlgorithm::Unspecified => None,
-        v1::WrappingAlgorithm::RsaesOaepSha256 => Some(WrappingAlgorithm::RsaesOaepSha256),
-        v1::WrappingAlgorithm::RsaesOaepSha1 => Some(WrappingAlgorithm::RsaesOaepSha1),
-        v1::WrappingAlgorithm::Sm2pke => Some(WrappingAlgorithm::Sm2Pke),
-    }
-}
-
-/// The spec as requests name it.
-pub fn request_spec(spec: WrappingKeySpec) -> v1::WrappingKeySpec {
-    match spec {
-        WrappingKeySpec::Rsa2048 => v1::WrappingKeySpec::Rsa2048,
-        WrappingKeySpec::Rsa3072 => v1::WrappingKeySpec::Rsa3072,
-        WrappingKeySpec::Rsa4096 => v1::WrappingKeySpec::Rsa4096,
-        WrappingKeySpec::EcSm2 => v1::WrappingKeySpec::EcSm2,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use clap::Args;
 use super::public_key;
 use crate::cli::failure::Failure;
 use crate::cli::io::input::Input;
-use crate::cli::options::algorithms::{check_fit, default_algorithm, request_spec};
+use crate::cli::options::algorithms::{check_fit, default_algorithm};
 use crate::proto::v1;
 
 /// A recipient, and how to encrypt for it.
@@ -66,7 +66,7 @@ impl RecipientArgs {
     pub fn read_if_named(&self) -> Result<Option<RecipientFields>, Failure> {
         let Some(file) = &self.public_key else { return Ok(None) };
         let key = public_key::read(file)?;
-        let spec = request_spec(key.spec());
+        let spec = key.spec().into();
         let algorithm = self.algorithm.unwrap_or_else(|| default_algorithm(spec));
         check_fit(key.spec(), algorithm, self.sm2_encoding())?;
         Ok(Some(RecipientFields {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tokio::sync::oneshot;
 
-use super::serve::{self, BoundServer, dev_config, in_data_dir};
+use super::serve::{self, dev_config, in_data_dir};
 use super::tour::{Tour, broken, quoted, unusable};
 use crate::cli::client::endpoint::Endpoint;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
 use crate::cli::io::output::Output;
 use crate::cli::io::text::Text;
+use crate::instance::BoundServer;
 
 /// Watch a data key being made, exported to an RSA and an SM2 key, unwrapped
 /// and used, with the command for each step
@@ -67,7 +68,7 @@ impl QuickstartCommand {
         }
         drop(stop);
         let ended = server.await.map_err(|error| broken(&format!("the server ended: {error}")))?;
-        outcome.and(ended.map_err(Into::into))
+        outcome.and(ended.map_err(|error| Failure::from(error).into()))
     }
 
     async fn take_tour(&self, dir: &Path, endpoint: Endpoint) -> Result<(), EarlyExit> {
@@ -101,9 +102,9 @@ impl QuickstartCommand {
 /// A dev server at the usual address, or, if that is in use, at a free port.
 async fn open_server(dir: &Path) -> Result<BoundServer, Failure> {
     match BoundServer::open(&dev_config(dir, None)?).await {
-        Err(failure) if failure.exit() == Exit::InUse => {
-            BoundServer::open(&dev_config(dir, Some("127.0.0.1:0"))?).await
+        Err(error) if error.exit_code() == Exit::InUse.number() => {
+            Ok(BoundServer::open(&dev_config(dir, Some("127.0.0.1:0"))?).await?)
         }
-        opened => opened,
+        opened => Ok(opened?),
     }
 }

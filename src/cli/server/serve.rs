@@ -14,14 +14,9 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
 use crate::cli::io::output::Output;
 use crate::cli::io::text::Text;
-use crate::config::{Address, Callers, Config, ConfigError, GatewayConfig, Mode, RootKeyConfig};
-use crate::gateway::Gateway;
-use crate::instance::{self, OpenError};
-use crate::keys::guard::root_key::FileRootKey;
-use crate::server::{
-    self, BindError, Drained, Faces, Health, Limits, Listener, Tls, hardening, logs,
-};
-use crate::service::Services;
+use crate::config::{Config, ConfigError, Mode};
+use crate::instance::{self, BoundServer, InstanceError};
+use crate::server::{self, hardening, logs};
 
 /// How long blocking work may take after everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -129,15 +124,9 @@ fn misconfigured(error: &ConfigError, file: &Path) -> Failure {
     Failure::new(Exit::Configuration, format!("{error}."), advice)
 }
 
-/// Checks everything that can be checked without opening the store or a socket.
+/// Checks a configuration, and serves nothing.
 fn check(config: &Config, file: &Path) -> Result<(), EarlyExit> {
-    for listener in &config.listeners {
-        if let Callers::Mtls(files) = listener.callers() {
-            Tls::load(files).map_err(|error| refused_to_bind(&error.into()))?;
-        }
-    }
-    let RootKeyConfig::File { path } = &config.root_key;
-    FileRootKey::read(path).map_err(|error| refused_to_open(&error.into()))?;
+    instance::check(config).map_err(Failure::from)?;
     Output::default().print(&Text::line(format!("{} may be served.", file.display())))
 }
 
@@ -154,9 +143,12 @@ fn serve(config: &Config) -> Result<(), EarlyExit> {
     let outcome = runtime.block_on(async {
         let signals = signals()?;
         let server = BoundServer::open(config).await?;
-        server.announce();
+        // A server serves even if nobody reads its addresses.
+        if let Err(error) = server.announce(&mut io::stdout().lock()) {
+            tracing::warn!(%error, "the addresses could not be written to standard output");
+        }
         tokio::select! {
-            outcome = server.run(signals.asked(1)) => outcome,
+            outcome = server.run(signals.asked(1)) => outcome.map_err(Failure::from),
             // A second signal ends it at once.
             () = signals.asked(2) => Ok(()),
         }
@@ -183,79 +175,16 @@ fn cannot_start(error: &io::Error) -> Failure {
     )
 }
 
-/// A server with its store open and its sockets bound.
-pub struct BoundServer {
-    services: Services,
-    gateway: GatewayConfig,
-    listeners: Vec<Listener>,
-}
-
-impl BoundServer {
-    /// Opens the store, then binds: only the process that holds the store may
-    /// listen.
-    pub async fn open(config: &Config) -> Result<Self, Failure> {
-        let services = instance::open(config).await.map_err(|error| refused_to_open(&error))?;
-        let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            listeners
-                .push(Listener::bind(listener).await.map_err(|error| refused_to_bind(&error))?);
-        }
-        Ok(Self { services, gateway: config.gateway, listeners })
+impl From<InstanceError> for Failure {
+    /// The text says what to do.
+    fn from(error: InstanceError) -> Self {
+        let in_use = error.exit_code() == Exit::InUse.number();
+        let exit = if in_use { Exit::InUse } else { Exit::Configuration };
+        Self::new(exit, format!("{error}."), "")
     }
-
-    /// The address of its first listener.
-    pub fn address(&self) -> Option<&Address> {
-        self.listeners.first().map(Listener::address)
-    }
-
-    /// Prints the addresses. A server serves even if nobody reads them.
-    fn announce(&self) {
-        if let Err(error) = server::announce(&self.listeners, &mut io::stdout().lock()) {
-            tracing::warn!(%error, "the addresses could not be written to standard output");
-        }
-    }
-
-    /// Serves until `shutdown`, then drains.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-        let Self { services, gateway, listeners } = self;
-        let probed = services.clone();
-        let health = Health::new(&Services::NAMES, move || {
-            let services = probed.clone();
-            async move { services.is_healthy().await }
-        });
-        let gateway = Gateway::new(services.clone(), gateway).map_err(|_| {
-            let happened = "The kernel gives no random bytes.";
-            Failure::new(Exit::Configuration, happened, "Report this.")
-        })?;
-        let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
-        let drained = tokio::select! {
-            drained = server::run(listeners, faces, health, Limits::default(), shutdown) => drained,
-            never = services.carry_out_for_ever() => match never {},
-        };
-        match drained {
-            // Requests that were cut are in the log.
-            Ok(Drained::Clean | Drained::Cut(_)) => Ok(()),
-            Err(error) => {
-                Err(Failure::new(Exit::Configuration, format!("{error}."), "Report this."))
-            }
-        }
-    }
-}
-
-/// The text says what to do.
-fn refused_to_open(error: &OpenError) -> Failure {
-    Failure::new(exit(error.exit_code()), format!("{error}."), "")
-}
-
-fn refused_to_bind(error: &BindError) -> Failure {
-    Failure::new(exit(error.exit_code()), format!("{error}."), "")
-}
-
-const fn exit(number: u8) -> Exit {
-    if number == Exit::InUse.number() { Exit::InUse } else { Exit::Configuration }
 }
 
 /// Makes the root key and the empty store of a configuration.
 pub fn make_store(config: &Config) -> Result<(), Failure> {
-    runtime()?.block_on(instance::init(config)).map_err(|error| refused_to_open(&error))
+    Ok(runtime()?.block_on(instance::init(config))?)
 }

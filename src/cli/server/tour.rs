@@ -18,7 +18,7 @@ use crate::cli::failure::{EarlyExit, Failure};
 use crate::cli::io::output::Output;
 use crate::cli::io::output_target::{OutputTarget, Sensitivity};
 use crate::cli::io::text::Text;
-use crate::cli::options::algorithms::{default_algorithm, request_spec};
+use crate::cli::options::algorithms::default_algorithm;
 use crate::crypto::random;
 use crate::crypto::secret::{Reveal, UnwrappedKey};
 use crate::crypto::unwrapping::RecipientPrivateKey;
@@ -192,7 +192,7 @@ impl Tour {
         recipient: &TourRecipient,
     ) -> Result<Vec<u8>, EarlyExit> {
         let TourRecipient { name, private_key } = recipient;
-        let spec = request_spec(private_key.spec());
+        let spec = private_key.spec().into();
         let request = self.session.request(v1::ExportDataKeyRequest {
             ciphertext_blob: blob.to_vec(),
             public_key_blob: private_key.public_key_der().to_vec(),

@@ -13,7 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::crypto::secret::{Reveal, StoreKey};
 use crate::ids::{StoreId, StoreKeyId};
 use crate::keys::guard::records::{FORMAT_VERSION, RecordKind, RecordSeals, v1};
-use crate::keys::guard::root_key::{RootKeyId, RootKeyProvider};
+use crate::keys::guard::root_key::{RootKeyError, RootKeyId, RootKeyProvider};
 use crate::keys::paths::StorePath;
 use crate::storage::{Precondition, Store, StoreError, Write, commit_settled};
 
@@ -21,7 +21,8 @@ const IDENTITY_PATH: &str = StorePath::IDENTITY;
 /// More slots than any store needs.
 const MAX_SLOTS: usize = 16;
 
-/// What a store is for; each mode refuses the other's.
+/// The purpose that a store was made for. A server of one mode refuses stores of
+/// the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreMode {
     /// Trying things out: its root key may lie beside it.
@@ -42,29 +43,34 @@ impl fmt::Display for StoreMode {
 /// Why a store is not opened, and what would do.
 #[derive(Debug, thiserror::Error)]
 pub enum UnlockError {
-    /// Nothing is in it.
+    /// There are no keys in it.
     #[error("the store is empty: `keyferry init` makes a store and its root key")]
     Empty,
-    /// Something is in it.
+    /// There are records in it.
     #[error(
         "the store is not empty, and a root key is made only for an empty store: give the root key that it was made with"
     )]
     NotEmpty,
     /// It was made for another mode.
-    #[error("this is a {is} store, and this server runs in {wanted} mode: {}", mode_hint(*.is))]
+    #[error("this is a {made_for} store, and this server runs in {running} mode: {}", advice(*made_for))]
     OtherMode {
-        /// What it is.
-        is: StoreMode,
-        /// What was asked for.
-        wanted: StoreMode,
+        /// The store's mode.
+        made_for: StoreMode,
+        /// The server's mode.
+        running: StoreMode,
     },
     /// It was made with another root key.
-    #[error("the store wants the root key {}, and the one given is {given}: put the right one at the configured path", list(.wanted))]
+    #[error(
+        "the store wants the root key {}, and the one at {at} is {given}: put the right one there",
+        wanted.join(" or ")
+    )]
     OtherRootKey {
-        /// What the store has slots for.
+        /// The root keys that the store has slots for.
         wanted: Vec<String>,
-        /// What was given.
+        /// The configured root key.
         given: RootKeyId,
+        /// Where that is.
+        at: String,
     },
     /// It was tampered with or damaged.
     #[error(
@@ -74,20 +80,21 @@ pub enum UnlockError {
     /// It cannot be read or written.
     #[error("the store cannot be used: {0}")]
     Store(#[from] StoreError),
+    /// The root key cannot be used.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
     /// No randomness could be had.
-    #[error("no randomness could be had from the kernel")]
+    #[error("the kernel gave no random bytes")]
     NoRandomness,
 }
 
-fn mode_hint(is: StoreMode) -> &'static str {
-    match is {
+fn advice(made_for: StoreMode) -> &'static str {
+    match made_for {
         StoreMode::Dev => "open it with `keyferry serve --dev --data-dir`, or give another path",
-        StoreMode::Production => "open it with `keyferry serve --config`, or give another folder",
+        StoreMode::Production => {
+            "open it with `keyferry serve --config`, or give another directory"
+        }
     }
-}
-
-fn list(wanted: &[String]) -> String {
-    wanted.join(" or ")
 }
 
 /// Whether nothing was ever put into this store.
@@ -95,8 +102,8 @@ pub async fn is_empty(store: &dyn Store) -> Result<bool, UnlockError> {
     Ok(store.list("", None, 1).await?.entries.is_empty())
 }
 
-/// Makes an empty store this root key's.
-pub async fn found(
+/// Makes the keys of an empty store and wraps them under this root key.
+pub async fn create(
     store: &dyn Store,
     root: &dyn RootKeyProvider,
     mode: StoreMode,
@@ -151,8 +158,12 @@ pub async fn unlock(
     let (identity, _): (v1::StoreIdentity, _) = seals
         .open(RecordKind::Identity, IDENTITY_PATH, &identity.value)
         .map_err(|_| UnlockError::NotIntact("identity"))?;
-    let is = if identity.dev { StoreMode::Dev } else { StoreMode::Production };
-    if is == mode { Ok(seals) } else { Err(UnlockError::OtherMode { is, wanted: mode }) }
+    let made_for = if identity.dev { StoreMode::Dev } else { StoreMode::Production };
+    if made_for == mode {
+        Ok(seals)
+    } else {
+        Err(UnlockError::OtherMode { made_for, running: mode })
+    }
 }
 
 async fn other_root_key(
@@ -165,6 +176,7 @@ async fn other_root_key(
     Ok(UnlockError::OtherRootKey {
         wanted: ids.map(str::to_owned).collect(),
         given: root.id().clone(),
+        at: root.description(),
     })
 }
 
@@ -202,14 +214,14 @@ fn make_slot(
     let encoded = Zeroizing::new(keys.encode_to_vec());
     wipe(&mut keys);
     let aad = slot_aad(store_id, root.id().as_str(), root.provider());
-    let sealed = root.wrap(&aad, &encoded).map_err(|_| UnlockError::NoRandomness)?;
+    let wrapped = root.wrap(&aad, &encoded)?;
     let slot = v1::RootKeySlot {
         format_version: FORMAT_VERSION,
         root_key_id: root.id().to_string(),
         provider: root.provider().to_owned(),
         store_id: store_id.as_bytes().to_vec(),
-        nonce: sealed.nonce.to_vec(),
-        wrapped_store_keys: sealed.bytes,
+        nonce: wrapped.nonce,
+        wrapped_store_keys: wrapped.bytes,
     };
     Ok(slot.encode_to_vec())
 }
@@ -225,8 +237,11 @@ fn open_slot(
     }
     let store_id = StoreId::from_bytes(&slot.store_id).map_err(|_| not_intact())?;
     let aad = slot_aad(store_id, &slot.root_key_id, &slot.provider);
-    let encoded =
-        root.unwrap(&aad, &slot.nonce, &slot.wrapped_store_keys).map_err(|_| not_intact())?;
+    let unwrapped = root.unwrap(&aad, &slot.nonce, &slot.wrapped_store_keys);
+    let encoded = unwrapped.map_err(|error| match error {
+        RootKeyError::NotIntact => not_intact(),
+        other => other.into(),
+    })?;
     let mut keys = v1::StoreKeys::decode(encoded.as_slice()).map_err(|_| not_intact())?;
     let store_keys = keys.store_keys.iter_mut().map(take_store_key).collect::<Option<Vec<_>>>();
     wipe(&mut keys);

@@ -104,7 +104,7 @@ fn sign(
     let request = v1::AsymmetricSignRequest {
         key_id: pair.key_id.clone(),
         key_version_id: pair.key_version_id.clone(),
-        algorithm: proto(algorithm).into(),
+        algorithm: v1::SigningAlgorithm::from(algorithm).into(),
         digest: digest.to_vec(),
         ..Default::default()
     };
@@ -122,22 +122,13 @@ fn verify(
     let request = v1::AsymmetricVerifyRequest {
         key_id: pair.key_id.clone(),
         key_version_id: pair.key_version_id.clone(),
-        algorithm: proto(algorithm).into(),
+        algorithm: v1::SigningAlgorithm::from(algorithm).into(),
         digest: digest.to_vec(),
         value: signature,
         ..Default::default()
     };
     let verified = caller.runtime.block_on(caller.kms.asymmetric_verify(request));
     verified.unwrap().into_inner().value
-}
-
-fn proto(algorithm: SigningAlgorithm) -> v1::SigningAlgorithm {
-    match algorithm {
-        SigningAlgorithm::RsaPssSha256 => v1::SigningAlgorithm::RsaPssSha256,
-        SigningAlgorithm::RsaPkcs1Sha256 => v1::SigningAlgorithm::RsaPkcs1Sha256,
-        SigningAlgorithm::EcdsaSha256 => v1::SigningAlgorithm::EcdsaSha256,
-        SigningAlgorithm::Sm2Dsa => v1::SigningAlgorithm::Sm2dsa,
-    }
 }
 
 #[test]

@@ -1,0 +1,255 @@
+//! The `file` provider: a root key in a file of mode 0600 that no other user can
+//! read or replace.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::root_key::{RootKeyError, RootKeyId, RootKeyProvider, WrappedStoreKeys};
+use crate::crypto::sealing::SealingKey;
+use crate::crypto::secret::{Reveal, RootKey};
+use crate::durable;
+
+/// The first word of a root key file; the number is the format's.
+const FILE_HEAD: &str = "KEYFERRY-ROOT-KEY-1:";
+/// Longer than any root key file.
+const MAX_FILE_BYTES: u64 = 256;
+
+/// A root key that was read from a file.
+pub struct FileRootKey {
+    path: PathBuf,
+    id: RootKeyId,
+    sealing: SealingKey,
+}
+
+impl FileRootKey {
+    /// Reads the root key at `path`. No symbolic link is followed at its last
+    /// step, and only this user and root may be able to replace the file or a
+    /// directory above it.
+    pub fn read(path: &Path) -> Result<Self, RootKeyError> {
+        check_parents(path)?;
+        let mut file = open(path)?;
+        check_file(path, &file)?;
+        let mut text = Zeroizing::new(String::with_capacity(256));
+        let read = (&mut file).take(MAX_FILE_BYTES).read_to_string(&mut text);
+        read.map_err(|source| unavailable(path, source))?;
+        Self::decode(path, &text).ok_or_else(|| RootKeyError::Malformed {
+            at: path.display().to_string(),
+            why: format!("it should hold one line that begins with {FILE_HEAD}"),
+        })
+    }
+
+    /// Makes a root key and its file; durable when it returns. The caller has
+    /// made sure that the store is empty.
+    pub fn create(path: &Path) -> Result<Self, RootKeyError> {
+        check_parents(path)?;
+        let key = RootKey::generate().map_err(|_| RootKeyError::NoRandomness)?;
+        let encoded = Zeroizing::new(STANDARD.encode(key.reveal(Reveal::ToFile)));
+        let line = Zeroizing::new([FILE_HEAD, &encoded, "\n"].concat());
+        match durable::create_file(path, 0o600, line.as_bytes()) {
+            Ok(()) => Ok(Self::holding(path, &key)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(RootKeyError::Exists { at: path.display().to_string() })
+            }
+            Err(source) => Err(unavailable(path, source)),
+        }
+    }
+
+    fn decode(path: &Path, text: &str) -> Option<Self> {
+        let encoded = text.strip_prefix(FILE_HEAD)?.trim_ascii_end();
+        let bytes = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+        let key = RootKey::from_stored(bytes).ok()?;
+        Some(Self::holding(path, &key))
+    }
+
+    fn holding(path: &Path, key: &RootKey) -> Self {
+        let secret = key.reveal(Reveal::ToDeriveKeys);
+        let mut digest = Sha256::new_with_prefix(b"keyferry/root-key-id");
+        digest.update(secret);
+        Self {
+            path: path.to_owned(),
+            id: RootKeyId::from_digest(digest.finalize().into()),
+            sealing: SealingKey::derive(secret, "keyferry/slot", b""),
+        }
+    }
+}
+
+impl RootKeyProvider for FileRootKey {
+    fn provider(&self) -> &'static str {
+        "file"
+    }
+
+    fn id(&self) -> &RootKeyId {
+        &self.id
+    }
+
+    fn description(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn wrap(&self, aad: &[u8], store_keys: &[u8]) -> Result<WrappedStoreKeys, RootKeyError> {
+        let sealed = self.sealing.seal(aad, store_keys).map_err(|_| RootKeyError::NoRandomness)?;
+        Ok(WrappedStoreKeys { nonce: sealed.nonce.to_vec(), bytes: sealed.bytes })
+    }
+
+    fn unwrap(
+        &self,
+        aad: &[u8],
+        nonce: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, RootKeyError> {
+        self.sealing.open(aad, nonce, wrapped).map_err(|_| RootKeyError::NotIntact)
+    }
+}
+
+fn open(path: &Path) -> Result<File, RootKeyError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => Ok(file.into()),
+        Err(Errno::NOENT) => Err(RootKeyError::Absent { at: path.display().to_string() }),
+        Err(Errno::LOOP) => {
+            Err(not_safe(path, "it is a symbolic link; give the path of the file itself".into()))
+        }
+        Err(other) => Err(unavailable(path, other.into())),
+    }
+}
+
+fn check_file(path: &Path, file: &File) -> Result<(), RootKeyError> {
+    let meta = file.metadata().map_err(|source| unavailable(path, source))?;
+    let us = rustix::process::geteuid().as_raw();
+    if !meta.is_file() {
+        return Err(not_safe(path, "it is not an ordinary file".into()));
+    }
+    if meta.uid() != us {
+        let why =
+            format!("it belongs to user {}, and this process runs as {us}; chown it", meta.uid());
+        return Err(not_safe(path, why));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let why = format!(
+            "its mode is {:04o}, so that others can reach it; chmod 0600 it, and if others may have read it, move the store to a new root key",
+            meta.mode() & 0o7777
+        );
+        return Err(not_safe(path, why));
+    }
+    Ok(())
+}
+
+/// A user who can write a directory above can replace the file.
+fn check_parents(path: &Path) -> Result<(), RootKeyError> {
+    let directory =
+        durable::parent(path).canonicalize().map_err(|source| unavailable(path, source))?;
+    let us = rustix::process::geteuid().as_raw();
+    for directory in directory.ancestors() {
+        let meta = directory.metadata().map_err(|source| unavailable(directory, source))?;
+        let sticky = meta.mode() & 0o1000 != 0;
+        if meta.uid() != us && meta.uid() != 0 {
+            let why =
+                format!("the directory {} belongs to user {}", directory.display(), meta.uid());
+            return Err(not_safe(path, why));
+        }
+        if meta.mode() & 0o022 != 0 && !sticky {
+            let why = format!(
+                "the directory {} can be written by others; chmod go-w it",
+                directory.display()
+            );
+            return Err(not_safe(path, why));
+        }
+    }
+    Ok(())
+}
+
+fn unavailable(path: &Path, source: io::Error) -> RootKeyError {
+    RootKeyError::Unavailable { at: path.display().to_string(), source: source.into() }
+}
+
+fn not_safe(path: &Path, why: String) -> RootKeyError {
+    RootKeyError::Unsafe { at: path.display().to_string(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
+    #[test]
+    fn what_one_process_wraps_the_next_unwraps() {
+        let folder = folder();
+        let path = folder.path().join("root.key");
+        let made = FileRootKey::create(&path).unwrap();
+        let sealed = made.wrap(b"aad", b"store keys").unwrap();
+        let read = FileRootKey::read(&path).unwrap();
+        assert_eq!(read.id(), made.id());
+        assert_eq!(
+            read.unwrap(b"aad", &sealed.nonce, &sealed.bytes).unwrap().as_slice(),
+            b"store keys"
+        );
+        assert!(read.unwrap(b"other", &sealed.nonce, &sealed.bytes).is_err());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn a_root_key_is_never_overwritten() {
+        let folder = folder();
+        let path = folder.path().join("root.key");
+        FileRootKey::create(&path).unwrap();
+        assert!(matches!(FileRootKey::create(&path), Err(RootKeyError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_file_that_others_can_reach_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("root.key");
+        FileRootKey::create(&path).unwrap();
+        for mode in [0o640, 0o604, 0o660, 0o644] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert!(
+                matches!(FileRootKey::read(&path), Err(RootKeyError::Unsafe { .. })),
+                "{mode:o}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_symlink_a_folder_for_all_and_an_absent_file_are_refused() {
+        let folder = folder();
+        let path = folder.path().join("root.key");
+        assert!(matches!(FileRootKey::read(&path), Err(RootKeyError::Absent { .. })));
+        FileRootKey::create(&path).unwrap();
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(matches!(FileRootKey::read(&link), Err(RootKeyError::Unsafe { .. })));
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(FileRootKey::read(&path), Err(RootKeyError::Unsafe { .. })));
+    }
+
+    #[test]
+    fn other_content_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("root.key");
+        for content in
+            ["", "KEYFERRY-ROOT-KEY-1:", "KEYFERRY-ROOT-KEY-1:AAAA\n", "KEYFERRY-ROOT-KEY-2:x"]
+        {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            assert!(
+                matches!(FileRootKey::read(&path), Err(RootKeyError::Malformed { .. })),
+                "{content}"
+            );
+        }
+    }
+}
