@@ -1,5 +1,5 @@
-//! Who calls, and may they: principals, the decision table, and the policy, which
-//! alone makes a [`grant::Grant`].
+//! Access: principals, the decision table, and the policy, which alone makes a
+//! [`grant::Grant`].
 //!
 //! | room | what it does |
 //! | --- | --- |

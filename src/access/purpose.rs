@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-/// What a grant is good for.
+/// The purpose of a grant.
 pub trait Purpose: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
     /// Its name.
     const NAME: &'static str;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::authorise::AccessRequest;
 use super::caller::Caller;
-use super::change::Event;
+use super::change::{Change, Event};
 use super::cmk::{date, total};
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
@@ -45,8 +45,7 @@ impl Services {
             .change(caller, CREATE_ACCESS_KEY, request.dry_run, account, |change, account| {
                 Box::pin(async move {
                     let access_keys = &change.services.access_keys;
-                    let grant =
-                        change.services.authorise(change.access(), Subject::Account(Some(account)))?;
+                    let grant = change.authorise(Subject::Account(Some(account)))?;
                     access_keys.check_room(account).await?;
                     let event = Event {
                         creator: Some(change.caller.principal.to_string()),
@@ -103,8 +102,7 @@ impl Services {
         let id = parse_id(&request.access_key_id)?;
         self.change(caller, DISABLE_ACCESS_KEY, request.dry_run, id, |change, id| {
             Box::pin(async move {
-                let (id, grant) =
-                    change.services.authorise_access_key(change.access(), *id).await?;
+                let (id, grant) = change.authorise_access_key(*id).await?;
                 let event =
                     Event { access_key_id: Some(id), ..Event::of("access key disabled", &grant) };
                 change.commit(event, change.services.access_keys.disable(grant, id)).await
@@ -123,8 +121,7 @@ impl Services {
         let id = parse_id(&request.access_key_id)?;
         self.change(caller, DELETE_ACCESS_KEY, request.dry_run, id, |change, id| {
             Box::pin(async move {
-                let (id, grant) =
-                    change.services.authorise_access_key(change.access(), *id).await?;
+                let (id, grant) = change.authorise_access_key(*id).await?;
                 let event =
                     Event { access_key_id: Some(id), ..Event::of("access key deleted", &grant) };
                 change.commit(event, change.services.access_keys.delete(grant, id)).await
@@ -133,20 +130,21 @@ impl Services {
         .await?;
         Ok(v1::DeleteAccessKeyResponse { request_id: caller.request_id.clone() })
     }
+}
 
-    /// Finds an access key and asks whether the caller may. One that does not
-    /// exist is judged too: only a caller who would be allowed learns that.
+impl Change {
+    /// Finds an access key and asks whether the caller may change it. One that does
+    /// not exist is judged too: only a caller who would be allowed learns that.
     async fn authorise_access_key(
         &self,
-        access: AccessRequest<'_, purpose::Change>,
         id: Option<AccessKeyId>,
     ) -> Result<(AccessKeyId, Grant<purpose::Change>)> {
         let found = match id {
-            Some(id) => self.access_keys.find(&id).await?,
+            Some(id) => self.services.access_keys.find(&id).await?,
             None => None,
         };
         let account = found.as_deref().map(|key| &key.account);
-        let grant = self.authorise(access, Subject::Account(account))?;
+        let grant = self.authorise(Subject::Account(account))?;
         let found = found.ok_or_else(|| Error::from(Rule::AccessKeyNotFound).blaming(ID))?;
         Ok((found.id, grant))
     }

@@ -21,6 +21,7 @@ use super::caller::Caller;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::Decisions;
 use crate::access::grant::{Grant, PolicyDigest};
+use crate::access::policy::Subject;
 use crate::access::purpose;
 use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result};
@@ -97,8 +98,12 @@ impl Change {
         self.services.authorise_key(self.access(), key).await
     }
 
-    /// The caller and the decisions, to authorise with.
-    pub(super) fn access(&self) -> AccessRequest<'_, purpose::Change> {
+    /// Asks whether the caller may change something else than a key.
+    pub(super) fn authorise(&self, subject: Subject<'_>) -> Result<Grant<purpose::Change>> {
+        self.services.authorise(self.access(), subject)
+    }
+
+    fn access(&self) -> AccessRequest<'_, purpose::Change> {
         AccessRequest::new(&self.caller, self.decisions)
     }
 

@@ -29,7 +29,7 @@ impl Services {
             .change(caller, CREATE_KEY, dry_run, new, |change, new| {
                 Box::pin(async move {
                     let Services { keyring, private_keys, .. } = &change.services;
-                    let grant = change.services.authorise(change.access(), Subject::Instance)?;
+                    let grant = change.authorise(Subject::Instance)?;
                     change
                         .commit(Event::of("CMK created", &grant), async {
                             let material = private_keys.generate(&change.caller, new.spec).await?;

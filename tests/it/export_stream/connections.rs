@@ -1,5 +1,5 @@
-//! The service over a line of the test's: credentials that lapse, places that
-//! are taken, peers that do nothing, a server that stops, a fault of ours.
+//! The service over a connection of the test's: credentials that lapse, permits
+//! that are taken, peers that do nothing, a server that stops, a fault of ours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,21 +33,21 @@ enum Credentials {
     Panic(usize),
 }
 
-struct TestLine {
+struct TestConnection {
     credentials: Credentials,
     asked: AtomicUsize,
     silence: Duration,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
-impl TestLine {
+impl TestConnection {
     fn new(credentials: Credentials, silence: Duration) -> Arc<Self> {
         Arc::new(Self {
             credentials,
             asked: AtomicUsize::new(0),
             silence,
-            places: Arc::new(Semaphore::new(1)),
+            permits: Arc::new(Semaphore::new(1)),
             stop: CancellationToken::new(),
         })
     }
@@ -64,7 +64,7 @@ impl TestLine {
 }
 
 #[tonic::async_trait]
-impl Connection for TestLine {
+impl Connection for TestConnection {
     fn principal(&self) -> Result<Principal> {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         match self.credentials {
@@ -79,7 +79,7 @@ impl Connection for TestLine {
     }
 
     async fn admit(&self) -> Result<OwnedSemaphorePermit> {
-        Ok(self.places.clone().acquire_owned().await.unwrap())
+        Ok(self.permits.clone().acquire_owned().await.unwrap())
     }
 
     fn idle_limit(&self) -> Duration {
@@ -106,7 +106,7 @@ impl House {
         Self { services, world }
     }
 
-    fn begin(&self, line: &Arc<TestLine>) -> (Items, Answers) {
+    fn begin(&self, connection: &Arc<TestConnection>) -> (Items, Answers) {
         let (items, received) = mpsc::unbounded_channel();
         let caller = Caller {
             principal: Principal::dev(),
@@ -114,7 +114,7 @@ impl House {
             deadline: Instant::now(),
         };
         let items_in = UnboundedReceiverStream::new(received);
-        (items, self.services.export_data_keys(caller, line.clone(), items_in))
+        (items, self.services.export_data_keys(caller, connection.clone(), items_in))
     }
 
     fn say(&self, items: &Items, numbers: std::ops::Range<usize>) {
@@ -142,44 +142,44 @@ async fn ends_with(answers: &mut Answers, rule: Rule) -> Error {
 #[tokio::test]
 async fn who_has_no_more_items_has_every_answer() {
     let house = House::new().await;
-    let line = TestLine::new(Credentials::Good, LONG);
-    let (items, mut answers) = house.begin(&line);
+    let connection = TestConnection::new(Credentials::Good, LONG);
+    let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..30);
     drop(items);
     exported(&mut answers, 0..30).await;
     assert!(soon(answers.next()).await.is_none());
-    line.let_go().await;
-    assert_eq!(line.asked.load(Ordering::SeqCst), 30, "the caller is known anew for each item");
-    assert_eq!(line.places.available_permits(), 1);
+    connection.let_go().await;
+    assert_eq!(connection.asked.load(Ordering::SeqCst), 30, "the caller is known anew for each item");
+    assert_eq!(connection.permits.available_permits(), 1);
 }
 
 #[tokio::test]
 async fn credentials_lapse_between_items() {
     let house = House::new().await;
-    let line = TestLine::new(Credentials::Lapse(2), LONG);
-    let (items, mut answers) = house.begin(&line);
+    let connection = TestConnection::new(Credentials::Lapse(2), LONG);
+    let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..5);
     exported(&mut answers, 0..2).await;
     ends_with(&mut answers, Rule::NotAuthenticated).await;
-    line.let_go().await;
+    connection.let_go().await;
 }
 
 #[tokio::test]
 async fn a_fault_of_ours_does_not_look_like_the_end() {
     let house = House::new().await;
-    let line = TestLine::new(Credentials::Panic(1), LONG);
-    let (items, mut answers) = house.begin(&line);
+    let connection = TestConnection::new(Credentials::Panic(1), LONG);
+    let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..5);
     exported(&mut answers, 0..1).await;
     ends_with(&mut answers, Rule::Internal).await;
-    assert_eq!(line.places.available_permits(), 1, "its place is free again");
+    assert_eq!(connection.permits.available_permits(), 1, "its permit is free again");
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_ends_the_stream_after_the_answers() {
     let house = House::new().await;
-    let line = TestLine::new(Credentials::Good, LONG);
-    let (items, mut answers) = house.begin(&line);
+    let connection = TestConnection::new(Credentials::Good, LONG);
+    let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..3);
     items.send(Err(Rule::RequestTooLarge.into())).unwrap();
     house.say(&items, 3..5);
@@ -191,8 +191,8 @@ async fn what_cannot_be_read_ends_the_stream_after_the_answers() {
 async fn who_says_nothing_is_not_waited_for() {
     let house = House::new().await;
     let silence = Duration::from_secs(2);
-    let line = TestLine::new(Credentials::Good, silence);
-    let (items, mut answers) = house.begin(&line);
+    let connection = TestConnection::new(Credentials::Good, silence);
+    let (items, mut answers) = house.begin(&connection);
     // Slow, for longer than that in all, is not silent.
     for n in 0..6 {
         tokio::time::sleep(silence / 4).await;
@@ -203,17 +203,17 @@ async fn who_says_nothing_is_not_waited_for() {
     let error = ends_with(&mut answers, Rule::DeadlinePassed).await;
     assert!(fell_silent.elapsed() >= silence / 2, "{:?}", fell_silent.elapsed());
     assert!(error.text().contains("sent"), "{error}");
-    line.let_go().await;
+    connection.let_go().await;
 }
 
 #[tokio::test]
 async fn who_takes_nothing_is_not_waited_for_and_told_so_later() {
     let house = House::new().await;
-    let line = TestLine::new(Credentials::Good, SHORT);
-    let (items, mut answers) = house.begin(&line);
+    let connection = TestConnection::new(Credentials::Good, SHORT);
+    let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..10);
-    line.let_go().await;
-    assert_eq!(line.asked.load(Ordering::SeqCst), 1, "one answer waits, and no more are made");
+    connection.let_go().await;
+    assert_eq!(connection.asked.load(Ordering::SeqCst), 1, "one answer waits, and no more are made");
     exported(&mut answers, 0..1).await;
     let error = ends_with(&mut answers, Rule::DeadlinePassed).await;
     assert!(error.text().contains("taken"), "{error}");
@@ -222,8 +222,8 @@ async fn who_takes_nothing_is_not_waited_for_and_told_so_later() {
 #[tokio::test]
 async fn a_last_answer_may_be_taken_late() {
     let house = House::new().await;
-    let line = TestLine::new(Credentials::Good, SHORT);
-    let (items, mut answers) = house.begin(&line);
+    let connection = TestConnection::new(Credentials::Good, SHORT);
+    let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..1);
     drop(items);
     tokio::time::sleep(SHORT * 2).await;
@@ -232,15 +232,15 @@ async fn a_last_answer_may_be_taken_late() {
 }
 
 #[tokio::test]
-async fn an_item_waits_for_its_place() {
+async fn an_item_waits_for_its_permit() {
     let house = House::new().await;
-    // A caller that waits for a place of ours is not silent.
-    let line = TestLine::new(Credentials::Good, SHORT);
-    let taken = line.places.clone().acquire_owned().await.unwrap();
-    let (items, mut answers) = house.begin(&line);
+    // A caller that waits for a permit of ours is not silent.
+    let connection = TestConnection::new(Credentials::Good, SHORT);
+    let taken = connection.permits.clone().acquire_owned().await.unwrap();
+    let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..1);
     let early = tokio::time::timeout(SHORT * 2, answers.next()).await;
-    assert!(early.is_err(), "answered without a place: {early:?}");
+    assert!(early.is_err(), "answered without a permit: {early:?}");
     drop(taken);
     exported(&mut answers, 0..1).await;
 }
@@ -249,23 +249,23 @@ async fn an_item_waits_for_its_place() {
 #[derive(Clone, Copy, Debug)]
 enum WaitsFor {
     Item,
-    Place,
+    Permit,
     Reader,
 }
 
 /// A stream that has come to wait.
-async fn waiting(house: &House, line: &Arc<TestLine>, wait: WaitsFor) -> (Items, Answers) {
+async fn waiting(house: &House, connection: &Arc<TestConnection>, wait: WaitsFor) -> (Items, Answers) {
     let taken = match wait {
-        WaitsFor::Place => Some(line.places.clone().acquire_owned().await.unwrap()),
+        WaitsFor::Permit => Some(connection.permits.clone().acquire_owned().await.unwrap()),
         WaitsFor::Item | WaitsFor::Reader => None,
     };
-    let (items, mut answers) = house.begin(line);
+    let (items, mut answers) = house.begin(connection);
     match wait {
         WaitsFor::Item => {
             house.say(&items, 0..1);
             exported(&mut answers, 0..1).await;
         }
-        WaitsFor::Place => house.say(&items, 0..1),
+        WaitsFor::Permit => house.say(&items, 0..1),
         WaitsFor::Reader => house.say(&items, 0..3),
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -279,12 +279,12 @@ async fn waiting(house: &House, line: &Arc<TestLine>, wait: WaitsFor) -> (Items,
 #[tokio::test]
 async fn a_caller_who_vanishes_is_let_go() {
     let house = House::new().await;
-    for wait in [WaitsFor::Item, WaitsFor::Place, WaitsFor::Reader] {
-        let line = TestLine::new(Credentials::Good, LONG);
-        let (items, answers) = waiting(&house, &line, wait).await;
-        assert_eq!(Arc::strong_count(&line), 2, "{wait:?}: it runs");
+    for wait in [WaitsFor::Item, WaitsFor::Permit, WaitsFor::Reader] {
+        let connection = TestConnection::new(Credentials::Good, LONG);
+        let (items, answers) = waiting(&house, &connection, wait).await;
+        assert_eq!(Arc::strong_count(&connection), 2, "{wait:?}: it runs");
         drop(answers);
-        line.let_go().await;
+        connection.let_go().await;
         assert!(items.is_closed(), "{wait:?}: no more items are taken");
     }
 }
@@ -292,11 +292,11 @@ async fn a_caller_who_vanishes_is_let_go() {
 #[tokio::test]
 async fn a_server_that_stops_says_so_at_once() {
     let house = House::new().await;
-    for wait in [WaitsFor::Item, WaitsFor::Place, WaitsFor::Reader] {
-        let line = TestLine::new(Credentials::Good, LONG);
-        let (_items, mut answers) = waiting(&house, &line, wait).await;
-        line.stop.cancel();
-        line.let_go().await;
+    for wait in [WaitsFor::Item, WaitsFor::Permit, WaitsFor::Reader] {
+        let connection = TestConnection::new(Credentials::Good, LONG);
+        let (_items, mut answers) = waiting(&house, &connection, wait).await;
+        connection.stop.cancel();
+        connection.let_go().await;
         if matches!(wait, WaitsFor::Reader) {
             exported(&mut answers, 0..1).await;
         }
