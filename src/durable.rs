@@ -25,7 +25,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// What becomes of a file that has the name already.
+/// The treatment of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// It is replaced, in one step.

@@ -21,7 +21,7 @@ use crate::service::Services;
 use crate::service::naming::Arns;
 use crate::storage::{OpenStoreError, SqliteStore, Store};
 
-/// Why an instance is not made, opened or served. Each text says what to do.
+/// An instance is not made, opened or served. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceError {
     /// The store's files.

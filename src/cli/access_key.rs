@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::client::call::CallArgs;
-use super::client::pages::{PageArgs, follow};
+use super::client::pages::{ListTable, PageArgs};
 use super::failure::EarlyExit;
 use super::io::text::Text;
 use crate::proto::v1;
@@ -92,28 +92,30 @@ impl CreateAccessKey {
 
 impl ListAccessKeys {
     fn run(&self) -> Result<(), EarlyExit> {
-        let output = self.call.output();
-        self.call.talk(async |session| {
-            let listed = follow(async |page| {
+        let table = ListTable {
+            call: &self.call,
+            heading: &["access_key_id", "principal", "state", "creation_date"],
+            none: "There is no access key yet: `keyferry access-key create --principal PRINCIPAL` makes one.",
+        };
+        table.print(
+            async |session, page_token| {
                 let request = session.request(v1::ListAccessKeysRequest {
                     principal: self.principal.clone().unwrap_or_default(),
                     page_size: Some(self.pages.size()),
-                    page_token: page.token,
+                    page_token,
                     dry_run: self.call.dry_run(),
                     ..Default::default()
                 });
-                let listed = session.access_management().list_access_keys(request).await;
-                let response = session.response(listed)?;
-                if page.first && response.access_keys.is_empty() {
-                    output.hint(&Text::line(
-                        "There is no access key yet: `keyferry access-key create --principal PRINCIPAL` makes one.",
-                    ));
-                }
-                output.response(&response, || table(&response.access_keys, page.first))?;
-                Ok(response.next_page_token)
-            });
-            listed.await
-        })
+                session.access_management().list_access_keys(request).await
+            },
+            |page: &v1::ListAccessKeysResponse| {
+                let rows = page.access_keys.iter().cloned().map(|key| {
+                    let v1::AccessKey { access_key_id, principal, state, creation_date } = key;
+                    vec![access_key_id, principal, state, creation_date]
+                });
+                (rows.collect(), page.next_page_token.clone())
+            },
+        )
     }
 }
 
@@ -143,13 +145,4 @@ impl OneAccessKey {
             |_| Text::line(format!("{} is deleted.", self.access_key_id)),
         )
     }
-}
-
-fn table(keys: &[v1::AccessKey], first: bool) -> Text {
-    let rows = keys.iter().cloned().map(|key| {
-        let v1::AccessKey { access_key_id, principal, state, creation_date } = key;
-        vec![access_key_id, principal, state, creation_date]
-    });
-    let heading = vec!["access_key_id", "principal", "state", "creation_date"];
-    Text::Table { heading: (first && !keys.is_empty()).then_some(heading), rows: rows.collect() }
 }

@@ -3,8 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::client::call::CallArgs;
-use super::client::pages::{NextPage, PageArgs, follow};
-use super::client::session::Session;
+use super::client::pages::{ListTable, PageArgs};
 use super::failure::EarlyExit;
 use super::io::text::Text;
 use crate::proto::v1;
@@ -106,60 +105,54 @@ impl DeleteAlias {
 
 impl ListAliases {
     fn run(&self) -> Result<(), EarlyExit> {
-        self.call.talk(async |session| match &self.key {
-            Some(key) => follow(async |page| self.page_of_key(key, page, &session).await).await,
-            None => follow(async |page| self.page_of_all(page, &session).await).await,
-        })
-    }
-
-    async fn page_of_all(&self, page: NextPage, session: &Session) -> Result<String, EarlyExit> {
-        let request = session.request(v1::ListAliasesRequest {
-            page_size: Some(self.pages.size()),
-            page_token: page.token,
-            dry_run: self.call.dry_run(),
-            ..Default::default()
-        });
-        let response = session.response(session.key_management().list_aliases(request).await)?;
-        self.hint_if_none(&response.aliases, page.first);
-        self.call.output().response(&response, || table(&response.aliases, page.first))?;
-        Ok(response.next_page_token)
-    }
-
-    async fn page_of_key(
-        &self,
-        key: &str,
-        page: NextPage,
-        session: &Session,
-    ) -> Result<String, EarlyExit> {
-        let request = session.request(v1::ListAliasesByKeyIdRequest {
-            key_id: key.to_owned(),
-            page_size: Some(self.pages.size()),
-            page_token: page.token,
-            dry_run: self.call.dry_run(),
-            ..Default::default()
-        });
-        let listed = session.key_management().list_aliases_by_key_id(request).await;
-        let response = session.response(listed)?;
-        self.hint_if_none(&response.aliases, page.first);
-        self.call.output().response(&response, || table(&response.aliases, page.first))?;
-        Ok(response.next_page_token)
-    }
-
-    fn hint_if_none(&self, aliases: &[v1::Alias], first: bool) {
-        if first && aliases.is_empty() {
-            self.call.output().hint(&Text::line(
-                "There is no alias yet: `keyferry alias create alias/NAME --key KEY` makes one.",
-            ));
+        let table = ListTable {
+            call: &self.call,
+            heading: &["alias_name", "key_id", "alias_arn"],
+            none: "There is no alias yet: `keyferry alias create alias/NAME --key KEY` makes one.",
+        };
+        match &self.key {
+            Some(key) => self.list_of_key(key, &table),
+            None => self.list_all(&table),
         }
+    }
+
+    fn list_all(&self, table: &ListTable) -> Result<(), EarlyExit> {
+        table.print(
+            async |session, page_token| {
+                let request = session.request(v1::ListAliasesRequest {
+                    page_size: Some(self.pages.size()),
+                    page_token,
+                    dry_run: self.call.dry_run(),
+                    ..Default::default()
+                });
+                session.key_management().list_aliases(request).await
+            },
+            |page: &v1::ListAliasesResponse| (rows(&page.aliases), page.next_page_token.clone()),
+        )
+    }
+
+    fn list_of_key(&self, key: &str, table: &ListTable) -> Result<(), EarlyExit> {
+        table.print(
+            async |session, page_token| {
+                let request = session.request(v1::ListAliasesByKeyIdRequest {
+                    key_id: key.to_owned(),
+                    page_size: Some(self.pages.size()),
+                    page_token,
+                    dry_run: self.call.dry_run(),
+                    ..Default::default()
+                });
+                session.key_management().list_aliases_by_key_id(request).await
+            },
+            |page: &v1::ListAliasesByKeyIdResponse| {
+                (rows(&page.aliases), page.next_page_token.clone())
+            },
+        )
     }
 }
 
-fn table(aliases: &[v1::Alias], first: bool) -> Text {
-    let rows = aliases
+fn rows(aliases: &[v1::Alias]) -> Vec<Vec<String>> {
+    aliases
         .iter()
-        .map(|alias| vec![alias.alias_name.clone(), alias.key_id.clone(), alias.alias_arn.clone()]);
-    Text::Table {
-        heading: (first && !aliases.is_empty()).then(|| vec!["alias_name", "key_id", "alias_arn"]),
-        rows: rows.collect(),
-    }
+        .map(|alias| vec![alias.alias_name.clone(), alias.key_id.clone(), alias.alias_arn.clone()])
+        .collect()
 }

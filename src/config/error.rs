@@ -11,7 +11,7 @@ pub struct ConfigError {
     origin: Option<Origin>,
 }
 
-/// Where a field was set.
+/// The place where a field was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A line of the file, counted from 1.

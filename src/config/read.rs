@@ -1,8 +1,8 @@
 //! From a text and an environment to the raw fields: the file is parsed, the
 //! environment is laid over it, and serde reads the result.
 //!
-//! Where each field was set, a line or a variable, is noted on the way: every
-//! refusal, here or in validation, can tell it.
+//! The line or the variable that set each field is noted on the way, so that every
+//! refusal, here or in validation, can name it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -51,7 +51,7 @@ fn ours<'a>(name: &'a OsStr, value: &'a OsStr) -> Result<Option<(&'a str, &'a st
     }
 }
 
-/// Where each field was set, by its path: `listener[0].tls.cert`.
+/// The place where each field was set, by its path: `listener[0].tls.cert`.
 pub(super) struct Origins<'a> {
     text: &'a str,
     by_path: BTreeMap<String, Origin>,

@@ -1,11 +1,11 @@
-//! What a valid configuration says. Only this room makes one, so that a
-//! [`Config`] that exists may be served, and nothing downstream checks again.
+//! The contents of a valid configuration. Only this room makes one: a [`Config`]
+//! that exists may be served, and nothing downstream checks it again.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Where a server listens and a client looks unless told otherwise.
+/// The default address, for servers and clients.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7311);
 
 /// A configuration that may be served.
@@ -13,13 +13,13 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 pub struct Config {
     /// How the server was asked to run.
     pub mode: Mode,
-    /// Where it listens: one at least.
+    /// The listeners: one at least.
     pub listeners: Vec<ListenerConfig>,
-    /// Where keys are kept.
+    /// The store that keeps the keys.
     pub store: StoreConfig,
-    /// Which root key opens the store.
+    /// The root key that opens the store.
     pub root_key: RootKeyConfig,
-    /// How it logs.
+    /// The log.
     pub log: LogConfig,
     /// The region in ARNs.
     pub region: String,
@@ -49,7 +49,7 @@ pub struct ListenerConfig {
 }
 
 impl ListenerConfig {
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
@@ -69,7 +69,7 @@ impl ListenerConfig {
     }
 }
 
-/// Where a listener listens.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// TCP, by number; port 0 lets the kernel choose.
@@ -94,7 +94,7 @@ pub enum Callers {
     Dev,
     /// By a client certificate. Only on TCP.
     Mtls(TlsFiles),
-    /// By the user id that the kernel tells. Only on a Unix socket.
+    /// By the user id that the kernel reports. Only on a Unix socket.
     PeerUid,
 }
 
@@ -117,7 +117,7 @@ pub struct TlsFiles {
     pub crl: Option<PathBuf>,
 }
 
-/// Where keys are kept: one variant for each storage backend.
+/// The store that keeps the keys: one variant for each storage backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
     /// One file in a directory of its own.
@@ -127,7 +127,7 @@ pub enum StoreConfig {
     },
 }
 
-/// Which root key opens the store: one variant for each provider.
+/// The root key that opens the store: one variant for each provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootKeyConfig {
     /// A file of mode 0600.

@@ -11,17 +11,36 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::edge::Edge;
+use super::limits::Limits;
 use super::listener::{Accepted, Admission, Listener};
 use super::peer::Peer;
 use super::transport::{Protocol, Rewound, Transport};
-use super::{Limits, Phases};
 
 /// The pause after an accept that failed for want of file descriptors or
 /// memory, which trying at once would not mend.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The three moments of a stop, in this order. The last includes the others.
+#[derive(Clone)]
+pub(super) struct Phases {
+    /// No new connections.
+    pub(super) stop: CancellationToken,
+    /// No new requests: GOAWAY.
+    pub(super) drain: CancellationToken,
+    /// Every connection is closed.
+    pub(super) cut: CancellationToken,
+}
+
+impl Phases {
+    pub(super) fn new() -> Self {
+        let cut = CancellationToken::new();
+        Self { stop: cut.child_token(), drain: cut.child_token(), cut }
+    }
+}
 
 /// Accepts connections and serves them. Clones share everything.
 #[derive(Clone)]
@@ -33,7 +52,7 @@ pub(super) struct Acceptor {
     connections: TaskTracker,
 }
 
-/// What a listener lets in.
+/// The terms on which a listener accepts connections.
 struct Entrance {
     admission: Admission,
     front_door: bool,

@@ -24,13 +24,29 @@ use tracing::Instrument;
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
+use super::limits::Limits;
 use super::peer::Peer;
 use super::record::Record;
 use super::response::{self, Response};
-use super::{Faces, Limits};
 use crate::access::principal::Principal;
 use crate::error::{Error, Result, Rule};
+use crate::gateway::Gateway;
 use crate::service::caller::{Caller, Connection};
+
+/// The faces of the services: gRPC, and beside it the HTTP front door, on the
+/// listeners that are configured with it.
+pub struct Faces {
+    /// The services over gRPC.
+    pub rpcs: Routes,
+    /// The HTTP front door.
+    pub gateway: Option<Gateway>,
+}
+
+impl From<Routes> for Faces {
+    fn from(rpcs: Routes) -> Self {
+        Self { rpcs, gateway: None }
+    }
+}
 
 /// The services, and what all connections share.
 #[derive(Clone)]
@@ -39,7 +55,7 @@ pub(super) struct Edge {
     front_door: Option<FrontDoor>,
     in_flight: Arc<Semaphore>,
     deadline: Duration,
-    silence: Duration,
+    stream_idle: Duration,
     draining: CancellationToken,
 }
 
@@ -59,7 +75,7 @@ impl Edge {
             front_door,
             in_flight,
             deadline: limits.deadline,
-            silence: limits.silence,
+            stream_idle: limits.stream_idle,
             draining,
         }
     }
@@ -102,7 +118,7 @@ impl Connection for KnownConnection {
     }
 
     fn idle_limit(&self) -> Duration {
-        self.edge.silence
+        self.edge.stream_idle
     }
 
     async fn stopping(&self) {

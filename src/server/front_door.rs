@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Limits;
 use super::deadline::bounded;
 use super::health::Health;
+use super::limits::Limits;
 use super::record::{Outcome, Record};
 use super::response::{self, Response};
 use crate::error::{Error, Result, Rule};

@@ -56,7 +56,7 @@ impl Health {
         path.starts_with("/grpc.health.v1.Health/")
     }
 
-    pub(super) fn beside(&self, services: Routes) -> Routes {
+    pub(super) fn add_to(&self, services: Routes) -> Routes {
         let server = HealthServer::new(self.clone()).max_decoding_message_size(REQUEST_BYTES.max);
         services.add_service(server)
     }
@@ -107,7 +107,7 @@ impl Health {
     }
 }
 
-/// What is asked about.
+/// The subject of a check.
 #[derive(Clone, Copy)]
 enum Subject {
     Process,

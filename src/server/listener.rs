@@ -56,7 +56,7 @@ pub enum BindError {
     Unusable {
         /// The address as configured.
         address: String,
-        /// What the system said, and what to do.
+        /// The system's error, and what to do.
         why: String,
     },
     /// The TLS files cannot be used.

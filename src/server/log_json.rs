@@ -1,8 +1,8 @@
 //! The lines of the log in JSON: one flat object each, the fields of a request's
 //! span beside those of the event.
 //!
-//! The library's own format nests spans, and costs each request more: it parses
-//! and prints their fields several times.
+//! The library's own format nests spans, and formats their fields at a higher cost
+//! to each request.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::span::Record;
 use tracing::{Event, Subscriber};
+use tracing_log::NormalizeEvent;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
@@ -43,13 +44,16 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        // Libraries that log by the crate `log` have their target in the event.
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut entries = Entries::default();
         entries.add("timestamp", &time);
-        entries.add("level", event.metadata().level().as_str());
+        entries.add("level", metadata.level().as_str());
         event.record(&mut entries);
-        entries.add("target", event.metadata().target());
+        entries.add("target", metadata.target());
         write!(writer, "{{{}", entries.text())?;
         for span in context.event_scope().into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<FormattedFields<SpanFields>>()

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use super::log_json;
+pub use super::log_json::lines as json_lines;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
 /// Starts the log, once for a process. Of a panic it holds the location, never the
@@ -20,7 +20,7 @@ pub fn start(config: LogConfig) {
     let registry = tracing_subscriber::registry().with(filter);
     // A second start, in a test's process, changes nothing.
     let _ = match config.format {
-        LogFormat::Json => registry.with(log_json::lines().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => registry.with(json_lines().with_writer(std::io::stderr)).try_init(),
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal();
             let lines = tracing_subscriber::fmt::layer().with_ansi(colours);

@@ -67,7 +67,7 @@ impl Peer {
         &self.address
     }
 
-    /// Who calls. Judged anew for each request: a connection outlives
+    /// The caller. Judged anew for each request, as a connection outlives
     /// certificates.
     pub(super) fn principal(&self) -> Result<&Principal> {
         match &self.identity {

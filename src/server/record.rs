@@ -1,9 +1,9 @@
-//! What is recorded of a request: a span around all that is done for it, and a
-//! line at its end.
+//! The record of a request: a span around all that is done for it, and a line at
+//! its end.
 //!
-//! Every line of the log that is written on the way bears the fields of the span:
-//! request id, RPC or action, principal, peer. Content, target and headers of a
-//! request are in neither, but for the path of an RPC.
+//! Every line of the log that is written in between bears the fields of the span:
+//! request id, RPC or action, principal, peer. Nothing else of a request is in
+//! either: no content, no target over HTTP, no header.
 
 use std::time::Instant;
 

@@ -1,9 +1,9 @@
 //! The form of an answer: every error leaves in the contract's form, and the end
 //! of every answer is recorded.
 //!
-//! Our services answer with details of their own. What tonic answers by itself
-//! has none: a message too long, bytes that are no message, an unknown RPC.
-//! Those are given the contract's code, reason and request id here.
+//! Our services answer with details of their own. Errors that tonic finds by
+//! itself have none: a message too long, bytes that are no message, an unknown RPC.
+//! They are given the contract's code, reason and request id here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -139,7 +139,7 @@ fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
-/// What tonic was at when it made a status of its own.
+/// The moment at which tonic made a status of its own.
 #[derive(Clone, Copy)]
 enum During {
     /// Reading a request, before any answer.

@@ -1,4 +1,4 @@
-//! The bytes of one connection, and what they speak.
+//! The bytes of one connection, and the protocol that they speak.
 
 use std::io;
 use std::pin::Pin;
@@ -14,15 +14,15 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
     Http2,
 }
 
-/// A transport whose first bytes were read to see what it speaks. It plays them
-/// back to the HTTP layer.
+/// A transport whose first bytes were read to see which protocol it speaks. It
+/// plays them back to the HTTP layer.
 ///
 /// `is_write_vectored` keeps its default, `false`, on purpose: h2 then sends a
 /// response of up to 1,024 bytes in one write instead of two, half the cost of
@@ -36,8 +36,7 @@ pub(super) struct Rewound {
 }
 
 impl Rewound {
-    /// Reads until it is clear what the transport speaks: HTTP/2 alone begins
-    /// with its preface.
+    /// Reads until the protocol is clear: HTTP/2 alone begins with its preface.
     pub(super) async fn read_protocol(
         mut transport: Box<dyn Transport>,
     ) -> io::Result<(Self, Protocol)> {

@@ -81,3 +81,23 @@ impl PrivateKeyPool {
 fn closed(_: AcquireError) -> Error {
     Error::internal("the pool of private-key workers is closed")
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::dispatcher::{self, Dispatch};
+    use tracing::{Instrument, Span};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn threads_work_in_the_span_of_the_request() {
+        let log = Dispatch::new(tracing_subscriber::registry());
+        let _default = dispatcher::set_default(&log);
+        let request = tracing::error_span!("request");
+        let pool = PrivateKeyPool::new();
+        let work = move || Ok(dispatcher::with_default(&log, || Span::current().id()));
+        let found = pool.run(work).instrument(request.clone()).await.unwrap();
+        assert!(found.is_some());
+        assert_eq!(found, request.id());
+    }
+}

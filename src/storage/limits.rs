@@ -8,7 +8,7 @@ use super::store::{
     VALUE_BYTES_MAX, Write,
 };
 
-/// What is wrong with a path, if anything is.
+/// The fault of a path, if it has one.
 fn unfit_path(path: &str) -> Option<&'static str> {
     match path.len() {
         0 => Some("a path is empty"),
@@ -18,7 +18,7 @@ fn unfit_path(path: &str) -> Option<&'static str> {
     }
 }
 
-/// For a listing or a count. Prefix and cursor may be empty.
+/// Checks a listing or a count. Prefix and cursor may be empty.
 pub(super) fn check_listing(prefix: &str, after: Option<&str>) -> Result<(), StoreError> {
     let mut given = [prefix, after.unwrap_or_default()].into_iter().filter(|path| !path.is_empty());
     match given.find_map(unfit_path) {
@@ -27,7 +27,7 @@ pub(super) fn check_listing(prefix: &str, after: Option<&str>) -> Result<(), Sto
     }
 }
 
-/// For a read.
+/// Checks a read.
 pub(super) fn check_read(paths: &[&str]) -> Result<(), StoreError> {
     if paths.len() > READ_PATHS_MAX {
         return Err(StoreError::Unavailable("a read asks for more than 128 paths".into()));
@@ -38,7 +38,7 @@ pub(super) fn check_read(paths: &[&str]) -> Result<(), StoreError> {
     }
 }
 
-/// For a commit.
+/// Checks a commit.
 pub(super) fn check_commit(
     preconditions: &[Precondition],
     writes: &[Write],

@@ -1,10 +1,9 @@
-//! Why a store is not opened. Every backend has these reasons, each with what to
-//! do about it.
+//! The reasons why a store is not opened, of every backend.
 
 use std::error::Error;
 use std::path::PathBuf;
 
-/// Why a store could not be opened. Each text says what to do.
+/// A store could not be opened. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoreError {
     /// Another process has it open, or this one twice.
@@ -37,7 +36,7 @@ pub enum OpenStoreError {
     Foreign {
         /// The store.
         store: String,
-        /// What it is instead.
+        /// The thing that is there.
         found: String,
     },
     /// A later Keyferry wrote it.
@@ -55,13 +54,13 @@ pub enum OpenStoreError {
     /// The system or the database refused.
     #[error("cannot {doing} {store}: {source}; {advice}")]
     Failed {
-        /// What was tried.
+        /// The step that failed.
         doing: &'static str,
         /// The store, or the part of it.
         store: String,
-        /// What the system or the database said.
+        /// The error of the system or the database.
         source: Box<dyn Error + Send + Sync>,
-        /// What to do.
+        /// The advice.
         advice: &'static str,
     },
 }

@@ -2,7 +2,7 @@
 
 use super::store::{Precondition, Revision, Snapshot, Store, StoreError, Versioned, Write};
 
-/// Commits, and where the store cannot say whether it did, looks.
+/// Commits. If the store cannot say whether it did, reads to find out.
 ///
 /// By the law (clauses 5 and 10) the first read afterwards settles whether the
 /// commit was made, a commit is whole, and no two puts are of the same bytes.
@@ -13,10 +13,10 @@ use super::store::{Precondition, Revision, Snapshot, Store, StoreError, Versione
 /// - a value that it was to replace is still there, at the revision that a
 ///   precondition demands: `NotStored`;
 /// - otherwise another writer came in between, before this commit or over it,
-///   and nobody can know: it stays `MaybeStored`.
+///   and it cannot be known: it stays `MaybeStored`.
 ///
-/// It also stays so where looking fails. Deletions alone leave nothing that
-/// tells whose they were: a commit that must be settled puts something, too.
+/// It also stays so where the read fails. Deletions leave no trace of which
+/// commit made them: a commit that must be settled puts something, too.
 pub async fn commit_settled(
     store: &dyn Store,
     preconditions: &[Precondition],
@@ -50,7 +50,7 @@ async fn look(
     untouched.then(|| Err(StoreError::NotStored("looked, and it is not there".into())))
 }
 
-/// The revision of the first put that is there. An empty value tells nothing:
+/// The revision of the first put that is there. An empty value proves nothing:
 /// any two are the same.
 fn stored_at(snapshot: &Snapshot, before: Revision, writes: &[Write]) -> Option<Revision> {
     let is_ours = |write: &Write, found: &Versioned| {
@@ -75,7 +75,7 @@ fn unreplaced(snapshot: &Snapshot, preconditions: &[Precondition], writes: &[Wri
     })
 }
 
-/// Whether nobody has changed any of the commit's paths.
+/// Whether none of the commit's paths has changed.
 async fn unchanged_since(store: &dyn Store, before: Revision, writes: &[Write]) -> bool {
     let Ok(changes) = store.changes_since(before).await else { return false };
     !writes.iter().any(|write| changes.paths.iter().any(|path| path == write.path()))

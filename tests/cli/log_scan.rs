@@ -1,7 +1,7 @@
 //! No key's bytes in a log, a message or a stored file, however they are
 //! spelled: the real server at trace level, every RPC driven, good and bad.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::path::Path;
@@ -666,6 +666,9 @@ fn scan(format: &str) {
     caller.runtime.block_on(stored_secrets(&config, &mut notes));
 
     every_rpc_is_logged(&server.log());
+    if format == "json" {
+        every_line_says_whose_it_is(&server.log());
+    }
     assert!(server.log().contains("SignatureDoesNotMatch"), "the door is logged too");
     assert!(!server.log().contains(PLANTED), "{:?}", planted_lines(&server.log()));
     let StoreConfig::Sqlite { path: store } = &config.store;
@@ -678,6 +681,56 @@ fn scan(format: &str) {
 
 fn planted_lines(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.contains(PLANTED)).collect()
+}
+
+/// Lines of a request bear its fields, and none bears a field twice. The one at a
+/// request's end has no principal where none was known.
+fn every_line_says_whose_it_is(log: &str) {
+    for line in log.lines() {
+        let fields: Fields =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let has = |name: &str| fields.0.iter().any(|field| field == name);
+        let names: BTreeSet<&String> = fields.0.iter().collect();
+        assert_eq!(names.len(), fields.0.len(), "a field stands twice: {line}");
+        let of_request =
+            ["keyferry::rpc", "keyferry::access", "keyferry::service", "keyferry::error"]
+                .iter()
+                .any(|target| line.contains(&format!("\"target\":\"{target}")));
+        if of_request {
+            assert!(has("request_id") && has("peer"), "{line}");
+        }
+        if of_request && !line.contains("\"keyferry::rpc\"") {
+            assert!(has("principal") && (has("rpc") || has("action")), "{line}");
+        }
+    }
+}
+
+/// The names of an object's fields, each as often as it stands there.
+struct Fields(Vec<String>);
+
+impl<'de> serde::Deserialize<'de> for Fields {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Fields, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, _)) = map.next_entry::<String, serde::de::IgnoredAny>()? {
+                    names.push(name);
+                }
+                Ok(Fields(names))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
 }
 
 /// A new RPC must be driven here too.

@@ -252,7 +252,7 @@ async fn each_request_is_one_log_line_without_its_content() {
         let line = &lines[0];
         assert_eq!(line["code"], code);
         assert_eq!(line["principal"], "dev");
-        assert_eq!(line["method"], "/keyferry.v1.Kms/GenerateDataKeyWithoutPlaintext");
+        assert_eq!(line["rpc"], "/keyferry.v1.Kms/GenerateDataKeyWithoutPlaintext");
         let level = match code {
             "OK" => "DEBUG",
             "INTERNAL" => "ERROR",

@@ -14,6 +14,7 @@ mod config;
 mod drain;
 mod edge;
 mod health;
+mod log_lines;
 mod process;
 mod script;
 #[path = "../support/mod.rs"]

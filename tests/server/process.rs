@@ -12,7 +12,7 @@ use rustix::process::{
 
 use crate::world::{Server, play};
 
-fn child(name: &str) -> Command {
+pub fn child(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([name, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -2,9 +2,14 @@
 //! length needs the memory of one page.
 
 use clap::Args;
+use prost::Name;
+use tonic::{Response, Status};
 
+use super::call::CallArgs;
+use super::session::Session;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
+use crate::cli::io::text::Text;
 use crate::limits::PAGE_ENTRIES;
 
 /// How a list is asked for.
@@ -23,22 +28,48 @@ impl PageArgs {
     }
 }
 
-/// The page to ask for next.
-#[derive(Clone, Debug)]
-pub struct NextPage {
-    /// Empty for the first.
-    pub token: String,
-    /// Whether it is the first.
-    pub first: bool,
+/// A list as a table.
+pub struct ListTable<'a> {
+    /// How the server is called.
+    pub call: &'a CallArgs,
+    /// The heading.
+    pub heading: &'a [&'static str],
+    /// A hint for people if the list is empty.
+    pub none: &'a str,
 }
 
-/// Asks for page after page. `page` asks for one, and gives the next one's token.
-pub async fn follow(
-    page: impl AsyncFn(NextPage) -> Result<String, EarlyExit>,
-) -> Result<(), EarlyExit> {
+impl ListTable<'_> {
+    /// Prints the list. `fetch` asks for the page of a token; `rows` gives a page's
+    /// rows, and the next page's token.
+    pub fn print<M: Name>(
+        &self,
+        fetch: impl AsyncFn(&Session, String) -> Result<Response<M>, Status>,
+        rows: impl Fn(&M) -> (Vec<Vec<String>>, String),
+    ) -> Result<(), EarlyExit> {
+        let output = self.call.output();
+        self.call.talk(async |session| {
+            let followed = follow(async |token: String| {
+                let is_first = token.is_empty();
+                let page = session.response(fetch(&session, token).await)?;
+                let (rows, next) = rows(&page);
+                if is_first && rows.is_empty() {
+                    output.hint(&Text::line(self.none));
+                }
+                let heading = (is_first && !rows.is_empty()).then(|| self.heading.to_vec());
+                output.response(&page, || Text::Table { heading, rows })?;
+                Ok(next)
+            });
+            followed.await
+        })
+    }
+}
+
+/// Asks for page after page. `page` asks for one, and gives the next one's token; the
+/// first token is empty.
+async fn follow(page: impl AsyncFn(String) -> Result<String, EarlyExit>) -> Result<(), EarlyExit> {
     let mut token = String::new();
     loop {
-        let next = page(NextPage { token: token.clone(), first: token.is_empty() }).await?;
+        let next = page(token.clone()).await?;
         if next.is_empty() {
             return Ok(());
         }
@@ -60,21 +91,20 @@ mod tests {
     use super::*;
     use std::cell::RefCell;
 
-    fn run<F: AsyncFn(NextPage) -> Result<String, EarlyExit>>(page: F) -> Result<(), EarlyExit> {
+    fn run<F: AsyncFn(String) -> Result<String, EarlyExit>>(page: F) -> Result<(), EarlyExit> {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(follow(page))
     }
 
     #[test]
     fn every_page_is_asked_for_once() {
         let asked = RefCell::new(Vec::new());
-        run(async |request| {
+        run(async |token| {
             let next = ["a", "b", ""][asked.borrow().len()];
-            asked.borrow_mut().push((request.token, request.first));
+            asked.borrow_mut().push(token);
             Ok(next.to_owned())
         })
         .unwrap();
-        let expected = [("", true), ("a", false), ("b", false)];
-        assert_eq!(*asked.borrow(), expected.map(|(token, first)| (token.to_owned(), first)));
+        assert_eq!(*asked.borrow(), ["", "a", "b"]);
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use clap::Args;
 
 use crate::cli::client::call::CallArgs;
-use crate::cli::client::pages::{PageArgs, follow};
+use crate::cli::client::pages::{ListTable, PageArgs};
 use crate::cli::failure::EarlyExit;
-use crate::cli::io::text::Text;
 use crate::cli::options::key_value::KeyValue;
 use crate::proto::v1;
 
@@ -25,31 +24,29 @@ pub struct ListKeys {
 
 impl ListKeys {
     pub fn run(&self) -> Result<(), EarlyExit> {
-        let output = self.call.output();
         let filters = request_filters(&self.filters);
-        self.call.talk(async |session| {
-            let listed = follow(async |page| {
+        let none = if self.filters.is_empty() {
+            "There is no CMK yet: `keyferry key create` makes one."
+        } else {
+            "No CMK matches: `keyferry key list` without --filter lists all CMKs."
+        };
+        ListTable { call: &self.call, heading: &["key_id", "key_arn"], none }.print(
+            async |session, page_token| {
                 let request = session.request(v1::ListKeysRequest {
                     page_size: Some(self.pages.size()),
-                    page_token: page.token,
+                    page_token,
                     filters: filters.clone(),
                     dry_run: self.call.dry_run(),
                     ..Default::default()
                 });
-                let listed = session.key_management().list_keys(request).await;
-                let response = session.response(listed)?;
-                if page.first && response.keys.is_empty() {
-                    output.hint(&Text::line(if self.filters.is_empty() {
-                        "There is no CMK yet: `keyferry key create` makes one."
-                    } else {
-                        "No CMK matches: `keyferry key list` without --filter lists all CMKs."
-                    }));
-                }
-                output.response(&response, || table(&response.keys, page.first))?;
-                Ok(response.next_page_token)
-            });
-            listed.await
-        })
+                session.key_management().list_keys(request).await
+            },
+            |page: &v1::ListKeysResponse| {
+                let rows =
+                    page.keys.iter().map(|key| vec![key.key_id.clone(), key.key_arn.clone()]);
+                (rows.collect(), page.next_page_token.clone())
+            },
+        )
     }
 }
 
@@ -63,14 +60,6 @@ fn request_filters(pairs: &[KeyValue]) -> Vec<v1::Filter> {
         }
     }
     filters
-}
-
-fn table(keys: &[v1::Key], first: bool) -> Text {
-    let rows = keys.iter().map(|key| vec![key.key_id.clone(), key.key_arn.clone()]);
-    Text::Table {
-        heading: (first && !keys.is_empty()).then(|| vec!["key_id", "key_arn"]),
-        rows: rows.collect(),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::key_args::KeyArgs;
-use crate::cli::client::pages::{PageArgs, follow};
+use crate::cli::client::pages::{ListTable, PageArgs};
 use crate::cli::failure::EarlyExit;
 use crate::cli::io::out_file::write_out;
 use crate::cli::io::output_target::{OutputTarget, Sensitivity};
@@ -74,23 +74,25 @@ pub fn rotate(KeyArgs { key, call }: &KeyArgs) -> Result<(), EarlyExit> {
 impl ListVersions {
     pub fn run(&self) -> Result<(), EarlyExit> {
         let KeyArgs { key, call } = &self.key;
-        call.talk(async |session| {
-            let listed = follow(async |page| {
+        let heading = &["key_version_id", "creation_date"];
+        ListTable { call, heading, none: "The CMK has no version: report this." }.print(
+            async |session, page_token| {
                 let request = session.request(v1::ListKeyVersionsRequest {
                     key_id: key.clone(),
                     page_size: Some(self.pages.size()),
-                    page_token: page.token,
+                    page_token,
                     dry_run: call.dry_run(),
                     ..Default::default()
                 });
-                let listed = session.key_management().list_key_versions(request).await;
-                let response = session.response(listed)?;
-                let versions = &response.key_versions;
-                call.output().response(&response, || table(versions, page.first))?;
-                Ok(response.next_page_token)
-            });
-            listed.await
-        })
+                session.key_management().list_key_versions(request).await
+            },
+            |page: &v1::ListKeyVersionsResponse| {
+                let row = |version: &v1::KeyVersion| {
+                    vec![version.key_version_id.clone(), version.creation_date.clone()]
+                };
+                (page.key_versions.iter().map(row).collect(), page.next_page_token.clone())
+            },
+        )
     }
 }
 
@@ -162,14 +164,4 @@ fn fields(version: Option<&v1::KeyVersion>) -> Text {
         ("key_version_id", key_version_id),
         ("creation_date", creation_date),
     ])
-}
-
-fn table(versions: &[v1::KeyVersion], first: bool) -> Text {
-    let rows = versions
-        .iter()
-        .map(|version| vec![version.key_version_id.clone(), version.creation_date.clone()]);
-    Text::Table {
-        heading: (first && !versions.is_empty()).then(|| vec!["key_version_id", "creation_date"]),
-        rows: rows.collect(),
-    }
 }

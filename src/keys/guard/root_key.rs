@@ -23,7 +23,7 @@ pub trait RootKeyProvider: Send + Sync {
     /// Which root key it holds.
     fn id(&self) -> &RootKeyId;
 
-    /// Where the root key is, for messages.
+    /// The place of the root key, for messages.
     fn description(&self) -> String;
 
     /// Wraps the store keys; `aad` is authenticated with them.
@@ -83,37 +83,37 @@ pub enum RootKeyError {
         "there is no root key at {at}: `keyferry init` makes one for a new store; for an existing store, put its root key there"
     )]
     Absent {
-        /// Where.
+        /// The place.
         at: String,
     },
     /// One exists where a new one was to be made.
     #[error("there is a root key at {at} already, and a root key is never overwritten")]
     Exists {
-        /// Where.
+        /// The place.
         at: String,
     },
     /// Others could read or replace it.
     #[error("the root key at {at} is not safe: {why}")]
     Unsafe {
-        /// Where.
+        /// The place.
         at: String,
-        /// What is wrong, and what would do.
+        /// The fault, and the remedy.
         why: String,
     },
     /// Something else is there.
     #[error("{at} is not a root key: {why}")]
     Malformed {
-        /// Where.
+        /// The place.
         at: String,
-        /// What is wrong, and what would do.
+        /// The fault, and the remedy.
         why: String,
     },
     /// It cannot be reached.
     #[error("the root key at {at} cannot be used: {source}")]
     Unavailable {
-        /// Where.
+        /// The place.
         at: String,
-        /// What the system or the device said.
+        /// The error of the system or the device.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The store keys do not unwrap. It says nothing more: a wrong `aad` and a

@@ -40,7 +40,7 @@ impl fmt::Display for StoreMode {
     }
 }
 
-/// Why a store is not opened, and what would do.
+/// A store is not unlocked. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum UnlockError {
     /// There are no keys in it.
@@ -69,7 +69,7 @@ pub enum UnlockError {
         wanted: Vec<String>,
         /// The configured root key.
         given: RootKeyId,
-        /// Where that is.
+        /// The place of the configured root key.
         at: String,
     },
     /// It was tampered with or damaged.
@@ -184,8 +184,8 @@ fn slot_path(root_key_id: &str) -> String {
     StorePath::RootKeySlot(root_key_id.to_owned()).to_string()
 }
 
-/// What is authenticated beside the wrapped store keys: lengths first, so that
-/// no two slots share one encoding.
+/// The data that is authenticated beside the wrapped store keys: lengths first, so
+/// that no two slots share one encoding.
 fn slot_aad(store_id: StoreId, root_key_id: &str, provider: &str) -> Vec<u8> {
     let mut aad = b"keyferry/slot".to_vec();
     aad.extend_from_slice(&FORMAT_VERSION.to_be_bytes());

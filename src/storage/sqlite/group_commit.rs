@@ -11,7 +11,7 @@ use crate::storage::store::{CHANGES_KEPT_REVISIONS, Precondition, Revision, Stor
 /// The answer to one commit of a group.
 pub(super) type CommitResult = Result<Revision, StoreError>;
 
-/// What a group did; the writer acts on it once the COMMIT has returned.
+/// The effect of a group; the writer acts on it once the COMMIT has returned.
 pub(super) struct Finished {
     pub(super) revision: Revision,
     /// Whether anything was deleted.

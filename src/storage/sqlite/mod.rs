@@ -104,7 +104,7 @@ impl SqliteStore {
         answer.map_err(unavailable)?.map_err(unavailable)
     }
 
-    /// Has the writer find out what a failed COMMIT left, if one did.
+    /// Has the writer settle whether a failed COMMIT stands, if one failed.
     async fn settle_doubt(&self) -> Result<(), StoreError> {
         if !self.status.is_in_doubt() {
             return Ok(());

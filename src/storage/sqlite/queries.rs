@@ -35,7 +35,7 @@ pub(super) const LIST_FROM: &str = "SELECT path, revision, value FROM record
 pub(super) const LIST_AFTER: &str = "SELECT path, revision, value FROM record
      WHERE path > ?1 AND path < ifnull(?2, x'') ORDER BY path LIMIT ?3";
 
-/// What a list asks for.
+/// The query of a listing.
 pub(super) struct ListQuery {
     pub(super) prefix: String,
     pub(super) after: Option<String>,
@@ -50,7 +50,7 @@ impl ListQuery {
         }
     }
 
-    /// One entry more than asked for is read: it tells whether there is more.
+    /// Reads one entry more than asked for, to see whether there is more.
     pub(super) fn run(&self, snapshot: &Transaction<'_>) -> rusqlite::Result<Listing> {
         let revision = current_revision(snapshot)?;
         let (sql, from) = self.sql();

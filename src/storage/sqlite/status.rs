@@ -1,4 +1,4 @@
-//! What the writer and the readers tell each other.
+//! The state of the store that the writer and the readers share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ impl Status {
         self.revision_seen.store(revision.0, Ordering::SeqCst);
     }
 
-    /// Whether a COMMIT failed and nobody knows yet what a restart would find.
+    /// Whether a COMMIT failed and it is not known yet what a restart would find.
     /// Until the writer has settled that, no read may answer (the law, clause 5).
     pub(super) fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(Ordering::SeqCst)

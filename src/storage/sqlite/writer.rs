@@ -25,7 +25,7 @@ pub(super) struct CommitJob {
 
 pub(super) enum Job {
     Commit(CommitJob),
-    /// Find out what a failed COMMIT left, so that reads may go on.
+    /// Settle whether a failed COMMIT stands, so that reads may go on.
     Settle(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -37,7 +37,7 @@ struct JobGroup {
 }
 
 impl JobGroup {
-    /// The next job, and whatever waits behind it.
+    /// The next job, and the jobs that wait behind it.
     fn take(queue: &mut mpsc::Receiver<Job>) -> Option<Self> {
         let mut group = Self::default();
         group.push(queue.blocking_recv()?);
@@ -100,12 +100,12 @@ impl Writer {
         }
         let answers = self.commit_all(&group.commits);
         for (job, answer) in group.commits.into_iter().zip(answers) {
-            // An error means that nobody waits for the answer any more.
+            // An error means that the caller no longer waits for the answer.
             let _ = job.answer.send(answer);
         }
     }
 
-    /// One transaction for all. Even a `Conflict` is told only after COMMIT:
+    /// One transaction for all. Even a `Conflict` is answered only after COMMIT:
     /// it may be with a commit of this group.
     fn commit_all(&mut self, jobs: &[CommitJob]) -> Vec<CommitResult> {
         match self.try_commit_all(jobs) {
@@ -136,15 +136,15 @@ impl Writer {
     }
 
     /// A COMMIT failed. Its frames may be whole in the WAL although no sync
-    /// vouches for them: readers here do not see them, yet a restart could. So
-    /// nobody may read until that is settled, or a read would be taken back.
+    /// vouches for them: readers here do not see them, yet a restart could. So no
+    /// read may answer until that is settled, or a restart would contradict it.
     fn doubt(&self, error: &rusqlite::Error) -> StoreError {
         self.status.set_in_doubt(true);
         StoreError::MaybeStored(error.to_string().into())
     }
 
-    /// Makes what a failed COMMIT left definite: a small COMMIT that succeeds
-    /// lies over its frames in the WAL, or after them if they count.
+    /// Settles whether a failed COMMIT stands: the frames of a small COMMIT that
+    /// succeeds lie over its frames in the WAL, or after them if they count.
     fn settle_doubt(&mut self) -> rusqlite::Result<()> {
         if !self.status.is_in_doubt() {
             return Ok(());
@@ -160,10 +160,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves the WAL into the file, where `secure_delete` has overwritten what
-    /// was deleted, and cuts it. What cannot be done now (a foreign reader is
-    /// in the way) is tried again after the next commit: the deletion itself
-    /// stands.
+    /// Moves the WAL into the file, where `secure_delete` has overwritten the
+    /// deleted values, and cuts it. If a foreign reader is in the way, it is tried
+    /// again after the next commit: the deletion itself stands.
     fn erase_if_owed(&mut self) {
         let Some(connection) = self.connection.as_ref().filter(|_| self.erasure_owed) else {
             return;
@@ -174,7 +173,7 @@ impl Writer {
         if self.erasure_owed {
             tracing::warn!(
                 ?busy,
-                "what was deleted still lies in the store's log; trying again later"
+                "deleted values are still in the store's write-ahead log; trying again later"
             );
         }
     }

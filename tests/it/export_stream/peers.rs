@@ -180,11 +180,11 @@ async fn who_never_reads_is_not_read_from() {
 
 #[tokio::test]
 async fn who_reads_too_late_is_told_so() {
-    let silence = Duration::from_millis(400);
-    let world = world_within(Limits { silence, ..Limits::default() }).await;
+    let stream_idle = Duration::from_millis(400);
+    let world = world_within(Limits { stream_idle, ..Limits::default() }).await;
     let (mut answers, given) = reads_nothing(&world).await;
     until_still(&given).await;
-    tokio::time::sleep(silence * 2).await;
+    tokio::time::sleep(stream_idle * 2).await;
     let mut heard = 0;
     let ended = loop {
         match soon(answers.message()).await {
@@ -199,9 +199,9 @@ async fn who_reads_too_late_is_told_so() {
 
 #[tokio::test]
 async fn who_says_nothing_is_ended() {
-    assert_eq!(Limits::default().silence, Duration::from_secs(60));
-    let silence = Duration::from_secs(2);
-    let world = world_within(Limits { silence, ..Limits::default() }).await;
+    assert_eq!(Limits::default().stream_idle, Duration::from_secs(60));
+    let stream_idle = Duration::from_secs(2);
+    let world = world_within(Limits { stream_idle, ..Limits::default() }).await;
     let mut talk = Talk::begin(world.server.kms.clone()).await;
     assert_exported(&talk.ask(world.item("one")).await, "one");
     let ended = talk.end().await;

@@ -1,0 +1,70 @@
+//! The bounds of the server's memory, work and time.
+
+use std::time::Duration;
+
+use crate::limits::{DEADLINE_SECONDS, STREAM_IDLE_SECONDS};
+
+/// A limit on everything. The defaults are the contract's, where it has one.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections open at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Requests open at once on one connection.
+    pub streams_per_connection: u32,
+    /// Requests that services work on at once; further ones are told to come
+    /// back. Health checks are not counted: a busy server is a healthy one.
+    pub in_flight: usize,
+    /// Requests over HTTP that are read at once, before their callers are known;
+    /// further ones are told to come back.
+    pub unverified: usize,
+    /// All header fields of a request together.
+    pub header_list_bytes: u32,
+    /// The target of a request over HTTP, on top of that: the SDKs put everything
+    /// into the query.
+    pub target_bytes: u32,
+    /// From accepting a connection to the end of its TLS handshake and of the bytes
+    /// that show which protocol it speaks.
+    pub handshake: Duration,
+    /// Over HTTP/1.1, from one request to the end of the next one's head; and the
+    /// write timeout.
+    pub idle: Duration,
+    /// From the end of the head of a request over HTTP to that of its body.
+    pub body: Duration,
+    /// The cap on every request's deadline.
+    pub deadline: Duration,
+    /// How long the peer of a stream of items may send nothing, or read nothing.
+    pub stream_idle: Duration,
+    /// From the signal to stop until the connections that are left are cut.
+    pub drain: Duration,
+    /// The pause before an idle HTTP/2 connection is sent a ping.
+    pub keepalive_interval: Duration,
+    /// The wait for the answer to a ping.
+    pub keepalive_timeout: Duration,
+    /// The pause between two reads of the certificates' files.
+    pub reload_interval: Duration,
+    /// The pause between two health probes, and the time limit of one.
+    pub probe_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            streams_per_connection: 256,
+            in_flight: 1024,
+            unverified: 1024,
+            header_list_bytes: 16 * 1024,
+            target_bytes: 64 * 1024,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            body: Duration::from_secs(10),
+            deadline: Duration::from_secs(DEADLINE_SECONDS.max as u64),
+            stream_idle: Duration::from_secs(STREAM_IDLE_SECONDS.max as u64),
+            drain: Duration::from_secs(30),
+            keepalive_interval: Duration::from_mins(1),
+            keepalive_timeout: Duration::from_secs(20),
+            reload_interval: Duration::from_secs(2),
+            probe_interval: Duration::from_secs(5),
+        }
+    }
+}
