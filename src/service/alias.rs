@@ -24,7 +24,10 @@ impl Services {
         caller: &Caller,
         request: v1::CreateAliasRequest,
     ) -> Result<v1::CreateAliasResponse> {
-        let alias = parse_new_alias(&request.alias_name)?;
+        if request.alias_name.is_empty() {
+            return Err(Error::missing("alias_name"));
+        }
+        let alias = AliasName::parse_new(&request.alias_name)?;
         let key = self.arns.key_id("key_id", &request.key_id)?;
         let input = (alias, key);
         self.change(caller, CREATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
@@ -144,13 +147,6 @@ impl Services {
         let name = self.arns.alias_name("alias_name", text)?;
         Ok(name.map_or(KeyName::UnknownAlias, KeyName::Alias))
     }
-}
-
-fn parse_new_alias(text: &str) -> Result<AliasName> {
-    if text.is_empty() {
-        return Err(Error::missing("alias_name"));
-    }
-    AliasName::parse_new(text)
 }
 
 /// The name of an alias for which a grant was given, and which hence exists.

@@ -107,7 +107,7 @@ impl Services {
             rotation_interval: cmk.rotation.map(|every| every.to_string()).unwrap_or_default(),
             material_expire_time: String::new(),
             dkms_instance_id: String::new(),
-            deletion_protection: on_or_off(cmk.protection.on).to_owned(),
+            deletion_protection: if cmk.protection.on { "Enabled" } else { "Disabled" }.to_owned(),
             deletion_protection_description: cmk.protection.description.clone(),
         }
     }
@@ -127,10 +127,6 @@ fn next_rotation_date(cmk: &Cmk) -> Option<String> {
         KeyState::Enabled => cmk.next_rotation_at().map(date),
         _ => None,
     }
-}
-
-const fn on_or_off(on: bool) -> &'static str {
-    if on { "Enabled" } else { "Disabled" }
 }
 
 /// Reads CreateKey. An empty field means its default.

@@ -149,7 +149,11 @@ async fn who_has_no_more_items_has_every_answer() {
     exported(&mut answers, 0..30).await;
     assert!(soon(answers.next()).await.is_none());
     connection.let_go().await;
-    assert_eq!(connection.asked.load(Ordering::SeqCst), 30, "the caller is known anew for each item");
+    assert_eq!(
+        connection.asked.load(Ordering::SeqCst),
+        30,
+        "the caller is known anew for each item"
+    );
     assert_eq!(connection.permits.available_permits(), 1);
 }
 
@@ -213,7 +217,11 @@ async fn who_takes_nothing_is_not_waited_for_and_told_so_later() {
     let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..10);
     connection.let_go().await;
-    assert_eq!(connection.asked.load(Ordering::SeqCst), 1, "one answer waits, and no more are made");
+    assert_eq!(
+        connection.asked.load(Ordering::SeqCst),
+        1,
+        "one answer waits, and no more are made"
+    );
     exported(&mut answers, 0..1).await;
     let error = ends_with(&mut answers, Rule::DeadlinePassed).await;
     assert!(error.text().contains("taken"), "{error}");
@@ -254,7 +262,11 @@ enum WaitsFor {
 }
 
 /// A stream that has come to wait.
-async fn waiting(house: &House, connection: &Arc<TestConnection>, wait: WaitsFor) -> (Items, Answers) {
+async fn waiting(
+    house: &House,
+    connection: &Arc<TestConnection>,
+    wait: WaitsFor,
+) -> (Items, Answers) {
     let taken = match wait {
         WaitsFor::Permit => Some(connection.permits.clone().acquire_owned().await.unwrap()),
         WaitsFor::Item | WaitsFor::Reader => None,
