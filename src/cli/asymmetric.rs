@@ -235,7 +235,11 @@ fn read_digest(input: &Input) -> Result<Vec<u8>, Failure> {
         return Ok(digest.to_vec());
     }
     Err(Failure::input(
-        format!("The digest in {input} has {} bytes instead of {DIGEST_BYTES}.", digest.len()),
+        format!(
+            "The digest in {input} has {} bytes instead of {}.",
+            digest.len(),
+            DIGEST_BYTES.max
+        ),
         "Give the digest of the message as raw bytes: `openssl dgst -sha256 -binary MESSAGE > digest.bin`",
     ))
 }

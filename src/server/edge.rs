@@ -1,10 +1,10 @@
-//! The edge: what every request passes on its way to a service.
+//! The edge: every request passes it on its way to a service.
 //!
-//! In the contract's order of judgement: the request gets its id, its caller
-//! is authenticated, its deadline is set, it is admitted or told to come back.
-//! Then the service has it, with a [`Caller`] in its extensions, until it
-//! answers, panics or runs out of time. From there on it has a [`Record`], and its
-//! answer the form of `response.rs`.
+//! In the contract's order of judgement: the request gets its id and its
+//! [`Record`], its caller is authenticated, its deadline is set, it is admitted or
+//! told to come back. Then a service has it, with a [`Caller`] in its extensions,
+//! until it answers, panics or runs out of time; `response.rs` gives the answer its
+//! form.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -48,7 +48,7 @@ impl From<Routes> for Faces {
     }
 }
 
-/// The services, and what all connections share.
+/// The edge of all connections. Clones share it.
 #[derive(Clone)]
 pub(super) struct Edge {
     routes: Routes,
@@ -96,7 +96,7 @@ impl Edge {
 /// The edge of one connection.
 pub(super) struct ConnectionEdge(Arc<KnownConnection>);
 
-/// A connection whose peer is known, as a stream on it needs it.
+/// A connection whose peer is known. Streams on it keep it.
 struct KnownConnection {
     edge: Edge,
     peer: Peer,

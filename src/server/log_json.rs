@@ -82,10 +82,14 @@ impl<'writer> FormatFields<'writer> for SpanFields {
         current: &'writer mut FormattedFields<Self>,
         fields: &Record<'_>,
     ) -> fmt::Result {
-        if !current.is_empty() {
+        let mut entries = Entries::default();
+        fields.record(&mut entries);
+        // A field that is recorded as absent adds nothing.
+        if !current.is_empty() && !entries.text().is_empty() {
             current.fields.push(',');
         }
-        self.format_fields(current.as_writer(), fields)
+        current.fields.push_str(entries.text());
+        Ok(())
     }
 }
 

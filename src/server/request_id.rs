@@ -97,5 +97,6 @@ mod tests {
         }
         let id = RequestId::new_upper_case();
         assert_eq!(id.as_str(), id.as_str().to_uppercase());
+        assert!(id.header().is_sensitive());
     }
 }

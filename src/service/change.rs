@@ -121,7 +121,7 @@ impl Change {
         unless_dry_run(self.dry_run)?;
         let done = commit.await?;
         done.complete(&mut event);
-        event.log();
+        event.log(self.decisions);
         Ok(Committed(done))
     }
 }
@@ -178,9 +178,10 @@ impl Event {
         Self { alias: Some(alias.clone()), ..self }
     }
 
-    /// The span of the request says by whom and by which RPC.
-    fn log(&self) {
+    /// The span of the request has its id and its principal.
+    fn log(&self, decisions: Decisions<purpose::Change>) {
         tracing::info!(
+            operation = decisions.rpc(),
             policy_sha256 = %self.policy,
             key_id = self.key_id.map(display),
             key_version_id = self.key_version_id.map(display),

@@ -107,6 +107,9 @@ impl Visit for Texts {
 #[tokio::test]
 async fn every_rpc_asks_what_its_row_says() {
     let decided = Decided::default();
+    // With one subscriber in the process, tracing asks the thread that comes first to
+    // a callsite whether anybody listens there, and another test's thread says no.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     // The server decides on this test's own thread, and tells only its subscriber.
     let _heard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(decided.clone()));

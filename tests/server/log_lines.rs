@@ -18,14 +18,14 @@ use crate::world::{Server, script, soon};
 /// The ids of the requests that `drive` makes, and a text in a line of each beside
 /// the line at its end.
 const MADE: [(&str, &str); 9] = [
-    ("change-rpc", "changed a CMK"),
-    ("change-http", "changed a CMK"),
+    ("change-rpc", "changed: CMK updated"),
+    ("change-http", "changed: CMK updated"),
     ("refused-rpc", "Rejected.Disabled"),
     ("refused-http", "Rejected.Disabled"),
     ("ours-rpc", "InternalFailure"),
     ("ours-http", "InternalFailure"),
     ("item-rpc", "InternalFailure"),
-    ("account-rpc", "made an access key"),
+    ("account-rpc", "changed: access key created"),
     ("panic-rpc", "a panic, which is a bug of ours"),
 ];
 
