@@ -1,10 +1,11 @@
 //! The one table from a broken rule to what callers see.
 //!
 //! An [`Error`] names the [`Rule`] that was broken, the request's field if one
-//! is to blame, a public text, and, apart from it, a text for the log. Nothing
-//! else in the house knows a gRPC code, an HTTP status or an Alibaba code.
-//! A text never holds a secret of ours: none has a way to be formatted into one.
-//! Where it has to repeat what a caller sent, `Display` and `Debug` leave that out.
+//! is to blame, a public text, and, apart from it, a text for the log. No other
+//! file chooses a gRPC code, an HTTP status or an Alibaba code.
+//! A text never holds a secret of the server's: no secret type can be formatted.
+//! A text that has to repeat what a caller sent is left out by `Display` and
+//! `Debug`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,12 +27,12 @@ struct Row {
     text: &'static str,
 }
 
-/// Writes a rule once: its name after what is wrong, then gRPC code, reason,
-/// HTTP status and text, and after how many seconds to try again where that
-/// may help.
+/// Writes a rule once: its name, after what is wrong, then gRPC code, reason,
+/// HTTP status and text, and the seconds to wait before a retry, where one may
+/// help.
 macro_rules! rules {
     ($($(#[$doc:meta])+ $rule:ident: $code:ident, $reason:literal, $http:literal, $(retry after $seconds:literal s,)? $text:literal;)+) => {
-        /// A rule of the contract, section 2, by what is wrong when it is broken.
+        /// A rule of the contract, by what is wrong when it is broken.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Rule {
             $($(#[$doc])+ $rule,)+
@@ -97,16 +98,15 @@ rules! {
     /// The CMK is protected from deletion.
     DeletionProtected: FailedPrecondition, "Rejected.DeletionProtection", 409,
         "The request was rejected because the key is protected from deletion.";
-    /// The CMK is of a kind that this operation is not for: an operation on
-    /// symmetric ones.
+    /// An operation on symmetric CMKs, and the CMK is of another kind.
     UnsupportedKeyKind: FailedPrecondition, "UnsupportedOperation", 400,
         "The key does not support this operation.";
-    /// The CMK is of a kind that this operation is not for: an operation on
-    /// asymmetric ones, or one that makes versions.
+    /// An operation on asymmetric CMKs, or one that makes versions, and the CMK is
+    /// of another kind.
     RejectedKeyKind: FailedPrecondition, "Rejected.UnsupportedOperation", 400,
         "The key does not support this operation.";
-    /// A ciphertext did not unwrap, or what came out has an impossible length:
-    /// one answer for both.
+    /// A ciphertext did not unwrap, or its content has an impossible length: one
+    /// answer for both.
     CiphertextDoesNotUnwrap: InvalidArgument, "InvalidParameter", 400,
         "The ciphertext does not open: it is not intact, or was encrypted for another key or by another algorithm.";
     /// The alias exists already.
@@ -121,13 +121,13 @@ rules! {
     /// The protection level is not offered.
     UnsupportedProtectionLevel: InvalidArgument, "Unsupported.ProtectionLevel", 400,
         "The protection level is not supported.";
-    /// A limit on what is stored.
+    /// A limit on what is stored is reached.
     StoredLimitReached: ResourceExhausted, "Rejected.LimitExceeded", 400,
         "A limit on what is stored is reached.";
     /// The policy does not allow it.
     NotPermitted: PermissionDenied, "Forbidden.NoPermission", 403,
         "This operation is not permitted.";
-    /// The caller is not known.
+    /// The caller is unknown.
     NotAuthenticated: Unauthenticated, "InvalidAccessKeyId.NotFound", 404,
         "The caller is not authenticated.";
     /// The access key is disabled.
@@ -136,16 +136,16 @@ rules! {
     /// A part of the signature is missing.
     IncompleteSignature: Unauthenticated, "IncompleteSignature", 400,
         "The request signature does not conform to the standards.";
-    /// The signature is not that of the request. The SDKs look for this text,
-    /// and compare what follows the colon with the string that they signed.
+    /// The signature is not that of the request. The SDKs look for this text, and
+    /// compare the text after the colon with the string that they signed.
     SignatureMismatch: Unauthenticated, "SignatureDoesNotMatch", 400,
         "Specified signature is not matched with our calculation. server string to sign is:";
     /// The signature's nonce was used before.
     NonceUsed: Unauthenticated, "SignatureNonceUsed", 400,
         "The specified signature nonce was used already.";
-    /// The time of the signature is no time.
+    /// The time of the signature is malformed.
     MalformedTimestamp: Unauthenticated, "IllegalTimestamp", 400,
-        "The specified time stamp is not valid: it takes YYYY-MM-DDThh:mm:ssZ.";
+        "The specified time stamp is not valid: its form is YYYY-MM-DDThh:mm:ssZ.";
     /// The time of the signature is too far from now.
     TimestampExpired: Unauthenticated, "InvalidTimeStamp.Expired", 400,
         "The specified time stamp has expired: at most 15 minutes from the server's time are accepted.";
@@ -163,7 +163,7 @@ rules! {
         "There is no such operation.";
     /// The version of the API is not the one that is served.
     UnknownApiVersion: InvalidArgument, "InvalidVersion", 400,
-        "The specified parameter \"Version\" is not valid: it takes 2016-01-20.";
+        "The specified parameter \"Version\" is not valid: it must be 2016-01-20.";
     /// The HTTP method is not one that the API takes.
     UnsupportedHttpMethod: Unimplemented, "UnsupportedHTTPMethod", 403,
         "The HTTP method is not supported: use GET or POST.";
@@ -172,19 +172,19 @@ rules! {
         "The request's parameters cannot be read.";
     /// The store cannot be reached.
     StoreUnreachable: Unavailable, "ServiceUnavailableTemporary", 503, retry after 1 s,
-        "The store is out of reach. Try again later.";
+        "The store cannot be reached. Try again later.";
     /// The server is stopping.
     ServerStopping: Unavailable, "ServiceUnavailableTemporary", 503, retry after 1 s,
-        "The server is stopping. Go on over another connection.";
+        "The server is stopping. Use another connection.";
     /// The server's clock has jumped, and cannot be trusted for an hour.
     ClockJumped: Unavailable, "ServiceUnavailableTemporary", 503, retry after 3600 s,
         "The server's clock has jumped: no deletion is scheduled or carried out until it has been steady for an hour.";
     /// A dry run that would have worked.
     DryRunSucceeded: FailedPrecondition, "DryRunOperationError", 400,
         "The request would have succeeded, but dry_run is set.";
-    /// A fault of ours.
+    /// A fault in the server.
     Internal: Internal, "InternalFailure", 500,
-        "The request failed for a reason of ours. The log has more under this request id.";
+        "The request failed because of a fault in the server. Its log says more under this request id.";
 }
 
 impl Rule {
@@ -212,7 +212,7 @@ impl Rule {
         self.row().retry_after
     }
 
-    /// Whether this one tells of a fault of ours rather than of the caller's.
+    /// Whether the fault is the server's, and not the caller's.
     #[must_use]
     pub const fn is_ours(self) -> bool {
         matches!(self, Self::Internal | Self::StoreUnreachable)
@@ -229,8 +229,8 @@ pub struct Error {
     log: Option<Cow<'static, str>>,
 }
 
-/// A text that holds what the caller sent, and so perhaps a secret of theirs:
-/// the caller has it anyway, and nobody else gets it.
+/// A text that repeats what the caller sent, which may be secret: it is for the
+/// caller alone.
 struct Private(Zeroizing<String>);
 
 impl fmt::Debug for Private {
@@ -239,7 +239,7 @@ impl fmt::Debug for Private {
     }
 }
 
-/// What services answer.
+/// The result of a service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Rule> for Error {
@@ -258,7 +258,7 @@ impl Error {
         Self { field: Some(field), text: text.into(), ..Rule::MissingParameter.into() }
     }
 
-    /// A field that is malformed: `found` says what was found and what would do.
+    /// A field that is malformed: `found` says what was found and what is accepted.
     #[must_use]
     pub fn invalid(field: impl Into<Cow<'static, str>>, found: impl fmt::Display) -> Self {
         let field = field.into();
@@ -266,7 +266,7 @@ impl Error {
         Self { field: Some(field), text: text.into(), ..Rule::InvalidParameter.into() }
     }
 
-    /// A fault of ours; `log` is for the log alone.
+    /// A fault in the server; `log` is for the log alone.
     #[must_use]
     pub fn internal(log: impl Into<Cow<'static, str>>) -> Self {
         Self { log: Some(log.into()), ..Rule::Internal.into() }
@@ -278,8 +278,8 @@ impl Error {
         Self { text: text.into(), ..self }
     }
 
-    /// The same error, telling the caller, and nobody else, a text that may hold
-    /// what they sent. What is logged stays the text from before.
+    /// The same error with a text for the caller alone, which may repeat what they
+    /// sent. The log keeps the text from before.
     #[must_use]
     pub fn telling_the_caller(self, text: Zeroizing<String>) -> Self {
         Self { private: Some(Private(text)), ..self }
@@ -303,8 +303,8 @@ impl Error {
         self.rule
     }
 
-    /// The public text, which is for the caller and never for a log: it may hold
-    /// what they sent. `Display` is what is fit for one.
+    /// The text for the caller, never for a log: it may repeat what they sent.
+    /// `Display` gives the text that is fit for a log.
     #[must_use]
     pub fn text(&self) -> &str {
         self.private.as_ref().map_or(&self.text, |Private(text)| text)
@@ -322,7 +322,7 @@ impl Error {
         self.log.as_deref()
     }
 
-    /// Logs a fault of ours, in the span of the request.
+    /// Logs a fault in the server, in the span of the request.
     pub fn log_ours(&self) {
         if self.rule.is_ours() {
             let text = self.log.as_deref().unwrap_or_default();
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_again_says_when() {
+    fn errors_that_may_be_retried_say_when() {
         for rule in [Rule::TooManyRequests, Rule::StoreUnreachable] {
             let details = Error::from(rule).into_status("r").get_error_details();
             assert!(details.retry_info().is_some(), "{rule:?}");
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_the_caller_alone_is_not_printed() {
+    fn text_for_the_caller_alone_is_not_printed() {
         let sent = Zeroizing::new("Plaintext%3DPLANTED".to_owned());
         let error = Error::from(Rule::SignatureMismatch).telling_the_caller(sent);
         assert_eq!(error.text(), "Plaintext%3DPLANTED");

@@ -22,7 +22,7 @@
 //! | [`crypto`] | secrets, the blob, wrapping |
 //! | [`storage`] | the store's law, and the backends that obey it |
 //! | [`durable`] | files and directories that stand after a power cut |
-//! | [`error`], [`ids`], [`proto`] | the one table of errors; ids; the contract |
+//! | [`error`], [`limits`], [`ids`], [`proto`] | the table of errors; the table of limits; ids; the contract |
 //!
 //! Imports run downward only. No key version without a grant, no data key
 //! without a key version and the right context: the types see to it.

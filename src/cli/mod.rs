@@ -138,3 +138,42 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     }
     Exit::Usage
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{
+        DATA_KEY_BYTES, DELETION_WINDOW_DAYS, DESCRIPTION_CHARS, DIGEST_BYTES, Limit,
+        PLAINTEXT_BYTES, ROTATION_DAYS, SM2_PLAINTEXT_BYTES, TAGS,
+    };
+
+    /// The help of a command on one line.
+    fn help(path: &[&str]) -> String {
+        let mut command = Cli::command();
+        for name in path {
+            command = command.find_subcommand(name).expect(name).clone();
+        }
+        let help = command.render_long_help().to_string();
+        help.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn help_tells_the_limits_of_the_table() {
+        let range = |limit: Limit| format!("{} to {}", limit.min, limit.max);
+        for (path, told) in [
+            (&["key", "create"][..], range(ROTATION_DAYS)),
+            (&["key", "rotation-policy"], range(ROTATION_DAYS)),
+            (&["key", "schedule-deletion"], range(DELETION_WINDOW_DAYS)),
+            (&["key", "update-description"], format!("up to {} characters", DESCRIPTION_CHARS.max)),
+            (&["key", "tag"], format!("at most {}", TAGS.max)),
+            (&["data-key", "generate"], range(DATA_KEY_BYTES)),
+            (&["symmetric"], format!("up to {} bytes", PLAINTEXT_BYTES.max)),
+            (&["symmetric", "encrypt"], range(PLAINTEXT_BYTES)),
+            (&["asymmetric", "encrypt"], format!("{} for EC_SM2", SM2_PLAINTEXT_BYTES.max)),
+            (&["asymmetric", "sign"], format!("{} raw bytes", DIGEST_BYTES.max)),
+        ] {
+            let help = help(path);
+            assert!(help.contains(&told), "{path:?} does not tell \"{told}\": {help}");
+        }
+    }
+}

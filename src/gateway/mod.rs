@@ -225,7 +225,7 @@ impl Call {
         }
         match self.parameters.get("Format") {
             Some(text) if !text.is_empty() && Format::parse(text).is_none() => {
-                Err(Error::invalid("Format", "it takes JSON or XML"))
+                Err(Error::invalid("Format", "it must be JSON or XML"))
             }
             _ => Ok(action),
         }

@@ -92,9 +92,9 @@ fn scalar(field: &FieldDescriptor, text: &str) -> Result<Option<Value>> {
 /// secret.
 fn wanted(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Bool => "it takes true or false",
-        Kind::Bytes => "it takes Base64 of the standard alphabet, padded",
-        _ => "it takes a whole number in decimal digits",
+        Kind::Bool => "it must be true or false",
+        Kind::Bytes => "it must be Base64 of the standard alphabet, padded",
+        _ => "it must be a whole number in decimal digits",
     }
 }
 
@@ -129,10 +129,10 @@ fn public_key(text: &str) -> Option<Bytes> {
 
 fn pairs(field: &FieldDescriptor, name: &str, tree: &ParameterTree<'_>) -> Result<Option<Value>> {
     let text = tree.get(name).filter(|text| !text.trim().is_empty());
-    let takes = "it takes one JSON object whose members are strings, each name once";
+    let wanted = "it must be one JSON object whose members are strings, each name once";
     let from_text = text.map(|text| {
         let read = ParameterTree::from_json(text, Form::Pairs);
-        read.ok_or_else(|| Error::invalid(field.name().to_owned(), takes))
+        read.ok_or_else(|| Error::invalid(field.name().to_owned(), wanted))
     });
     let pairs = one_of(field, [from_text.transpose()?.unwrap_or_default(), tree.under(name)])?;
     let entry = |(key, value)| (MapKey::String(key), Value::String(value));
@@ -148,7 +148,7 @@ fn items(field: &FieldDescriptor, name: &str, tree: &ParameterTree<'_>) -> Resul
             ParameterTree::by_commas(text)
         }
         Some(text) => ParameterTree::from_json(text, Form::Items)
-            .ok_or_else(|| invalid("it takes a JSON array, each name in an object once"))?,
+            .ok_or_else(|| invalid("it must be a JSON array, each name in an object once"))?,
     };
     let (many, one) = (tree.under(name), tree.under(names::singular(name)));
     let listed = one_of(field, [from_text, many, one])?;

@@ -113,3 +113,28 @@ fn on_field(field: &str) -> &'static str {
         _ => "--help says which values the option takes.",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{
+        CONTEXT_CHARS, CONTEXT_PAIRS, PAGE_ENTRIES, REQUEST_BYTES, ROTATION_DAYS, TAG_KEY_CHARS,
+        TAGS,
+    };
+
+    #[test]
+    fn advice_tells_the_limits_of_the_table() {
+        for (field, told) in [
+            ("rotation_interval", format!("{}d to {}d", ROTATION_DAYS.min, ROTATION_DAYS.max)),
+            ("tags", TAGS.to_string()),
+            ("tags", format!("up to {} characters", TAG_KEY_CHARS.max)),
+            ("encryption_context", format!("at most {} --context pairs", CONTEXT_PAIRS.max)),
+            ("encryption_context", format!("at most {} characters", CONTEXT_CHARS.max)),
+            ("page_size", format!("from {} to {}", PAGE_ENTRIES.min, PAGE_ENTRIES.max)),
+            ("", REQUEST_BYTES.to_string()),
+        ] {
+            let advice = on_refusal("InvalidParameter", field, None);
+            assert!(advice.contains(&told), "{field} does not tell \"{told}\": {advice}");
+        }
+    }
+}
