@@ -113,7 +113,6 @@ impl Policy {
             let allowed = self.allows(question.principal);
             tracing::debug!(
                 target: "keyferry::access",
-                operation = question.decisions.rpc(),
                 decision = %decision.action,
                 key_id = question.subject.key().map(|key| tracing::field::display(key.id)),
                 account = question.subject.account().map(ServiceAccount::name),

@@ -67,7 +67,7 @@ impl House {
         door: impl AsyncFn(Grant<P>) -> Result<T, NotDone>,
     ) {
         let account = account();
-        for row in rows {
+        for decisions in rows {
             let facts = Some(key.facts());
             for (resource, subject) in [
                 (Resource::Instance, Subject::Instance),
@@ -75,16 +75,21 @@ impl House {
                 (Resource::Destination, Subject::Destination(facts)),
                 (Resource::Account, Subject::Account(Some(&account))),
             ] {
-                let serves = resources.contains(&resource)
-                    && row.required().iter().any(|decision| {
+                let is_served = resources.contains(&resource)
+                    && decisions.required().iter().any(|decision| {
                         decision.resource == resource && served.contains(&decision.action)
                     });
-                let outcome = door(grant(*row, subject)).await;
+                let outcome = door(grant(*decisions, subject)).await;
                 let is_fault = matches!(
                     outcome,
                     Err(NotDone::Refused(error)) if error.rule() == Rule::Internal
                 );
-                assert_eq!(is_fault, !serves, "{} on {resource:?} at {served:?}", row.rpc());
+                assert_eq!(
+                    is_fault,
+                    !is_served,
+                    "{} on {resource:?} at {served:?}",
+                    decisions.rpc()
+                );
             }
         }
     }

@@ -71,8 +71,8 @@ where
             return;
         }
         let action = Texts::of(|texts| event.record(texts)).0.remove("decision").unwrap();
-        let spans = context.event_scope(event).into_iter().flatten();
-        let rpc = spans.filter_map(|span| Some(span.extensions().get::<Rpc>()?.0.clone())).next();
+        let mut spans = context.event_scope(event).into_iter().flatten();
+        let rpc = spans.find_map(|span| Some(span.extensions().get::<Rpc>()?.0.clone()));
         let rpc = rpc.expect("a request's span");
         let rpc = rpc.strip_prefix("/keyferry.v1.").unwrap().to_owned();
         self.0.lock().unwrap().entry(rpc).or_default().insert(action);

@@ -178,12 +178,16 @@ fn assert_full(all: &str, of_warnings: &str, assert_line: fn(&str, &str)) {
             "{request_id}: {lines:#?}"
         );
         assert!(lines.iter().any(|line| line.contains(text)), "{request_id}: {lines:#?}");
-        lines.iter().for_each(|line| assert_line(line, request_id));
+        for line in &lines {
+            assert_line(line, request_id);
+        }
     }
     for request_id in ["ours-rpc", "ours-http", "item-rpc", "account-rpc", "panic-rpc"] {
         let lines = lines_of(of_warnings, request_id);
         assert!(!lines.is_empty(), "{request_id}: {of_warnings}");
-        lines.iter().for_each(|line| assert_line(line, request_id));
+        for line in &lines {
+            assert_line(line, request_id);
+        }
     }
     for line in of_warnings.lines() {
         assert!(line.contains("WARN") || line.contains("ERROR"), "{line}");

@@ -41,6 +41,7 @@ pub struct ListTable<'a> {
 impl ListTable<'_> {
     /// Prints the list. `fetch` asks for the page of a token; `rows` gives a page's
     /// rows, and the next page's token.
+    #[expect(clippy::needless_pass_by_value, reason = "closures are written where they are given")]
     pub fn print<M: Name>(
         &self,
         fetch: impl AsyncFn(&Session, String) -> Result<Response<M>, Status>,

@@ -82,6 +82,7 @@ impl StoredCmk {
     }
 
     /// Its metadata, for a grant to see it.
+    #[expect(clippy::needless_pass_by_value, reason = "a grant is for one use, which consumes it")]
     pub fn shown_to(&self, grant: Grant<Look>) -> Result<&Cmk> {
         if grant.key_for(METADATA)? == self.identity() { Ok(&self.cmk) } else { Err(other_key()) }
     }
