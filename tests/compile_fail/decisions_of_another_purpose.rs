@@ -1,6 +1,4 @@
 //! The purpose of an RPC's decisions is the table's to say.
-use std::marker::PhantomData;
-
 use keyferry::access::decisions::{DESCRIBE_KEY, Decisions};
 use keyferry::access::purpose::{Purpose, Use};
 
@@ -13,9 +11,4 @@ impl Purpose for Anything {
 
 fn main() {
     let _: Decisions<Use> = DESCRIBE_KEY;
-    let _: Decisions<Use> = Decisions {
-        rpc: DESCRIBE_KEY.rpc(),
-        required: DESCRIBE_KEY.required(),
-        purpose: PhantomData,
-    };
 }
