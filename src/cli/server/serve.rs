@@ -188,3 +188,21 @@ impl From<InstanceError> for Failure {
 pub fn make_store(config: &Config) -> Result<(), Failure> {
     Ok(runtime()?.block_on(instance::init(config))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_temporary_directory_is_its_owners_alone_and_goes_with_its_content() {
+        let path = in_data_dir(None, |dir| {
+            assert_eq!(fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700);
+            fs::write(dir.join("root.key"), "x").unwrap();
+            Ok(dir.to_owned())
+        });
+        assert!(!path.unwrap().exists());
+    }
+}
