@@ -98,7 +98,11 @@ struct Fed {
 
 impl Fed {
     fn start(server: &Server, endpoint: &str) -> Self {
-        let mut child = keyferry(words(&export("--batch - --out out")))
+        // A shell has what it runs in the background ignore the keyboard.
+        let mut child = Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(env!("CARGO_BIN_EXE_keyferry"))
+            .args(words(&export("--batch - --out out")))
             .current_dir(server.folder.path())
             .env("KEYFERRY_ENDPOINT", endpoint)
             .stdin(Stdio::piped())
