@@ -9,6 +9,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::access::service_account::ServiceAccount;
+use crate::error::{Error, Result};
 use crate::ids::{AccessKeyId, AccessKeyOrder, AliasId, KeyId, KeyVersionId};
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::life_cycle::Due;
@@ -138,6 +139,17 @@ impl StorePath {
         };
         // Times could be written in other ways, too.
         (path.to_string() == text).then_some(path)
+    }
+
+    /// Reads a path that the store listed.
+    pub fn listed(text: &str) -> Result<Self> {
+        Self::parse(text).ok_or_else(Self::malformed)
+    }
+
+    /// What is wrong with a listed path that is none, or not one of those listed.
+    #[must_use]
+    pub fn malformed() -> Error {
+        Error::internal("a path in the store is malformed")
     }
 
     /// That nothing is there.

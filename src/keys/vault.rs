@@ -163,7 +163,7 @@ impl Vault {
             Some((last, _)) if listed.more => self.seals.page_token(prefix, last)?,
             _ => String::new(),
         };
-        let parse = |(path, stored): (String, _)| Ok((parse(&path)?, stored));
+        let parse = |(path, stored): (String, _)| Ok((StorePath::listed(&path)?, stored));
         let entries = listed.entries.into_iter().map(parse).collect::<Result<_>>()?;
         Ok(Page { entries, total_count, next_page_token })
     }
@@ -206,16 +206,6 @@ impl Walk<'_> {
         self.ended = !listed.more;
         Ok(self.after.is_some().then_some(listed.entries))
     }
-}
-
-/// Parses a path that was read from the store.
-pub fn parse(path: &str) -> Result<StorePath> {
-    StorePath::parse(path).ok_or_else(malformed_path)
-}
-
-/// A path that is not where it should be, or none at all.
-pub fn malformed_path() -> Error {
-    Error::internal("a path in the store is malformed")
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use crate::ids::{AccessKeyId, AccessKeyOrder};
 use crate::keys::access_keys::{AccessKey, AccessKeyState, AccessKeys};
 use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
-use crate::keys::vault::malformed_path;
 
 /// An access key in a list; nothing of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl AccessKeys {
         let listed = self.vault.page(StorePath::ACCESS_KEY_ORDER, page).await?;
         let listed = listed.try_map(|(path, _)| match path {
             StorePath::AccessKeyOrder(order, id) => Ok((order, id)),
-            _ => Err(malformed_path()),
+            _ => Err(StorePath::malformed()),
         })?;
         let keys = self.read_indexed(&listed.entries).await?;
         Ok(listed.with(keys.into_iter().map(AccessKeyEntry::from).collect()))

@@ -11,7 +11,6 @@ use crate::keys::keyring::Keyring;
 use crate::keys::model::filters::Filters;
 use crate::keys::pages::{Page, PageRequest, PageStart};
 use crate::keys::paths::StorePath;
-use crate::keys::vault::{malformed_path, parse};
 
 /// CMKs that are read at a time on the way through all of them.
 const READ_AT_A_TIME: usize = 200;
@@ -45,7 +44,7 @@ impl Keyring {
         let mut walk = self.vault.walk(StorePath::CMKS, READ_AT_A_TIME);
         while let Some(entries) = walk.next().await? {
             for (path, stored) in &entries {
-                let id = key_id(&parse(path)?)?;
+                let id = key_id(&StorePath::listed(path)?)?;
                 if filters.fit(&self.open_cmk(id, stored)?.cmk, &named) {
                     shown.meet(path, id);
                 }
@@ -102,6 +101,6 @@ impl FilteredPage {
 fn key_id(path: &StorePath) -> Result<KeyId> {
     match path {
         StorePath::Cmk(id) => Ok(*id),
-        _ => Err(malformed_path()),
+        _ => Err(StorePath::malformed()),
     }
 }

@@ -21,7 +21,7 @@ use crate::keys::model::cmk::{Cmk, KeySpec, NewCmk};
 use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
-use crate::keys::vault::{Opened, malformed_path};
+use crate::keys::vault::Opened;
 use crate::storage::Write;
 
 /// A version without its key material; nothing of it is secret.
@@ -134,7 +134,7 @@ impl Keyring {
         let listed = self.vault.page(&StorePath::versions_of(key_id), page).await?;
         let listed = listed.try_map(|(path, _)| match path {
             StorePath::KeyVersion(_, id) => Ok(id),
-            _ => Err(malformed_path()),
+            _ => Err(StorePath::malformed()),
         })?;
         let paths: Vec<_> = listed.entries.iter().map(|id| StorePath::Version(*id)).collect();
         let found = self.vault.find_all(&paths).await?;

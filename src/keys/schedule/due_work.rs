@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::KeyId;
 use crate::keys::keyring::StoredCmk;
 use crate::keys::keyring::version_material::VersionMaterial;
@@ -181,7 +181,7 @@ impl Schedule {
             for (path, _) in entries {
                 let erased = match StorePath::parse(&path) {
                     Some(StorePath::Erasure(id)) => self.erase(id).await,
-                    _ => Err(Error::internal("a mark of what is to be erased is malformed")),
+                    _ => Err(StorePath::malformed()),
                 };
                 if let Err(error) = erased {
                     let log = error.log();

@@ -11,7 +11,6 @@ use crate::keys::model::alias_name::AliasName;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::keys::schedule::Schedule;
-use crate::keys::vault::{malformed_path, parse};
 use crate::storage::Write;
 
 /// Versions that one commit erases, two records each.
@@ -66,8 +65,8 @@ impl Schedule {
         while let Some(entries) = self.vault.walk(&prefix, VERSIONS_AT_A_TIME).next().await? {
             let mut writes = Vec::with_capacity(2 * entries.len());
             for (path, _) in entries {
-                let StorePath::KeyVersion(_, version) = parse(&path)? else {
-                    return Err(malformed_path());
+                let StorePath::KeyVersion(_, version) = StorePath::listed(&path)? else {
+                    return Err(StorePath::malformed());
                 };
                 writes.extend([StorePath::Version(version).delete(), Write::Delete(path)]);
             }
