@@ -22,7 +22,7 @@
 //! | [`crypto`] | secrets, the blob, wrapping |
 //! | [`storage`] | the store's law, and the backends that obey it |
 //! | [`durable`] | files and directories that stand after a power cut |
-//! | [`error`], [`limits`], [`ids`], [`proto`] | the table of errors; the table of limits; ids; the contract |
+//! | [`error`], [`limits`], [`ids`], [`printable`], [`proto`] | the table of errors; the table of limits; ids; text that is safe on a terminal; the contract |
 //!
 //! Imports run downward only. No key version without a grant, no data key
 //! without a key version and the right context: the types see to it.
@@ -46,6 +46,7 @@ pub mod ids;
 pub mod instance;
 pub mod keys;
 pub mod limits;
+pub mod printable;
 pub mod proto;
 pub mod server;
 pub mod service;

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 pub use super::log_json::lines as json_lines;
+use super::log_text::TextFields;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
 /// Starts the log, once for a process. Of a panic it holds the location, never the
@@ -23,7 +24,7 @@ pub fn start(config: LogConfig) {
         LogFormat::Json => registry.with(json_lines().with_writer(std::io::stderr)).try_init(),
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal();
-            let lines = tracing_subscriber::fmt::layer().with_ansi(colours);
+            let lines = tracing_subscriber::fmt::layer().fmt_fields(TextFields).with_ansi(colours);
             registry.with(lines.with_writer(std::io::stderr)).try_init()
         }
     };

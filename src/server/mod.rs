@@ -11,7 +11,8 @@
 //! response.rs    the form of an answer, every error in the contract's
 //! request_id.rs  a request's id · deadline.rs  its deadline
 //! health.rs      health v1 · reflection.rs  reflection v1 and v1alpha
-//! stop.rs        signals · hardening.rs  the process · logs.rs, log_json.rs  the log
+//! stop.rs        signals · hardening.rs  the process
+//! logs.rs        the log: log_json.rs for programs, log_text.rs for people
 //! limits.rs      the bounds of all of them
 //! ```
 //!
@@ -30,6 +31,7 @@ mod health;
 mod limits;
 mod listener;
 mod log_json;
+mod log_text;
 pub mod logs;
 mod peer;
 mod record;

@@ -10,6 +10,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
+use crate::printable::printable;
+
 /// Longer lines are tiring to read.
 const MAX_COLUMNS: usize = 100;
 
@@ -125,7 +127,7 @@ pub fn render_failure(lines: &[(&'static str, String)], columns: Option<usize>) 
 /// a terminal wraps that so that it can still be copied.
 fn prose(text: &str, columns: Option<usize>, indent: usize) -> String {
     let text = printable(text);
-    let Some(columns) = columns else { return text };
+    let Some(columns) = columns else { return text.into_owned() };
     let unbroken: Vec<String> = text
         .split('`')
         .enumerate()
@@ -142,25 +144,6 @@ fn prose(text: &str, columns: Option<usize>, indent: usize) -> String {
 }
 
 const NO_BREAK: &str = "\u{a0}";
-
-/// The text with its control characters spelt out: a server's or a file's text
-/// must not move the cursor or rename the window.
-pub fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
-        if steers_a_terminal(c) {
-            safe.extend(c.escape_unicode());
-        } else {
-            safe.push(c);
-        }
-        safe
-    })
-}
-
-/// Control characters, and those that turn the direction of writing
-/// (CVE-2021-42574).
-fn steers_a_terminal(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 #[cfg(test)]
 mod tests {
@@ -230,10 +213,5 @@ mod tests {
         assert_eq!(plain(&advice, Some(20)), expected);
         let command = Text::Command("keyferry key describe --key alias/payments".to_owned());
         assert_eq!(plain(&command, Some(20)).lines().count(), 1);
-    }
-
-    #[test]
-    fn control_characters_are_spelt_out() {
-        assert_eq!(printable("a\u{1b}]0;x\u{7}\u{202e}é"), "a\\u{1b}]0;x\\u{7}\\u{202e}é");
     }
 }

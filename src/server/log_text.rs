@@ -1,0 +1,103 @@
+//! The fields of spans and events in the log's text, for people: `name="value"`.
+//!
+//! The library's own format escapes every string character by character, a cost to
+//! each request that no line may ever show.
+
+use std::fmt::{self, Write as _};
+
+use tracing::field::{Field, Visit};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
+
+use crate::printable::printable;
+
+/// The fields of a span, or of an event, whose message stands alone.
+pub(super) struct TextFields;
+
+impl<'writer> FormatFields<'writer> for TextFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> fmt::Result {
+        let mut text = Text(String::with_capacity(256));
+        fields.record(&mut text);
+        writer.write_str(&printable(&text.0))
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn add(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+        if field.name() != "message" {
+            self.0.push_str(field.name());
+            self.0.push('=');
+        }
+        // It does not fail: it is written to memory.
+        let _ = self.0.write_fmt(value);
+    }
+}
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if value.contains(['"', '\\']) {
+            self.add(field, format_args!("{value:?}"));
+        } else {
+            self.add(field, format_args!("\"{value}\""));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format_args!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_says_its_fields_and_those_of_its_span() {
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = tracing_subscriber::fmt::layer()
+            .fmt_fields(TextFields)
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let span = tracing::error_span!("request", rpc = "/a/\u{9b}B", quoted = "\"\n");
+            let _entered = span.enter();
+            tracing::error!(size = 3, name = "one two", why = %"x\ny", "refused: {}", 7);
+        });
+        let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let span = r#"request{rpc="/a/\u{9b}B" quoted="\"\n"}"#;
+        let event = r#"refused: 7 size=3 name="one two" why=x\u{a}y"#;
+        assert_eq!(line, format!("ERROR {span}: {event}\n"));
+    }
+}
