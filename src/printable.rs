@@ -6,9 +6,7 @@ use std::borrow::Cow;
 /// file's text must not move the cursor, rename the window or forge a line.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    // Nearly all text is this, which is judged at once.
-    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if plain || !text.contains(steers_a_terminal) {
+    if !text.contains(steers_a_terminal) {
         return text.into();
     }
     let spelt_out = |c: char| steers_a_terminal(c).then(|| c.escape_unicode().collect());

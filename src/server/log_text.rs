@@ -3,7 +3,7 @@
 //! The library's own format escapes every string character by character, a cost to
 //! each request that no line may ever show.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
@@ -23,38 +23,47 @@ impl<'writer> FormatFields<'writer> for TextFields {
     ) -> fmt::Result {
         let mut text = Text(String::with_capacity(256));
         fields.record(&mut text);
-        writer.write_str(&printable(&text.0))
+        writer.write_str(&text.0)
     }
 }
 
 struct Text(String);
 
 impl Text {
-    fn add(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        if !self.0.is_empty() {
-            self.0.push(' ');
+    /// The text so far, up to the value of a field.
+    fn up_to(&mut self, field: &Field) -> &mut String {
+        let Self(text) = self;
+        if !text.is_empty() {
+            text.push(' ');
         }
         if field.name() != "message" {
-            self.0.push_str(field.name());
-            self.0.push('=');
+            text.push_str(field.name());
+            text.push('=');
         }
-        // It does not fail: it is written to memory.
-        let _ = self.0.write_fmt(value);
+        text
     }
 }
 
 impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if value.contains(['"', '\\']) {
-            self.add(field, format_args!("{value:?}"));
-        } else {
-            self.add(field, format_args!("\"{value}\""));
+        if !needs_no_escape(value) {
+            return self.record_debug(field, &value);
         }
+        let text = self.up_to(field);
+        text.push('"');
+        text.push_str(value);
+        text.push('"');
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format_args!("{value:?}"));
+        self.up_to(field).push_str(&printable(&format!("{value:?}")));
     }
+}
+
+/// Looks at each byte, as that is quicker than to stop at the first.
+fn needs_no_escape(value: &str) -> bool {
+    let plain = |byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    value.bytes().fold(true, |all, byte| all & plain(byte))
 }
 
 #[cfg(test)]
