@@ -1,12 +1,13 @@
 //! From a socket to a served connection: permit, handshake, protocol.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutWriter;
@@ -14,10 +15,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connections::{Connections, Place};
+use super::delivery::StreamTasks;
 use super::edge::Edge;
 use super::limits::Limits;
 use super::listener::{Accepted, Admission, Listener};
 use super::peer::Peer;
+use super::stranger_log::{self, Kind};
 use super::transport::{Protocol, Rewound, Transport};
 
 /// The pause after an accept that failed for want of file descriptors or
@@ -48,8 +52,8 @@ pub(super) struct Acceptor {
     edge: Edge,
     limits: Arc<Limits>,
     phases: Phases,
-    permits: Arc<Semaphore>,
-    connections: TaskTracker,
+    connections: Arc<Connections>,
+    tasks: TaskTracker,
 }
 
 /// The terms on which a listener accepts connections.
@@ -76,23 +80,24 @@ impl Acceptor {
         edge: Edge,
         limits: Arc<Limits>,
         phases: Phases,
-        connections: TaskTracker,
+        connections: Arc<Connections>,
+        tasks: TaskTracker,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(limits.connections));
-        Self { edge, limits, phases, permits, connections }
+        Self { edge, limits, phases, connections, tasks }
     }
 
     /// Accepts until told to stop. Nothing is accepted without a permit: further
     /// connections wait in the kernel's queue.
     pub(super) async fn accept_from(self, listener: Listener) {
         let front_door = self.edge.has_front_door() && listener.gateway();
+        let permits = Arc::new(Semaphore::new(self.limits.connections));
         let accept = async {
             loop {
-                let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+                let Ok(permit) = permits.clone().acquire_owned().await else { return };
                 match listener.accept().await {
                     Ok(socket) => {
                         let admission = listener.admission().clone();
-                        self.spawn(socket, Entrance { admission, front_door }, permit);
+                        self.enter(socket, Entrance { admission, front_door }, permit);
                     }
                     Err(error) => pause_after(&error).await,
                 }
@@ -101,49 +106,65 @@ impl Acceptor {
         self.phases.stop.run_until_cancelled(accept).await;
     }
 
-    /// Establishes and serves a connection, in a task of its own.
-    fn spawn(&self, socket: Accepted, entrance: Entrance, permit: OwnedSemaphorePermit) {
-        let acceptor = self.clone();
-        self.connections.spawn(async move {
-            let _permit = permit;
-            let limit = acceptor.limits.handshake;
-            let established = tokio::time::timeout(limit, establish(socket, &entrance));
-            match acceptor.phases.stop.run_until_cancelled(established).await {
-                Some(Ok(Ok(established))) => acceptor.serve(established, &entrance).await,
-                Some(Ok(Err(Refused { peer, why }))) => {
-                    tracing::info!(peer, %why, "connection refused");
-                }
-                Some(Err(_)) => tracing::debug!("connection dropped: no handshake in time"),
-                None => {}
+    /// Gives a connection its place, and serves it in a task of its own.
+    fn enter(&self, socket: Accepted, entrance: Entrance, permit: OwnedSemaphorePermit) {
+        let Some(place) = self.connections.enter(socket.address()) else {
+            if stranger_log::has_room(Kind::Connection) {
+                let peer = socket.address().map(tracing::field::display);
+                tracing::info!(peer, "connection refused: too many of this address");
             }
+            return;
+        };
+        let acceptor = self.clone();
+        self.tasks.spawn(async move {
+            let closed = place.closed().clone();
+            let lasting = acceptor.establish_and_serve(socket, &entrance, place);
+            if closed.run_until_cancelled(lasting).await.is_none() {
+                tracing::debug!("connection closed: it was in the way of others");
+            }
+            drop(permit);
         });
     }
 
-    async fn serve(&self, established: Established, entrance: &Entrance) {
-        let Established { connection, protocol, peer } = established;
-        let edge = self.edge.of_connection(peer, entrance.front_door);
-        match protocol {
-            Protocol::Http2 => {
-                let io = TokioIo::new(connection);
-                self.drive(self.http2(entrance.front_door).serve_connection(io, edge)).await;
+    async fn establish_and_serve(&self, socket: Accepted, entrance: &Entrance, place: Place) {
+        let limit = self.limits.handshake;
+        let established = tokio::time::timeout(limit, establish(socket, entrance));
+        match self.phases.stop.run_until_cancelled(established).await {
+            Some(Ok(Ok(established))) => self.serve(established, entrance, place).await,
+            Some(Ok(Err(Refused { peer, why }))) if stranger_log::has_room(Kind::Connection) => {
+                tracing::info!(peer, %why, "connection refused");
             }
-            Protocol::Http1 => {
-                // Write timeout of HTTP/1.1; HTTP/2 has pings.
-                let mut connection = TimeoutWriter::new(connection);
-                connection.set_timeout(Some(self.limits.idle));
-                let io = TokioIo::new(Box::pin(connection));
-                self.drive(self.http1().serve_connection(io, edge)).await;
-            }
+            Some(Err(_)) => tracing::debug!("connection dropped: no handshake in time"),
+            Some(Ok(Err(_))) | None => {}
         }
     }
 
-    /// Drives a connection to its end: a graceful one from the drain on, or the cut.
+    async fn serve(&self, established: Established, entrance: &Entrance, place: Place) {
+        let Established { connection, protocol, peer } = established;
+        if peer.is_certified() {
+            place.is_known();
+        }
+        let edge = self.edge.of_connection(peer, place, entrance.front_door);
+        let mut connection = TimeoutWriter::new(connection);
+        connection.set_timeout(Some(self.limits.idle));
+        let io = TokioIo::new(Box::pin(connection));
+        match protocol {
+            Protocol::Http2 => {
+                self.drive(self.http2(entrance.front_door).serve_connection(io, edge)).await;
+            }
+            Protocol::Http1 => self.drive(self.http1().serve_connection(io, edge)).await,
+        }
+    }
+
+    /// Drives a connection to its end: a graceful one from the drain on, or when it
+    /// is old, or the cut.
     async fn drive(&self, serving: impl GracefulConnection<Error = hyper::Error>) {
         let serving = async {
             let mut serving = pin!(serving);
             tokio::select! {
                 ended = serving.as_mut() => return ended,
                 () = self.phases.drain.cancelled() => {}
+                () = tokio::time::sleep(spread(self.limits.connection_age)) => {}
             }
             serving.as_mut().graceful_shutdown();
             serving.await
@@ -155,9 +176,9 @@ impl Acceptor {
 
     /// HTTP/2 with every limit that the layer has. Rapid resets
     /// (CVE-2023-44487) and streams that we must reset end in GOAWAY.
-    fn http2(&self, front_door: bool) -> http2::Builder<TokioExecutor> {
+    fn http2(&self, front_door: bool) -> http2::Builder<StreamTasks> {
         let target = if front_door { self.limits.target_bytes } else { 0 };
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let mut builder = http2::Builder::new(StreamTasks { limit: self.limits.idle });
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams_per_connection)
@@ -187,6 +208,13 @@ impl Acceptor {
             .max_buf_size(most.max(8 * 1024));
         builder
     }
+}
+
+/// A time within a tenth of this one, so that those who connected at once do not
+/// all come back at once.
+fn spread(age: Duration) -> Duration {
+    let drawn = RandomState::new().hash_one(()) % 201;
+    age * u32::try_from(900 + drawn).unwrap_or(1000) / 1000
 }
 
 async fn pause_after(error: &io::Error) {

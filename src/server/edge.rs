@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::Instrument;
 
+use super::connections::Place;
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
@@ -86,10 +87,15 @@ impl Edge {
     }
 
     /// The edge of one connection. The front door is on some listeners only.
-    pub(super) fn of_connection(&self, peer: Peer, with_front_door: bool) -> ConnectionEdge {
+    pub(super) fn of_connection(
+        &self,
+        peer: Peer,
+        place: Place,
+        with_front_door: bool,
+    ) -> ConnectionEdge {
         let front_door = self.front_door.clone().filter(|_| with_front_door);
         let edge = Self { front_door, ..self.clone() };
-        ConnectionEdge(Arc::new(KnownConnection { edge, peer }))
+        ConnectionEdge(Arc::new(KnownConnection { edge, peer, place: Arc::new(place) }))
     }
 }
 
@@ -100,6 +106,7 @@ pub(super) struct ConnectionEdge(Arc<KnownConnection>);
 struct KnownConnection {
     edge: Edge,
     peer: Peer,
+    place: Arc<Place>,
 }
 
 #[tonic::async_trait]
@@ -132,11 +139,14 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionEdge {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
-        match (speaks_grpc(request.headers()), request.version()) {
+        let place = &self.0.place;
+        place.begin_request();
+        let stage = match (speaks_grpc(request.headers()), request.version()) {
             (true, Version::HTTP_2) => self.call_service(request),
-            (true, _) => ResponseFuture::ready(response::unsupported_media_type()),
+            (true, _) => Stage::ready(response::unsupported_media_type()),
             (false, _) => self.call_front_door(request),
-        }
+        };
+        ResponseFuture { stage: Some(stage), place: place.clone() }
     }
 }
 
@@ -149,37 +159,38 @@ fn speaks_grpc(headers: &HeaderMap) -> bool {
 }
 
 impl ConnectionEdge {
-    fn call_service(&self, mut request: Request<Incoming>) -> ResponseFuture {
-        let KnownConnection { edge, peer } = self.0.as_ref();
+    fn call_service(&self, mut request: Request<Incoming>) -> Stage {
+        let KnownConnection { edge, peer, place } = self.0.as_ref();
         let principal = peer.principal();
         let record = Record::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
         let admitted = principal.and_then(|principal| edge.admit(&record, principal, &request));
         let (caller, permit) = match admitted {
             Ok(admitted) => admitted,
-            Err(error) => return ResponseFuture::ready(response::of_error(record, error)),
+            Err(error) => return Stage::ready(response::of_error(record, error)),
         };
+        place.is_known();
         let deadline = caller.deadline;
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(self.0.clone() as Arc<dyn Connection>);
         let serving = tower::Service::call(&mut edge.routes.clone(), request);
         let call = ServiceCall { record, serving, deadline, alarm: None, _permit: permit };
-        ResponseFuture(Some(Stage::Service(call)))
+        Stage::Service(call)
     }
 
     /// To the HTTP front door, where there is one.
-    fn call_front_door(&self, request: Request<Incoming>) -> ResponseFuture {
-        let KnownConnection { edge, peer } = self.0.as_ref();
+    fn call_front_door(&self, request: Request<Incoming>) -> Stage {
+        let KnownConnection { edge, peer, place } = self.0.as_ref();
         let Some(front_door) = &edge.front_door else {
-            return ResponseFuture::ready(response::unsupported_media_type());
+            return Stage::ready(response::unsupported_media_type());
         };
         if let Some(answer) = front_door.public_answer(&request) {
-            return ResponseFuture::ready(answer);
+            return Stage::ready(answer);
         }
         let record = Record::of_action(request.headers(), peer);
         let span = record.span().clone();
-        let answer = front_door.clone().answer(record, request).instrument(span);
-        ResponseFuture(Some(Stage::FrontDoor(Box::pin(answer))))
+        let answer = front_door.clone().answer(record, place.clone(), request).instrument(span);
+        Stage::FrontDoor(Box::pin(answer))
     }
 }
 
@@ -206,7 +217,10 @@ impl Edge {
 
 /// The answer to one request, on its way. If it is dropped before it is ready, the
 /// caller has left. It holds nothing once it was ready.
-pub(super) struct ResponseFuture(Option<Stage>);
+pub(super) struct ResponseFuture {
+    stage: Option<Stage>,
+    place: Arc<Place>,
+}
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Stage {
@@ -227,9 +241,9 @@ struct ServiceCall {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl ResponseFuture {
+impl Stage {
     fn ready(response: Response) -> Self {
-        Self(Some(Stage::Ready(ready(response))))
+        Self::Ready(ready(response))
     }
 }
 
@@ -237,21 +251,28 @@ impl Future for ResponseFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let served = match &mut self.0 {
-            Some(Stage::Ready(answer)) => return Pin::new(answer).poll(cx).map(Ok),
-            Some(Stage::FrontDoor(answer)) => return answer.as_mut().poll(cx).map(Ok),
+        let response = std::task::ready!(self.poll_stage(cx));
+        Poll::Ready(Ok(response.map(|body| body.over(self.place.clone()))))
+    }
+}
+
+impl ResponseFuture {
+    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
+        let served = match &mut self.stage {
+            Some(Stage::Ready(answer)) => return Pin::new(answer).poll(cx),
+            Some(Stage::FrontDoor(answer)) => return answer.as_mut().poll(cx),
             Some(Stage::Service(call)) => std::task::ready!(call.poll(cx)),
             None => return Poll::Pending,
         };
         // The permit and what the service still holds go now, not when the answer
         // has been written.
-        let Some(Stage::Service(ServiceCall { record, .. })) = self.0.take() else {
+        let Some(Stage::Service(ServiceCall { record, .. })) = self.stage.take() else {
             return Poll::Pending;
         };
-        Poll::Ready(Ok(match served {
+        Poll::Ready(match served {
             Ok(response) => response::of_service(record, response),
             Err(error) => response::of_error(record, error),
-        }))
+        })
     }
 }
 

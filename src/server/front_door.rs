@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::connections::Place;
 use super::deadline::bounded;
 use super::health::Health;
 use super::limits::Limits;
@@ -62,9 +63,14 @@ impl FrontDoor {
     }
 
     /// The answer to a signed request.
-    pub(super) async fn answer(self, record: Record, request: Request<Incoming>) -> Response {
+    pub(super) async fn answer(
+        self,
+        mut record: Record,
+        place: Arc<Place>,
+        request: Request<Incoming>,
+    ) -> Response {
         let mut seen = Seen::of(&request, record.request_id().as_str());
-        let (answer, broken) = match self.act(&record, &mut seen, request).await {
+        let (answer, broken) = match self.act(&mut record, &place, &mut seen, request).await {
             Ok(answer) => (answer, None),
             Err(error) => {
                 error.log_ours();
@@ -77,7 +83,8 @@ impl FrontDoor {
 
     async fn act(
         &self,
-        record: &Record,
+        record: &mut Record,
+        place: &Place,
         seen: &mut Seen,
         request: Request<Incoming>,
     ) -> Result<http::Response<Bytes>> {
@@ -89,6 +96,7 @@ impl FrontDoor {
         };
         let principal = call.principal().clone();
         record.verified(seen.action(), &principal);
+        place.is_known();
         let _permit = permit(&self.in_flight)?;
         let request_id = record.request_id().as_str().to_owned();
         let caller = Caller { principal, request_id, deadline };

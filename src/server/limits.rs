@@ -7,8 +7,22 @@ use crate::limits::{DEADLINE_SECONDS, STREAM_IDLE_SECONDS};
 /// A limit on everything. The defaults are the contract's, where it has one.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections open at once; further ones wait in the kernel's queue.
+    /// Connections open at once on one listener; further ones wait in the kernel's
+    /// queue.
     pub connections: usize,
+    /// The same, of one IPv4 address or the /64 of an IPv6 address, on all listeners.
+    pub connections_of_network: usize,
+    /// Connections, on all listeners, over which nobody was authenticated yet.
+    pub strangers: usize,
+    /// The same, of one address.
+    pub strangers_of_network: usize,
+    /// How long such a connection may begin no request.
+    pub stranger_idle: Duration,
+    /// How long such a connection may last.
+    pub stranger_age: Duration,
+    /// How long any connection lasts, give or take a tenth, before its peer is asked
+    /// to connect anew.
+    pub connection_age: Duration,
     /// Requests open at once on one connection.
     pub streams_per_connection: u32,
     /// Requests that services work on at once; further ones are told to come
@@ -17,6 +31,11 @@ pub struct Limits {
     /// Requests over HTTP that are read at once, before their callers are known;
     /// further ones are told to come back.
     pub unverified: usize,
+    /// Bytes of answers that one connection's peer has not taken, of those that have
+    /// 1 KiB or more.
+    pub undelivered_bytes_of_connection: usize,
+    /// The same, of all connections.
+    pub undelivered_bytes: usize,
     /// All header fields of a request together.
     pub header_list_bytes: u32,
     /// The target of a request over HTTP, on top of that: the SDKs put everything
@@ -25,10 +44,10 @@ pub struct Limits {
     /// From accepting a connection to the end of its TLS handshake and of the bytes
     /// that show which protocol it speaks.
     pub handshake: Duration,
-    /// Over HTTP/1.1, from one request to the end of the next one's head; and the
-    /// write timeout.
+    /// Over HTTP/1.1, from one request to the end of the next one's head. How long a
+    /// peer may take nothing of what is written.
     pub idle: Duration,
-    /// From the end of the head of a request over HTTP to that of its body.
+    /// From the end of a request's head to that of its body.
     pub body: Duration,
     /// The cap on every request's deadline.
     pub deadline: Duration,
@@ -50,9 +69,17 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            connections_of_network: 1024,
+            strangers: 1024,
+            strangers_of_network: 256,
+            stranger_idle: Duration::from_secs(30),
+            stranger_age: Duration::from_mins(2),
+            connection_age: Duration::from_hours(1),
             streams_per_connection: 256,
             in_flight: 1024,
             unverified: 1024,
+            undelivered_bytes_of_connection: 8 << 20,
+            undelivered_bytes: 64 << 20,
             header_list_bytes: 16 * 1024,
             target_bytes: 64 * 1024,
             handshake: Duration::from_secs(10),

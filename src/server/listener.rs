@@ -1,6 +1,7 @@
 //! Where the server listens.
 
 use std::fs::{DirBuilder, File};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +44,16 @@ enum Socket {
 pub(super) enum Accepted {
     Tcp(TcpStream, std::net::SocketAddr),
     Unix(UnixStream),
+}
+
+impl Accepted {
+    /// The address of the peer; a Unix socket has none.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, peer) => Some(peer.ip()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 /// Why the server cannot listen.

@@ -19,6 +19,8 @@ use tracing_subscriber::fmt::{
 };
 use tracing_subscriber::registry::LookupSpan;
 
+use super::logs::{FIELDS_BYTES_MAX, cut};
+
 /// The layer that writes these lines.
 #[must_use]
 pub fn lines<S>() -> log::Layer<S, SpanFields, Line>
@@ -93,28 +95,44 @@ impl<'writer> FormatFields<'writer> for SpanFields {
     }
 }
 
-/// Entries of a JSON object: `"name":"value","name":"value"`.
-struct Entries(Vec<u8>);
+/// Entries of a JSON object: `"name":"value","name":"value"`, as many as fit.
+struct Entries {
+    text: Vec<u8>,
+    full: bool,
+}
 
 impl Default for Entries {
     fn default() -> Self {
-        Self(Vec::with_capacity(256))
+        Self { text: Vec::with_capacity(256), full: false }
     }
 }
 
 impl Entries {
     fn add(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
-        if !self.0.is_empty() {
-            self.0.push(b',');
+        if self.full {
+            return;
+        }
+        let before = self.text.len();
+        self.write(name, value);
+        if self.text.len() > FIELDS_BYTES_MAX {
+            self.full = true;
+            self.text.truncate(before);
+            self.write("cut", &true);
+        }
+    }
+
+    fn write(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        if !self.text.is_empty() {
+            self.text.push(b',');
         }
         // Neither fails: strings and numbers are written to memory.
-        let _ = serde_json::to_writer(&mut self.0, name);
-        self.0.push(b':');
-        let _ = serde_json::to_writer(&mut self.0, value);
+        let _ = serde_json::to_writer(&mut self.text, name);
+        self.text.push(b':');
+        let _ = serde_json::to_writer(&mut self.text, value);
     }
 
     fn text(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(&self.text).unwrap_or_default()
     }
 }
 
@@ -136,10 +154,27 @@ impl Visit for Entries {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field.name(), value);
+        self.add(field.name(), cut(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field.name(), &format!("{value:?}"));
+        self.add(field.name(), cut(&format!("{value:?}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_do_not_fit_are_left_out_and_it_is_said() {
+        let mut entries = Entries::default();
+        for name in ["one", "two", "three"] {
+            entries.add(name, cut(&"é".repeat(1000)));
+        }
+        assert!(entries.text().len() <= FIELDS_BYTES_MAX + 16);
+        let read: serde_json::Value =
+            serde_json::from_str(&format!("{{{}}}", entries.text())).unwrap();
+        assert_eq!(read, serde_json::json!({ "one": "é".repeat(256), "cut": true }));
     }
 }

@@ -10,6 +10,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
+use super::logs::{FIELDS_BYTES_MAX, cut};
 use crate::printable::printable;
 
 /// The fields of a span, or of an event, whose message stands alone.
@@ -23,13 +24,19 @@ impl<'writer> FormatFields<'writer> for TextFields {
     ) -> fmt::Result {
         let mut text = Text(String::with_capacity(256));
         fields.record(&mut text);
-        writer.write_str(&text.0)
+        writer.write_str(text.fitting())
     }
 }
 
 struct Text(String);
 
 impl Text {
+    /// As much of it as a line has room for.
+    fn fitting(&self) -> &str {
+        let Self(text) = self;
+        text.get(..text.floor_char_boundary(FIELDS_BYTES_MAX)).unwrap_or_default()
+    }
+
     /// The text so far, up to the value of a field.
     fn up_to(&mut self, field: &Field) -> &mut String {
         let Self(text) = self;
@@ -51,12 +58,12 @@ impl Visit for Text {
         }
         let text = self.up_to(field);
         text.push('"');
-        text.push_str(value);
+        text.push_str(cut(value));
         text.push('"');
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.up_to(field).push_str(&printable(&format!("{value:?}")));
+        self.up_to(field).push_str(&printable(cut(&format!("{value:?}"))));
     }
 }
 

@@ -2,10 +2,15 @@
 //!
 //! The configured level is for the messages of Keyferry. Its dependencies log from
 //! WARN up, at every level: their messages at TRACE hold the bytes of frames.
+//!
+//! A thread of its own writes the lines. A reader of standard error who is slow, or
+//! gone, costs lines, which are counted, and never holds up a request.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -13,25 +18,73 @@ pub use super::log_json::lines as json_lines;
 use super::log_text::TextFields;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
+/// Most bytes of the fields of an event, or of its span, as they are written: with
+/// both of them, and its head, a line stays within 2 KiB.
+pub(super) const FIELDS_BYTES_MAX: usize = 900;
+
+/// Most bytes of one value; a longer one is cut.
+const VALUE_BYTES_MAX: usize = 512;
+
+/// Lines that wait for the writer; the next ones are dropped.
+const WAITING_LINES_MAX: usize = 4096;
+
+/// The pause between two looks at what was dropped.
+const DROPPED_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The log, for as long as it lives. What waits when it is dropped is written first,
+/// if that takes no longer than a second.
+#[must_use]
+pub struct Log(#[expect(dead_code, reason = "its drop writes what waits")] WorkerGuard);
+
 /// Starts the log, once for a process. Of a panic it holds the location, never the
 /// text, which may quote what the code stumbled over.
-pub fn start(config: LogConfig) {
+pub fn start(config: LogConfig) -> Log {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES_MAX)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let dropped = writer.error_counter();
     let filter =
         Targets::new().with_default(LevelFilter::WARN).with_target("keyferry", level(config.level));
     let registry = tracing_subscriber::registry().with(filter);
     // A second start, in a test's process, changes nothing.
     let _ = match config.format {
-        LogFormat::Json => registry.with(json_lines().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => registry.with(json_lines().with_writer(writer)).try_init(),
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal();
-            let lines = tracing_subscriber::fmt::layer().fmt_fields(TextFields).with_ansi(colours);
-            registry.with(lines.with_writer(std::io::stderr)).try_init()
+            let lines = tracing_subscriber::fmt::layer().fmt_fields(TextFields);
+            registry.with(lines.with_ansi(colours).with_writer(writer)).try_init()
         }
     };
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(tracing::field::display);
         tracing::error!(location, "a panic, which is a bug of ours");
     }));
+    let told = std::thread::Builder::new().name("log-drops".into());
+    // Without this thread, lines are dropped all the same, and nobody is told.
+    let _ = told.spawn(move || tell_of_drops(&dropped));
+    Log(guard)
+}
+
+/// Says how many lines were dropped, as soon as lines are written again.
+fn tell_of_drops(dropped: &ErrorCounter) {
+    let mut told = 0;
+    loop {
+        std::thread::sleep(DROPPED_INTERVAL);
+        let all = dropped.dropped_lines();
+        if all > told {
+            let lines = all - told;
+            tracing::warn!(lines, "lines of the log were dropped: standard error took none");
+            // This line may have been dropped itself, and is then told of again.
+            told = if dropped.dropped_lines() == all { all } else { told };
+        }
+    }
+}
+
+/// The value, or as much of it as a line has room for.
+pub(super) fn cut(value: &str) -> &str {
+    value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default()
 }
 
 const fn level(level: LogLevel) -> LevelFilter {

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! listener.rs    where to listen: TCP, or a Unix socket of mode 0600
-//! accept.rs      a socket → permit → TLS handshake → HTTP/2 or HTTP/1.1
+//! accept.rs      a socket → place → TLS handshake → HTTP/2 or HTTP/1.1
+//! connections.rs which are open, and the room of strangers among them
+//! delivery.rs    answers that nobody takes
 //! tls.rs         certificates, their reload, who may connect
 //! transport.rs   the bytes of a connection · peer.rs  its other end
 //! edge.rs        a request: authenticate → deadline → permit → service → answer
@@ -12,7 +14,8 @@
 //! request_id.rs  a request's id · deadline.rs  its deadline
 //! health.rs      health v1 · reflection.rs  reflection v1 and v1alpha
 //! stop.rs        signals · hardening.rs  the process
-//! logs.rs        the log: log_json.rs for programs, log_text.rs for people
+//! logs.rs        the log: log_json.rs for programs, log_text.rs for people;
+//!                stranger_log.rs  how much of it strangers may fill
 //! limits.rs      the bounds of all of them
 //! ```
 //!
@@ -23,7 +26,9 @@
 //! and chooses when to stop.
 
 mod accept;
+mod connections;
 mod deadline;
+mod delivery;
 mod edge;
 mod front_door;
 pub mod hardening;
@@ -39,6 +44,7 @@ mod reflection;
 mod request_id;
 mod response;
 mod stop;
+mod stranger_log;
 mod tls;
 mod transport;
 
@@ -59,6 +65,7 @@ pub use stop::StopSignal;
 pub use tls::{Tls, TlsError};
 
 use accept::{Acceptor, Phases};
+use connections::Connections;
 use edge::Edge;
 
 /// How a drain ended.
@@ -96,7 +103,8 @@ pub async fn run(
     let limits = Arc::new(limits);
     let phases = Phases::new();
     let _cut_when_dropped = phases.cut.clone().drop_guard();
-    let connections = TaskTracker::new();
+    let connections = Connections::new(limits.clone());
+    let tasks = TaskTracker::new();
     let edge = Edge::new(Faces { rpcs, gateway }, &health, &limits, phases.drain.clone());
 
     health.probe_once(limits.probe_interval).await;
@@ -105,7 +113,10 @@ pub async fn run(
     background.spawn(tls::watch(tls, limits.reload_interval));
     background.spawn(health.clone().probe_for_ever(limits.probe_interval));
     let mut accepting = JoinSet::new();
-    let acceptor = Acceptor::new(edge, limits.clone(), phases.clone(), connections.clone());
+    let sweeping = connections.clone();
+    background.spawn(async move { match sweeping.sweep_for_ever().await {} });
+    background.spawn(async { match stranger_log::tell_of_left_out().await {} });
+    let acceptor = Acceptor::new(edge, limits.clone(), phases.clone(), connections, tasks.clone());
     for listener in listeners {
         accepting.spawn(acceptor.clone().accept_from(listener));
     }
@@ -117,21 +128,21 @@ pub async fn run(
     phases.stop.cancel();
     while accepting.join_next().await.is_some() {}
     phases.drain.cancel();
-    Ok(finish(&connections, limits.drain, &phases.cut).await)
+    Ok(finish(&tasks, limits.drain, &phases.cut).await)
 }
 
-async fn finish(connections: &TaskTracker, limit: Duration, cut: &CancellationToken) -> Drained {
-    connections.close();
-    if tokio::time::timeout(limit, connections.wait()).await.is_ok() {
+async fn finish(tasks: &TaskTracker, limit: Duration, cut: &CancellationToken) -> Drained {
+    tasks.close();
+    if tokio::time::timeout(limit, tasks.wait()).await.is_ok() {
         tracing::info!("drained");
         return Drained::Clean;
     }
-    let left = connections.len();
+    let left = tasks.len();
     tracing::warn!(
         connections = left,
         "the drain took too long: cutting the connections that are left"
     );
     cut.cancel();
-    connections.wait().await;
+    tasks.wait().await;
     Drained::Cut(left)
 }

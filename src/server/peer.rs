@@ -62,6 +62,11 @@ impl Peer {
         Ok(Self { address, identity: Identity::Known(principal) })
     }
 
+    /// Whether it has shown a certificate that names a caller.
+    pub(super) fn is_certified(&self) -> bool {
+        matches!(self.identity, Identity::Certified(Ok(_), _))
+    }
+
     /// For the log: the address, or the process at the other end of a Unix socket.
     pub(super) fn address(&self) -> &str {
         &self.address

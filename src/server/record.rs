@@ -14,6 +14,7 @@ use tracing::field::Empty;
 
 use super::peer::Peer;
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::stranger_log::{self, Kind};
 use crate::access::principal::Principal;
 use crate::error::{Rule, code_name};
 
@@ -26,6 +27,8 @@ pub(super) struct Record {
     request_id: RequestId,
     span: Span,
     began: Instant,
+    /// What it is, while nobody knows whose it is.
+    stranger: Option<Kind>,
     ended: bool,
 }
 
@@ -70,7 +73,7 @@ impl Record {
             principal = principal.map(Principal::as_str),
             peer = peer.address(),
         );
-        Self::begin(request_id, span)
+        Self::begin(request_id, span, principal.is_none().then_some(Kind::Rpc))
     }
 
     /// Of a request through the HTTP front door. The header stays: it may be
@@ -86,15 +89,16 @@ impl Record {
             principal = Empty,
             peer = peer.address(),
         );
-        Self::begin(request_id, span)
+        Self::begin(request_id, span, Some(Kind::Action))
     }
 
-    fn begin(request_id: RequestId, span: Span) -> Self {
-        Self { request_id, span, began: Instant::now(), ended: false }
+    fn begin(request_id: RequestId, span: Span, stranger: Option<Kind>) -> Self {
+        Self { request_id, span, began: Instant::now(), stranger, ended: false }
     }
 
     /// Adds what a verified signature shows.
-    pub(super) fn verified(&self, action: Option<&'static str>, principal: &Principal) {
+    pub(super) fn verified(&mut self, action: Option<&'static str>, principal: &Principal) {
+        self.stranger = None;
         self.span.record("action", action);
         self.span.record("principal", principal.as_str());
     }
@@ -119,6 +123,9 @@ impl Record {
 
     fn log(&mut self, outcome: &Outcome<'_>) {
         self.ended = true;
+        if self.stranger.is_some_and(|kind| !stranger_log::has_room(kind)) {
+            return;
+        }
         let Outcome { code, reason, http_status } = *outcome;
         let us = || u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         macro_rules! line {

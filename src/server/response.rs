@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, StatusCode};
@@ -17,6 +18,8 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::connections::Place;
+use super::delivery;
 use super::record::{Outcome, Record};
 use super::request_id::X_REQUEST_ID;
 use crate::error::{DOMAIN, Error, Rule};
@@ -35,7 +38,7 @@ pub(super) fn of_service(record: Record, mut response: http::Response<Body>) -> 
         return only_trailers(record, status);
     }
     response.headers_mut().insert(X_REQUEST_ID, record.request_id().header());
-    response.map(|body| ResponseBody { body, record: Some(record) })
+    response.map(|body| ResponseBody::new(body, Some(record)))
 }
 
 /// The answer that is given over gRPC in a service's place.
@@ -49,18 +52,18 @@ fn only_trailers(record: Record, status: Status) -> Response {
     end(record, &status);
     let mut response = status.into_http::<Body>();
     response.headers_mut().insert(X_REQUEST_ID, request_id);
-    response.map(|body| ResponseBody { body, record: None })
+    response.map(|body| ResponseBody::new(body, None))
 }
 
 /// The answer of the HTTP front door, which needs no further record.
 pub(super) fn of_front_door(response: http::Response<Bytes>) -> Response {
-    response.map(|bytes| ResponseBody { body: Body::new(Full::new(bytes)), record: None })
+    response.map(|bytes| ResponseBody::new(Body::new(Full::new(bytes)), None))
 }
 
 /// PROTOCOL-HTTP2: what is not gRPC is answered 415, so that gRPC clients
 /// never take it for a status.
 pub(super) fn unsupported_media_type() -> Response {
-    let mut response = Response::new(ResponseBody { body: Body::empty(), record: None });
+    let mut response = Response::new(ResponseBody::new(Body::empty(), None));
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response
 }
@@ -71,9 +74,20 @@ pub(super) struct ResponseBody {
     body: Body,
     /// There until the status is known.
     record: Option<Record>,
+    /// The connection that it goes out by, once it is on its way.
+    place: Option<Arc<Place>>,
 }
 
 impl ResponseBody {
+    fn new(body: Body, record: Option<Record>) -> Self {
+        Self { body, record, place: None }
+    }
+
+    /// The body as it goes out by a connection.
+    pub(super) fn over(self, place: Arc<Place>) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
     /// Records the status in the trailers, and puts it in the contract's form.
     fn end(&mut self, trailers: &mut HeaderMap) {
         let Some(record) = self.record.take() else { return };
@@ -106,18 +120,26 @@ impl http_body::Body for ResponseBody {
         };
         let frame = match polled {
             Ok(Poll::Ready(Some(Ok(frame)))) => frame,
-            Ok(pending_or_over) => return pending_or_over,
+            Ok(Poll::Pending) => {
+                delivery::waits();
+                return Poll::Pending;
+            }
+            Ok(over) => return over,
             Err(_) => {
                 this.body = Body::empty();
                 Frame::trailers(HeaderMap::new())
             }
         };
+        delivery::gave();
         Poll::Ready(Some(Ok(match frame.into_trailers() {
             Ok(mut trailers) => {
                 this.end(&mut trailers);
                 Frame::trailers(trailers)
             }
-            Err(data) => data,
+            Err(data) => match &this.place {
+                Some(place) => data.map_data(|part| place.deliver(part)),
+                None => data,
+            },
         })))
     }
 
@@ -237,7 +259,7 @@ mod tests {
     fn body(of: fn() -> Frame<Bytes>) -> ResponseBody {
         let peer = Peer::of_tcp(SocketAddr::from(([127, 0, 0, 1], 7311)));
         let record = Record::of_rpc(&mut Request::new(()), None, &peer);
-        ResponseBody { body: Body::new(Fails(of)), record: Some(record) }
+        ResponseBody::new(Body::new(Fails(of)), Some(record))
     }
 
     fn next(body: &mut ResponseBody) -> HeaderMap {

@@ -105,7 +105,7 @@ async fn drive() {
 }
 
 fn drive_with(format: LogFormat, level: LogLevel) {
-    logs::start(LogConfig { format, level });
+    let _log = logs::start(LogConfig { format, level });
     tokio::runtime::Runtime::new().unwrap().block_on(drive());
 }
 

@@ -40,7 +40,7 @@ fn keys_stay_out_of_core_files_and_panics_out_of_the_log() {
 #[test]
 #[ignore = "run by its parent, in a process of its own"]
 fn hardened() {
-    logs::start(LogConfig { format: LogFormat::Json, level: LogLevel::Info });
+    let _log = logs::start(LogConfig { format: LogFormat::Json, level: LogLevel::Info });
     let found = harden();
     assert!(found.no_core_files && found.not_dumpable, "{found:?}");
     let core = getrlimit(Resource::Core);

@@ -131,7 +131,7 @@ fn check(config: &Config, file: &Path) -> Result<(), EarlyExit> {
 }
 
 fn serve(config: &Config) -> Result<(), EarlyExit> {
-    logs::start(config.log);
+    let _log = logs::start(config.log);
     // Before any key is in memory. Failures are in the log.
     let _ = hardening::harden();
     if config.mode == Mode::Config {
