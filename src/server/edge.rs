@@ -1,20 +1,22 @@
 //! The edge: every request passes it on its way to a service.
 //!
 //! In the contract's order of judgement: the request gets its id and its
-//! [`Record`], its caller is authenticated, its deadline is set, it is admitted or
-//! told to come back. Then a service has it, with a [`Caller`] in its extensions,
-//! until it answers, panics or runs out of time; `response.rs` gives the answer its
-//! form.
+//! [`Record`], its caller is authenticated, its deadline is set. Its message is read
+//! whole before it takes a permit, so that a caller who sends no message holds
+//! nothing. It is admitted, or told to come back. Then a service has it, with a
+//! [`Caller`] in its extensions, until it answers, panics or runs out of time;
+//! `response.rs` gives the answer its form.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::Ready;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Version, header};
 use hyper::body::Incoming;
+use prost::bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
 use super::limits::Limits;
+use super::message::Reading;
 use super::peer::Peer;
 use super::record::Record;
 use super::response::{self, Response};
@@ -56,6 +59,7 @@ pub(super) struct Edge {
     front_door: Option<FrontDoor>,
     in_flight: Arc<Semaphore>,
     deadline: Duration,
+    body: Duration,
     stream_idle: Duration,
     draining: CancellationToken,
 }
@@ -76,6 +80,7 @@ impl Edge {
             front_door,
             in_flight,
             deadline: limits.deadline,
+            body: limits.body,
             stream_idle: limits.stream_idle,
             draining,
         }
@@ -146,7 +151,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionEdge {
             (true, _) => Stage::ready(response::unsupported_media_type()),
             (false, _) => self.call_front_door(request),
         };
-        ResponseFuture { stage: Some(stage), place: place.clone() }
+        ResponseFuture { stage: Some(stage), connection: self.0.clone() }
     }
 }
 
@@ -158,14 +163,20 @@ fn speaks_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
+/// Whether the caller of this RPC sends messages one after the other. The items of
+/// ExportDataKeys take a permit each; reflection needs none.
+fn sends_messages(path: &str) -> bool {
+    path == "/keyferry.v1.Kms/ExportDataKeys" || path.starts_with("/grpc.reflection.")
+}
+
 impl ConnectionEdge {
     fn call_service(&self, mut request: Request<Incoming>) -> Stage {
         let KnownConnection { edge, peer, place } = self.0.as_ref();
         let principal = peer.principal();
         let record = Record::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
-        let admitted = principal.and_then(|principal| edge.admit(&record, principal, &request));
-        let (caller, permit) = match admitted {
-            Ok(admitted) => admitted,
+        let caller = principal.and_then(|principal| edge.caller(&record, principal, &request));
+        let caller = match caller {
+            Ok(caller) => caller,
             Err(error) => return Stage::ready(response::of_error(record, error)),
         };
         place.is_known();
@@ -173,9 +184,12 @@ impl ConnectionEdge {
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(self.0.clone() as Arc<dyn Connection>);
-        let serving = tower::Service::call(&mut edge.routes.clone(), request);
-        let call = ServiceCall { record, serving, deadline, alarm: None, _permit: permit };
-        Stage::Service(call)
+        let step = if sends_messages(request.uri().path()) {
+            Step::serving(edge, request, None)
+        } else {
+            Step::Reading(Reading::begin(request, deadline.min(Instant::now() + edge.body)))
+        };
+        Stage::Service(ServiceCall { record, step, deadline, alarm: None })
     }
 
     /// To the HTTP front door, where there is one.
@@ -195,23 +209,25 @@ impl ConnectionEdge {
 }
 
 impl Edge {
-    /// A caller for the service, and a permit among the requests in flight; health
-    /// checks need none.
-    fn admit<B>(
+    /// The caller for the service.
+    fn caller<B>(
         &self,
         record: &Record,
         principal: &Principal,
         request: &Request<B>,
-    ) -> Result<(Caller, Option<OwnedSemaphorePermit>)> {
+    ) -> Result<Caller> {
         let deadline = deadline::of_rpc(request.headers(), record.began(), self.deadline)?;
-        let permit = if Health::serves(request.uri().path()) {
-            None
-        } else {
-            let permit = self.in_flight.clone().try_acquire_owned();
-            Some(permit.map_err(|_| Rule::TooManyRequests)?)
-        };
         let request_id = record.request_id().as_str().to_owned();
-        Ok((Caller { principal: principal.clone(), request_id, deadline }, permit))
+        Ok(Caller { principal: principal.clone(), request_id, deadline })
+    }
+
+    /// A permit among the requests in flight; health checks need none.
+    fn admit(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>> {
+        if Health::serves(path) {
+            return Ok(None);
+        }
+        let permit = self.in_flight.clone().try_acquire_owned();
+        Ok(Some(permit.map_err(|_| Rule::TooManyRequests)?))
     }
 }
 
@@ -219,7 +235,7 @@ impl Edge {
 /// caller has left. It holds nothing once it was ready.
 pub(super) struct ResponseFuture {
     stage: Option<Stage>,
-    place: Arc<Place>,
+    connection: Arc<KnownConnection>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
@@ -234,16 +250,37 @@ enum Stage {
 
 struct ServiceCall {
     record: Record,
-    serving: <Routes as tower::Service<Request<Incoming>>>::Future,
+    step: Step,
     deadline: Instant,
     /// Made when the service first waits; many never do.
     alarm: Option<Pin<Box<Sleep>>>,
-    _permit: Option<OwnedSemaphorePermit>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+enum Step {
+    /// The message is on its way.
+    Reading(Reading),
+    /// The service has it.
+    Serving {
+        serving: <Routes as tower::Service<Request<Incoming>>>::Future,
+        _permit: Option<OwnedSemaphorePermit>,
+    },
+}
+
+impl Step {
+    fn serving<B>(edge: &Edge, request: Request<B>, permit: Option<OwnedSemaphorePermit>) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let serving = tower::Service::call(&mut edge.routes.clone(), request);
+        Self::Serving { serving, _permit: permit }
+    }
 }
 
 impl Stage {
     fn ready(response: Response) -> Self {
-        Self::Ready(ready(response))
+        Self::Ready(std::future::ready(response))
     }
 }
 
@@ -251,8 +288,8 @@ impl Future for ResponseFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = std::task::ready!(self.poll_stage(cx));
-        Poll::Ready(Ok(response.map(|body| body.over(self.place.clone()))))
+        let response = ready!(self.poll_stage(cx));
+        Poll::Ready(Ok(response.map(|body| body.over(self.connection.place.clone()))))
     }
 }
 
@@ -261,7 +298,7 @@ impl ResponseFuture {
         let served = match &mut self.stage {
             Some(Stage::Ready(answer)) => return Pin::new(answer).poll(cx),
             Some(Stage::FrontDoor(answer)) => return answer.as_mut().poll(cx),
-            Some(Stage::Service(call)) => std::task::ready!(call.poll(cx)),
+            Some(Stage::Service(call)) => ready!(call.poll(&self.connection.edge, cx)),
             None => return Poll::Pending,
         };
         // The permit and what the service still holds go now, not when the answer
@@ -277,10 +314,21 @@ impl ResponseFuture {
 }
 
 impl ServiceCall {
-    /// Drives the service: its response, or the error that takes its place.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<http::Response<tonic::body::Body>>> {
+    /// Reads the message, takes a permit, and drives the service: its response, or
+    /// the error that takes its place.
+    fn poll(
+        &mut self,
+        edge: &Edge,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<http::Response<tonic::body::Body>>> {
         let _entered = self.record.span().enter();
-        if let Poll::Ready(served) = poll_caught(Pin::new(&mut self.serving), cx) {
+        if let Step::Reading(reading) = &mut self.step {
+            let request = ready!(reading.poll(cx))?;
+            let permit = edge.admit(request.uri().path())?;
+            self.step = Step::serving(edge, request, permit);
+        }
+        let Step::Serving { serving, .. } = &mut self.step else { return Poll::Pending };
+        if let Poll::Ready(served) = poll_caught(Pin::new(serving), cx) {
             return Poll::Ready(served.map(|Ok(response)| response));
         }
         let deadline = self.deadline.into();

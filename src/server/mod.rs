@@ -7,7 +7,8 @@
 //! delivery.rs    answers that nobody takes
 //! tls.rs         certificates, their reload, who may connect
 //! transport.rs   the bytes of a connection · peer.rs  its other end
-//! edge.rs        a request: authenticate → deadline → permit → service → answer
+//! edge.rs        a request: authenticate → deadline → message → permit → service → answer
+//! message.rs     reads the message of an RPC
 //! front_door.rs  the same over HTTP, for a request that the gateway verifies
 //! record.rs      a request in the log: a span around it, a line at its end
 //! response.rs    the form of an answer, every error in the contract's
@@ -38,6 +39,7 @@ mod listener;
 mod log_json;
 mod log_text;
 pub mod logs;
+mod message;
 mod peer;
 mod record;
 mod reflection;

@@ -17,6 +17,7 @@ mod health;
 mod log_lines;
 mod process;
 mod script;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
