@@ -161,6 +161,9 @@ rules! {
     /// No such operation.
     UnknownOperation: Unimplemented, "InvalidAction.NotFound", 404,
         "There is no such operation.";
+    /// A protocol, a compression or a form of messages that is not offered.
+    UnsupportedEncoding: Unimplemented, "UnsupportedOperation", 415,
+        "This is an RPC: send it by gRPC over HTTP/2 (application/grpc), uncompressed.";
     /// The version of the API is not the one that is served.
     UnknownApiVersion: InvalidArgument, "InvalidVersion", 400,
         "The specified parameter \"Version\" is not valid: it must be 2016-01-20.";

@@ -230,12 +230,17 @@ async fn pause_after(error: &io::Error) {
 }
 
 async fn establish(socket: Accepted, entrance: &Entrance) -> Result<Established, Refused> {
+    let over_unix = socket.address().is_none();
     let (transport, peer) = identify(socket, &entrance.admission).await?;
     let refused = |peer: &Peer, why| Refused { peer: peer.address().to_owned(), why };
     match Rewound::read_protocol(transport).await {
         Ok((_, Protocol::Http1)) if !entrance.front_door => {
             let why = io::Error::new(io::ErrorKind::InvalidData, "does not speak HTTP/2");
             Err(refused(&peer, why))
+        }
+        Ok((connection, protocol @ Protocol::Http2)) if over_unix => {
+            let connection = connection.with_well_formed_authorities();
+            Ok(Established { connection, protocol, peer })
         }
         Ok((connection, protocol)) => Ok(Established { connection, protocol, peer }),
         Err(why) => Err(refused(&peer, why)),

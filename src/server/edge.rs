@@ -27,6 +27,7 @@ use super::connections::Place;
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
+use super::leftover;
 use super::limits::Limits;
 use super::message::Reading;
 use super::peer::Peer;
@@ -146,21 +147,33 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionEdge {
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
         let place = &self.0.place;
         place.begin_request();
-        let stage = match (speaks_grpc(request.headers()), request.version()) {
-            (true, Version::HTTP_2) => self.call_service(request),
-            (true, _) => Stage::ready(response::unsupported_media_type()),
-            (false, _) => self.call_front_door(request),
+        let grpc = content_subtype(request.headers());
+        let stage = match (grpc, request.version()) {
+            (Some(""), Version::HTTP_2) => self.call_service(request),
+            (None, _) if !is_rpc(request.uri().path()) => self.call_front_door(request),
+            _ => self.refuse_encoding(request),
         };
         ResponseFuture { stage: Some(stage), connection: self.0.clone() }
     }
 }
 
-/// PROTOCOL-HTTP2: `application/grpc`, alone or with a message format.
-fn speaks_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|found| found.as_bytes().strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+/// The form of messages after `application/grpc` (PROTOCOL-HTTP2): "" is protobuf,
+/// which `+proto` says too. `None` where that is not what is sent.
+fn content_subtype(headers: &HeaderMap) -> Option<&str> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let rest = content_type.strip_prefix("application/grpc")?;
+    let subtype = rest.split(';').next().unwrap_or_default().trim_end();
+    match subtype.strip_prefix('+') {
+        Some("proto") => Some(""),
+        None if !subtype.is_empty() => None,
+        _ => Some(subtype),
+    }
+}
+
+/// Whether a path is an RPC's, `/package.Service/Method`, by whatever protocol.
+fn is_rpc(path: &str) -> bool {
+    let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    service.is_some_and(|(service, method)| service.contains('.') && !method.contains('/'))
 }
 
 /// Whether the caller of this RPC sends messages one after the other. The items of
@@ -196,7 +209,7 @@ impl ConnectionEdge {
     fn call_front_door(&self, request: Request<Incoming>) -> Stage {
         let KnownConnection { edge, peer, place } = self.0.as_ref();
         let Some(front_door) = &edge.front_door else {
-            return Stage::ready(response::unsupported_media_type());
+            return self.refuse_encoding(request);
         };
         if let Some(answer) = front_door.public_answer(&request) {
             return Stage::ready(answer);
@@ -205,6 +218,26 @@ impl ConnectionEdge {
         let span = record.span().clone();
         let answer = front_door.clone().answer(record, place.clone(), request).instrument(span);
         Stage::FrontDoor(Box::pin(answer))
+    }
+}
+
+impl ConnectionEdge {
+    /// Says what is spoken here, in what of it the peer understands.
+    fn refuse_encoding(&self, mut request: Request<Incoming>) -> Stage {
+        let KnownConnection { peer, .. } = self.0.as_ref();
+        let record = Record::of_rpc(&mut request, None, peer);
+        let over_grpc =
+            request.version() == Version::HTTP_2 && content_subtype(request.headers()).is_some();
+        let (head, mut body) = request.into_parts();
+        let error = Error::from(Rule::UnsupportedEncoding);
+        Stage::FrontDoor(Box::pin(async move {
+            leftover::drain(&head.headers, &mut body).await;
+            if over_grpc {
+                response::of_error(record, error)
+            } else {
+                response::in_plain(record, &error)
+            }
+        }))
     }
 }
 
@@ -242,7 +275,7 @@ pub(super) struct ResponseFuture {
 enum Stage {
     /// Answered at the edge.
     Ready(Ready<Response>),
-    /// With the HTTP front door, which keeps the record.
+    /// With the HTTP front door, or refused there; it keeps the record.
     FrontDoor(Pin<Box<dyn Future<Output = Response> + Send>>),
     /// With a service.
     Service(ServiceCall),
@@ -345,17 +378,29 @@ mod tests {
 
     #[test]
     fn only_grpc_is_grpc() {
-        let speaks = |text: &'static str| {
+        let spoken = |text: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(text));
-            speaks_grpc(&headers)
+            content_subtype(&headers).map(str::to_owned)
         };
-        for yes in ["application/grpc", "application/grpc+proto", "application/grpc;a=b"] {
-            assert!(speaks(yes), "{yes}");
+        for protobuf in ["", "+proto", ";a=b", "+proto;a=b", "+proto ; a=b"] {
+            let text = format!("application/grpc{protobuf}").leak();
+            assert_eq!(spoken(text).as_deref(), Some(""), "{text}");
         }
+        assert_eq!(spoken("application/grpc+json").as_deref(), Some("+json"));
         for no in ["application/grpc-web", "application/json", "", "application/grpcx"] {
-            assert!(!speaks(no), "{no}");
+            assert_eq!(spoken(no), None, "{no}");
         }
-        assert!(!speaks_grpc(&HeaderMap::new()));
+        assert_eq!(content_subtype(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn paths_of_rpcs_are_known() {
+        for rpc in ["/keyferry.v1.Kms/Encrypt", "/grpc.health.v1.Health/Check", "/a.B/"] {
+            assert!(is_rpc(rpc), "{rpc}");
+        }
+        for other in ["/", "", "/Encrypt", "/openapi.json", "/a/b.c", "/a.b/c/d"] {
+            assert!(!is_rpc(other), "{other}");
+        }
     }
 }

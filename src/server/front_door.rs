@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::connections::Place;
 use super::deadline::bounded;
 use super::health::Health;
+use super::leftover;
 use super::limits::Limits;
 use super::record::{Outcome, Record};
 use super::response::{self, Response};
@@ -49,9 +50,6 @@ impl FrontDoor {
     /// The answer to a request that anybody may make, without a signature. It is
     /// not recorded.
     pub(super) fn public_answer(&self, request: &Request<Incoming>) -> Option<Response> {
-        if request.method() != Method::GET {
-            return None;
-        }
         let answer = match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "alive\n"),
             "/readyz" if self.health.is_ready() => plain(StatusCode::OK, "ready\n"),
@@ -59,7 +57,7 @@ impl FrontDoor {
             DESCRIPTION => self.gateway.description(),
             _ => return None,
         };
-        Some(response::of_front_door(answer))
+        Some(response::of_front_door(to_read_alone(request.method(), answer)))
     }
 
     /// The answer to a signed request.
@@ -70,10 +68,17 @@ impl FrontDoor {
         request: Request<Incoming>,
     ) -> Response {
         let mut seen = Seen::of(&request, record.request_id().as_str());
+        let (head, mut body) = request.into_parts();
+        let headers = head.headers.clone();
+        let request = Request::from_parts(head, &mut body);
         let (answer, broken) = match self.act(&mut record, &place, &mut seen, request).await {
             Ok(answer) => (answer, None),
             Err(error) => {
                 error.log_ours();
+                // A body that did not come in time is not waited for again.
+                if error.rule() != Rule::DeadlinePassed {
+                    leftover::drain(&headers, &mut body).await;
+                }
                 (self.gateway.refusal(&error, &seen), Some(error.rule()))
             }
         };
@@ -86,7 +91,7 @@ impl FrontDoor {
         record: &mut Record,
         place: &Place,
         seen: &mut Seen,
-        request: Request<Incoming>,
+        request: Request<&mut Incoming>,
     ) -> Result<http::Response<Bytes>> {
         let deadline = record.began() + self.deadline;
         let call = {
@@ -106,6 +111,21 @@ impl FrontDoor {
 
 fn permit(among: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
     among.clone().try_acquire_owned().map_err(|_| Error::from(Rule::TooManyRequests))
+}
+
+/// An answer as RFC 9110 (9.3.2, 15.5.6) has it for a resource that is only read.
+fn to_read_alone(method: &Method, mut answer: http::Response<Bytes>) -> http::Response<Bytes> {
+    if *method == Method::GET {
+        return answer;
+    }
+    if *method == Method::HEAD {
+        let length = HeaderValue::from(answer.body().len());
+        answer.headers_mut().insert(header::CONTENT_LENGTH, length);
+        return answer.map(|_| Bytes::new());
+    }
+    let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD are allowed here\n");
+    refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    refusal
 }
 
 fn plain(status: StatusCode, text: &'static str) -> http::Response<Bytes> {

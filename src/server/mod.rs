@@ -7,12 +7,14 @@
 //! delivery.rs    answers that nobody takes
 //! tls.rs         certificates, their reload, who may connect
 //! transport.rs   the bytes of a connection · peer.rs  its other end
+//! authority.rs   what gRPC clients send over Unix sockets
 //! edge.rs        a request: authenticate → deadline → message → permit → service → answer
 //! message.rs     reads the message of an RPC
 //! front_door.rs  the same over HTTP, for a request that the gateway verifies
 //! record.rs      a request in the log: a span around it, a line at its end
 //! response.rs    the form of an answer, every error in the contract's
 //! request_id.rs  a request's id · deadline.rs  its deadline
+//! leftover.rs    what is left of a refused request
 //! health.rs      health v1 · reflection.rs  reflection v1 and v1alpha
 //! stop.rs        signals · hardening.rs  the process
 //! logs.rs        the log: log_json.rs for programs, log_text.rs for people;
@@ -27,6 +29,7 @@
 //! and chooses when to stop.
 
 mod accept;
+mod authority;
 mod connections;
 mod deadline;
 mod delivery;
@@ -34,6 +37,7 @@ mod edge;
 mod front_door;
 pub mod hardening;
 mod health;
+mod leftover;
 mod limits;
 mod listener;
 mod log_json;

@@ -80,7 +80,7 @@ impl Record {
     /// signed. Action and principal are known once the signature is verified.
     pub(super) fn of_action(headers: &HeaderMap, peer: &Peer) -> Self {
         let given = RequestId::given(headers.get(X_REQUEST_ID).cloned());
-        let request_id = given.unwrap_or_else(RequestId::new_upper_case);
+        let request_id = given.unwrap_or_else(RequestId::new);
         let span = tracing::error_span!(
             parent: None,
             "request",

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use prost::bytes::Bytes;
@@ -23,6 +23,8 @@ use super::delivery;
 use super::record::{Outcome, Record};
 use super::request_id::X_REQUEST_ID;
 use crate::error::{DOMAIN, Error, Rule};
+
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// An answer, whose end is recorded.
 pub(super) type Response = http::Response<ResponseBody>;
@@ -50,8 +52,14 @@ pub(super) fn of_error(record: Record, error: Error) -> Response {
 fn only_trailers(record: Record, status: Status) -> Response {
     let request_id = record.request_id().header();
     end(record, &status);
+    let unsupported = status.code() == Code::Unimplemented;
     let mut response = status.into_http::<Body>();
     response.headers_mut().insert(X_REQUEST_ID, request_id);
+    if unsupported {
+        // PROTOCOL-HTTP2: what the caller may send instead of what was refused.
+        let identity = HeaderValue::from_static("identity");
+        response.headers_mut().insert(GRPC_ACCEPT_ENCODING, identity);
+    }
     response.map(|body| ResponseBody::new(body, None))
 }
 
@@ -60,12 +68,18 @@ pub(super) fn of_front_door(response: http::Response<Bytes>) -> Response {
     response.map(|bytes| ResponseBody::new(Body::new(Full::new(bytes)), None))
 }
 
-/// PROTOCOL-HTTP2: what is not gRPC is answered 415, so that gRPC clients
-/// never take it for a status.
-pub(super) fn unsupported_media_type() -> Response {
-    let mut response = Response::new(ResponseBody::new(Body::empty(), None));
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
+/// A refusal in plain text. PROTOCOL-HTTP2: what is not gRPC is answered 415, so that
+/// gRPC clients never take it for a status.
+pub(super) fn in_plain(record: Record, error: &Error) -> Response {
+    let status = StatusCode::from_u16(error.rule().http_status());
+    let status = status.unwrap_or(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let mut response = http::Response::new(Bytes::from(format!("{}\n", error.text())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_REQUEST_ID, record.request_id().header());
+    record.end(&Outcome::over_http(status, Some(error.rule())));
+    of_front_door(response)
 }
 
 /// The body of an answer. Over gRPC it is watched for the status, which comes
@@ -178,9 +192,9 @@ fn in_form(status: Status, during: During, request_id: &str) -> Status {
     let error = match (status.code(), during) {
         (Code::OutOfRange, _) => Rule::RequestTooLarge.into(),
         (Code::Unimplemented, _) if status.message().is_empty() => Rule::UnknownOperation.into(),
-        // A compression that we don't speak.
+        // A compression that is not offered.
         (Code::Unimplemented, _) => {
-            Error::from(Rule::UnknownOperation).saying(status.message().to_owned())
+            Error::from(Rule::UnsupportedEncoding).saying(status.message().to_owned())
         }
         // tonic blames itself for bytes that are no message, and for none at all.
         (Code::Internal | Code::Unknown | Code::Cancelled, During::Request) => {

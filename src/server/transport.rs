@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::authority::WellFormed;
+
 /// The first bytes of every HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -54,6 +56,11 @@ impl Rewound {
             }
         }
         Ok((Self { transport, first_bytes, read, played_back: 0 }, protocol))
+    }
+
+    /// The transport as HTTP/2 is to be read over a Unix socket.
+    pub(super) fn with_well_formed_authorities(self) -> Self {
+        Self { transport: Box::new(WellFormed::new(self.transport)), ..self }
     }
 }
 

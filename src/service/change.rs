@@ -13,6 +13,7 @@
 
 use std::pin::Pin;
 
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::attempts::until_fresh;
@@ -37,6 +38,8 @@ use crate::keys::not_done::NotDone;
 pub(super) struct Change {
     pub(super) services: Services,
     pub(super) caller: Caller,
+    /// Cancelled when the caller has left.
+    pub(super) left: CancellationToken,
     decisions: Decisions<purpose::Change>,
     dry_run: bool,
 }
@@ -80,7 +83,10 @@ impl Services {
         T: Send + 'static,
     {
         caller.check_deadline()?;
-        let change = Change { services: self.clone(), caller: caller.clone(), decisions, dry_run };
+        let left = CancellationToken::new();
+        let _leaves = left.clone().drop_guard();
+        let (services, caller) = (self.clone(), caller.clone());
+        let change = Change { services, caller, left, decisions, dry_run };
         let task = async move { until_fresh!({ steps(&change, &input).await }) };
         let task = tokio::spawn(task.instrument(tracing::Span::current()));
         let ended = task.await;

@@ -32,7 +32,9 @@ impl Services {
                     let grant = change.authorise(Subject::Instance)?;
                     change
                         .commit(Event::of("CMK created", &grant), async {
-                            let material = private_keys.generate(&change.caller, new.spec).await?;
+                            let material = private_keys
+                                .generate(&change.caller, &change.left, new.spec)
+                                .await?;
                             Ok(keyring.create(grant, new.clone(), &material).await?)
                         })
                         .await

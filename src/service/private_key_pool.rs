@@ -1,11 +1,14 @@
 //! Worker threads for private-key operations: a signature takes a millisecond,
 //! a new RSA key up to a second, and meanwhile others are served.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
+use crate::access::principal::Principal;
 use crate::error::{Error, Result, Rule};
 use crate::keys::keyring::version_material::VersionMaterial;
 use crate::keys::model::cmk::KeySpec;
@@ -13,15 +16,30 @@ use crate::keys::model::cmk::KeySpec;
 /// Most operations that wait for a thread; one more is refused.
 const MAX_WAITING: usize = 1024;
 
+/// Most callers who wait for an RSA key, and most of them of one principal.
+const MAX_GENERATIONS_WAITING: usize = 32;
+const MAX_GENERATIONS_WAITING_OF_PRINCIPAL: usize = 8;
+
 /// A bounded number of threads, and a bounded number of operations that wait
 /// for one.
 pub(super) struct PrivateKeyPool {
     /// Permits for operations that wait or are at work.
     admission: Arc<Semaphore>,
     threads: Arc<Semaphore>,
-    /// One RSA key is generated at a time, so that signatures never wait behind
-    /// several.
-    generation: Arc<Semaphore>,
+    generation: GenerationQueue,
+}
+
+/// The queue of those who wait for an RSA key. One is generated at a time, so that
+/// signatures never wait behind several.
+struct GenerationQueue {
+    turn: Arc<Semaphore>,
+    waiting: Arc<Mutex<HashMap<Principal, usize>>>,
+}
+
+/// A place in that queue; it is free again when this is dropped.
+struct Waiting {
+    queue: Arc<Mutex<HashMap<Principal, usize>>>,
+    principal: Principal,
 }
 
 impl PrivateKeyPool {
@@ -30,7 +48,7 @@ impl PrivateKeyPool {
         Self {
             admission: Arc::new(Semaphore::new(threads + MAX_WAITING)),
             threads: Arc::new(Semaphore::new(threads)),
-            generation: Arc::new(Semaphore::new(1)),
+            generation: GenerationQueue::new(),
         }
     }
 
@@ -44,15 +62,19 @@ impl PrivateKeyPool {
     }
 
     /// Generates key material. Only an RSA key needs a thread: any other takes no
-    /// longer than the hand-over to one.
-    pub(super) async fn generate(&self, caller: &Caller, spec: KeySpec) -> Result<VersionMaterial> {
+    /// longer than the hand-over to one. A caller who leaves, leaves the queue too.
+    pub(super) async fn generate(
+        &self,
+        caller: &Caller,
+        left: &CancellationToken,
+        spec: KeySpec,
+    ) -> Result<VersionMaterial> {
         if !spec.is_rsa() {
             return VersionMaterial::generate(spec);
         }
+        let turn = left.run_until_cancelled(self.generation.turn_of(caller)).await;
+        let turn = turn.ok_or(Rule::DeadlinePassed)??;
         let admitted = self.admit()?;
-        let turn = self.generation.clone().acquire_owned().await.map_err(closed)?;
-        // The caller may have given up while others had their turn.
-        caller.check_deadline()?;
         self.work(admitted, Some(turn), move || VersionMaterial::generate(spec)).await
     }
 
@@ -78,6 +100,41 @@ impl PrivateKeyPool {
     }
 }
 
+impl GenerationQueue {
+    fn new() -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), waiting: Arc::default() }
+    }
+
+    /// Waits for the caller's turn, as long as the caller does.
+    async fn turn_of(&self, caller: &Caller) -> Result<OwnedSemaphorePermit> {
+        let _waiting = self.enter(&caller.principal)?;
+        let turn = self.turn.clone().acquire_owned();
+        let turn = tokio::time::timeout_at(caller.deadline.into(), turn).await;
+        turn.map_err(|_| Rule::DeadlinePassed)?.map_err(closed)
+    }
+
+    fn enter(&self, principal: &Principal) -> Result<Waiting> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = waiting.values().sum();
+        let of_one = waiting.get(principal).copied().unwrap_or_default();
+        if all >= MAX_GENERATIONS_WAITING || of_one >= MAX_GENERATIONS_WAITING_OF_PRINCIPAL {
+            return Err(Rule::TooManyRequests.into());
+        }
+        waiting.insert(principal.clone(), of_one + 1);
+        Ok(Waiting { queue: self.waiting.clone(), principal: principal.clone() })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.get_mut(&self.principal) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(waiting.remove(&self.principal)),
+        }
+    }
+}
+
 fn closed(_: AcquireError) -> Error {
     Error::internal("the pool of private-key workers is closed")
 }
@@ -88,6 +145,35 @@ mod tests {
     use tracing::{Instrument, Span};
 
     use super::*;
+
+    fn caller(uid: u32) -> Caller {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        Caller { principal: Principal::unix(uid), request_id: String::new(), deadline }
+    }
+
+    #[tokio::test]
+    async fn a_principal_has_a_share_of_the_queue_and_those_who_leave_leave_it() {
+        let pool = Arc::new(PrivateKeyPool::new());
+        let _others_turn = pool.generation.turn.clone().acquire_owned().await.unwrap();
+        let left = CancellationToken::new();
+        let wait = |uid| {
+            let (pool, left, caller) = (pool.clone(), left.clone(), caller(uid));
+            tokio::spawn(async move { pool.generate(&caller, &left, KeySpec::Rsa2048).await })
+        };
+        let waiting: Vec<_> = (0..8).map(|_| wait(1)).collect();
+        while pool.generation.waiting.lock().unwrap().get(&Principal::unix(1)) != Some(&8) {
+            tokio::task::yield_now().await;
+        }
+        let refused = wait(1).await.unwrap().err().unwrap();
+        assert_eq!(refused.rule(), Rule::TooManyRequests);
+        drop(pool.generation.enter(&Principal::unix(2)).unwrap());
+        left.cancel();
+        for one in waiting {
+            assert!(one.await.unwrap().is_err());
+        }
+        assert!(pool.generation.waiting.lock().unwrap().is_empty());
+        assert!(pool.admit().is_ok());
+    }
 
     #[tokio::test]
     async fn threads_work_in_the_span_of_the_request() {

@@ -29,7 +29,8 @@ impl Services {
                     change
                         .commit(Event::of_key("key version created", &granted), async {
                             let spec = granted.key.cmk.spec;
-                            let material = private_keys.generate(&change.caller, spec).await?;
+                            let material =
+                                private_keys.generate(&change.caller, &change.left, spec).await?;
                             keyring.create_version(granted.grant, &granted.key, &material).await
                         })
                         .await

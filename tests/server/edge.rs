@@ -59,6 +59,18 @@ async fn with_timeout(server: &Server, text: &str, timeout: &str) -> tonic::Stat
 }
 
 #[tokio::test]
+async fn what_is_not_offered_is_named() {
+    let server = Server::dev(Limits::default()).await;
+    for (header, value) in [("grpc-encoding", "gzip"), ("content-type", "application/grpc+json")] {
+        let mut request = crate::wire::post();
+        request.headers_mut().insert(header, value.parse().unwrap());
+        let status = crate::wire::answer(&server, request, &[1, 0, 0, 0, 1, 0]).await;
+        assert_status(&status, Code::Unimplemented, "UnsupportedOperation");
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+    }
+}
+
+#[tokio::test]
 async fn a_deadline_already_past_never_reaches_the_service() {
     let server = Server::dev(Limits::default()).await;
     for timeout in ["0S", "0n", "1n"] {
@@ -220,7 +232,7 @@ async fn a_compression_that_is_not_spoken_is_said_so() {
     let mut request = script("whoami");
     request.metadata_mut().insert("grpc-encoding", MetadataValue::from_static("zstd"));
     let status = soon(client.generate_data_key_without_plaintext(request)).await.unwrap_err();
-    assert_status(&status, Code::Unimplemented, "InvalidAction.NotFound");
+    assert_status(&status, Code::Unimplemented, "UnsupportedOperation");
     assert!(status.message().contains("zstd"), "{status:?}");
 }
 

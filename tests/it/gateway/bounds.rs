@@ -27,6 +27,50 @@ async fn a_body_that_says_it_is_huge_is_not_read() {
     assert!(http.ended().await, "the connection ends");
 }
 
+/// What the peer still sends must not cost it the answer.
+#[tokio::test]
+async fn a_refusal_waits_for_what_is_still_sent() {
+    let server = TestServer::start().await;
+    let heads = [
+        ("POST / HTTP/1.1", 413),
+        ("POST /NoSuchAction HTTP/1.1", 404),
+        ("PUT / HTTP/1.1", 405),
+        ("POST /keyferry.v1.Kms/Encrypt HTTP/1.1", 415),
+    ];
+    for round in 0..20 {
+        for (line, status) in heads {
+            let mut http = server.http().await;
+            http.send(format!("{line}\r\nhost: a\r\ncontent-length: 300000\r\n\r\n")).await;
+            for _ in 0..30 {
+                http.send([b'a'; 10_000]).await;
+                tokio::task::yield_now().await;
+            }
+            let answer = http.answer().await.unwrap_or_else(|| panic!("{line}, round {round}"));
+            assert_eq!(answer.status, status, "{line}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_read_is_read_by_get_and_head() {
+    let server = TestServer::start().await;
+    let mut http = server.http().await;
+    for path in ["/healthz", "/readyz", "/openapi.json"] {
+        let got = http.get(path).await;
+        assert_eq!(got.status, 200, "{path}");
+        http.send(format!("HEAD {path} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let mut head = vec![0; 4096];
+        let read = http.stream.read(&mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", got.body.len())), "{head}");
+        assert!(head.ends_with("\r\n\r\n"), "{head}");
+        http.send(format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n")).await;
+        let refused = http.answer().await.unwrap();
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_turns_out_to_be_huge_is_read_no_further() {
     let server = TestServer::start().await;
@@ -278,9 +322,20 @@ async fn http_2_is_the_same() {
 }
 
 #[tokio::test]
-async fn grpc_over_http_1_is_refused_as_grpc_wants_it() {
+async fn an_rpc_by_another_protocol_is_told_what_is_spoken() {
     let server = TestServer::start().await;
     let mut http = Http::connect(&server.address).await;
-    http.send("POST /keyferry.v1.Kms/Encrypt HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n").await;
-    assert_eq!(http.answer().await.unwrap().status, 415);
+    for content_type in [
+        "application/grpc",
+        "application/grpc-web",
+        "application/grpc-web-text",
+        "application/json",
+        "application/proto",
+        "application/connect+json",
+    ] {
+        http.send(format!("POST /keyferry.v1.Kms/Encrypt HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\nx-request-id: mine\r\ncontent-length: 2\r\n\r\n{{}}")).await;
+        let answer = http.answer().await.unwrap();
+        assert_eq!((answer.status, answer.header("x-request-id")), (415, Some("mine")));
+        assert!(answer.body.contains("gRPC over HTTP/2"), "{content_type}: {answer:?}");
+    }
 }

@@ -44,7 +44,7 @@ async fn answers_have_the_shapes_of_the_api() {
         assert_eq!(metadata[name], "", "{name}");
     }
     let request_id = made["RequestId"].as_str().unwrap();
-    assert_eq!(request_id, request_id.to_uppercase());
+    assert_eq!(request_id, request_id.to_lowercase());
     assert_eq!(request_id.len(), 36);
     let key_id = metadata["KeyId"].as_str().unwrap().to_owned();
 

@@ -54,6 +54,16 @@ fn python() {
     travel(&mut python_client(&peers), &["health", "reflection_v1alpha"]);
 }
 
+/// grpcio sends the socket's path as the authority.
+#[test]
+fn python_over_a_unix_socket() {
+    let Some(peers) = installed("grpcio over a Unix socket", "python") else { return };
+    let server = Server::on_socket(&[]);
+    let output = run(python_client(&peers).arg(&server.address)).text();
+    let (peer, checks) = judge(&output, &[&ROUND_TRIP, &["health"][..]].concat());
+    took_part(&format!("{peer} over a Unix socket"), checks);
+}
+
 #[test]
 fn node() {
     let Some(peers) = installed("grpc-js", "node") else { return };
