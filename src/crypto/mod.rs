@@ -16,6 +16,7 @@ pub mod encryption_context;
 #[cfg(test)]
 mod format_vectors;
 pub mod key_pair;
+pub mod pem;
 pub mod random;
 pub mod recipients;
 pub mod sealing;

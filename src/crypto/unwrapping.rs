@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use der::pem::{Decoder, LineEnding};
+use der::pem::LineEnding;
 use der::{Decode, SecretDocument};
 use elliptic_curve::Generate;
 use pkcs8::{EncodePrivateKey, EncodePublicKey, PrivateKeyInfoRef};
@@ -12,6 +12,7 @@ use sm2::SecretKey;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::pem::{self, PRIVATE_KEY_LABEL};
 use super::random::KernelRng;
 use super::secret::UnwrappedKey;
 use super::wrapping::rsa_oaep::{OaepHash, RsaUnwrapper};
@@ -19,8 +20,6 @@ use super::wrapping::{WrappingAlgorithm, WrappingKeySpec, sm2_pke};
 
 /// The longest PEM that is read: a key of 4096 bits has 3.3 KiB.
 pub const MAX_PEM_BYTES: usize = 16 * 1024;
-
-const PEM_LABEL: &str = "PRIVATE KEY";
 
 /// A private key that is refused. Its text says what was found and what would
 /// do, and nothing of the key.
@@ -100,16 +99,14 @@ impl fmt::Debug for RecipientPrivateKey {
 }
 
 impl RecipientPrivateKey {
-    /// Reads PKCS#8 (RFC 5958) in PEM.
+    /// Reads PKCS#8 (RFC 5958) in PEM, of any lax form.
     pub fn parse_pem(pem: &[u8]) -> Result<Self, UnfitPrivateKey> {
         if pem.len() > MAX_PEM_BYTES {
             return Err(UnfitPrivateKey::TooLong);
         }
-        let mut decoder =
-            Decoder::new_detect_wrap(pem.trim_ascii()).map_err(|_| UnfitPrivateKey::NotPem)?;
-        judge_label(decoder.type_label())?;
-        let mut pkcs8 = Zeroizing::new(Vec::with_capacity(decoder.remaining_len()));
-        decoder.decode_to_end(&mut pkcs8).map_err(|_| UnfitPrivateKey::NotPem)?;
+        let block = pem::one_block(pem).map_err(|_| UnfitPrivateKey::NotPem)?;
+        judge_label(block.label)?;
+        let pkcs8 = block.decode().map_err(|_| UnfitPrivateKey::NotPem)?;
         Self::parse_der(&pkcs8)
     }
 
@@ -202,12 +199,12 @@ impl RecipientPrivateKey {
 }
 
 fn to_pem(pkcs8: &SecretDocument) -> Option<Zeroizing<String>> {
-    pkcs8.to_pem(PEM_LABEL, LineEnding::LF).ok()
+    pkcs8.to_pem(PRIVATE_KEY_LABEL, LineEnding::LF).ok()
 }
 
 fn judge_label(label: &str) -> Result<(), UnfitPrivateKey> {
     match label {
-        PEM_LABEL => Ok(()),
+        PRIVATE_KEY_LABEL => Ok(()),
         "ENCRYPTED PRIVATE KEY" => Err(UnfitPrivateKey::Encrypted),
         "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "SM2 PRIVATE KEY" => Err(UnfitPrivateKey::OlderForm),
         "PUBLIC KEY" | "RSA PUBLIC KEY" => Err(UnfitPrivateKey::PublicKey),

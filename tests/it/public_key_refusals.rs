@@ -198,6 +198,67 @@ fn pem_garbage_is_refused() {
     refuses(EcSm2, hollow.as_bytes(), "it is not a SubjectPublicKeyInfo in strict DER");
 }
 
+/// PEM as mail, forms, editors, environment variables and JSON leave it.
+#[test]
+fn lax_forms_of_pem_pass() {
+    for (spec, der) in [
+        (Rsa2048, rsa_spki(&modulus(2048), &E)),
+        (Rsa4096, rsa_spki(&modulus(4096), &E)),
+        (EcSm2, ec_spki(SM2_CURVE, &sm2_point())),
+    ] {
+        let pem = String::from_utf8(to_pem("PUBLIC KEY", &der)).unwrap();
+        for lax in [
+            pem.replace('\n', "  \n"),
+            pem.replace('\n', "\n\n"),
+            pem.replace('\n', "\r"),
+            pem.replace('\n', ""),
+            pem.replace('\n', " "),
+            pem.replace('\n', "\\n"),
+            pem.replace('\n', "\\r\\n"),
+            format!("\u{feff}{pem}"),
+            format!("\u{feff}\r\n{}\r\n\r\n", pem.replace('\n', " \r\n")),
+            pem.replace("KEY-----\nMI", "KEY-----\nM I"),
+        ] {
+            let read = WrappingKey::parse(spec, lax.as_bytes()).expect(&lax);
+            assert_eq!(read.to_der(), der.as_slice());
+        }
+    }
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    [vec![0xff, 0xfe], text.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn encoded_keys_are_named() {
+    let der = rsa_spki(&modulus(2048), &E);
+    let pem = String::from_utf8(to_pem("PUBLIC KEY", &der)).unwrap();
+    let big_endian: Vec<u8> = pem.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let point = sm2_point();
+    for (sent, found) in [
+        (utf16(&pem), "it is UTF-16 text of PEM; save it as UTF-8"),
+        (big_endian, "it is UTF-16 text of PEM; save it as UTF-8"),
+        (hex(&der).into_bytes(), "it is hexadecimal text; send the bytes"),
+        (format!("0x{}\n", hex(&der).to_uppercase()).into_bytes(), "it is hexadecimal text;"),
+        (hex(&point).into_bytes(), "it is hexadecimal text of a bare point of an elliptic curve"),
+        (STANDARD.encode(&pem).into_bytes(), "it is Base64 text of PEM; decode it first"),
+        (STANDARD.encode(&der).replace('/', "_").into_bytes(), "it is Base64 text;"),
+        (point[1..].to_vec(), "it is a bare point of an elliptic curve (the bytes 3059"),
+        (pem.repeat(2).into_bytes(), "it looks like PEM but does not decode (there are 2 blocks"),
+        (br#"{"kty":"EC","crv":"SM2","x":"AA"}"#.to_vec(), "it is a JSON Web Key"),
+    ] {
+        refuses(Rsa2048, &sent, found);
+        refuses(EcSm2, &sent, found);
+    }
+    // The advice about the point holds.
+    let head = unhex("3059301306072a8648ce3d020106082a811ccf5501822d034200");
+    assert!(WrappingKey::parse(EcSm2, &[head, point].concat()).is_ok());
+}
+
 #[test]
 fn other_things_are_named() {
     let n = modulus(2048);
@@ -226,9 +287,62 @@ fn private_keys_are_refused_with_a_warning() {
     for label in ["RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
         refuses(Rsa2048, &to_pem(label, b"anything"), "it is PEM of a private key");
     }
+    assert_shown(EcSm2, pem.as_str());
     // SEC 1: INTEGER 1, OCTET STRING.
     let sec1 = [&[0x30, 37, 2, 1, 1, 4, 32][..], &[7; 32]].concat();
     refuses(EcSm2, &sec1, "it is a private key");
+    for (bare, found) in [
+        (vec![7; 32], "it is 32 bytes, as many as a bare private key"),
+        (hex(&[7; 32]).into_bytes(), "it is 32 bytes, as many as a bare private key"),
+        (STANDARD.encode([7; 32]).into_bytes(), "it is 32 bytes, as many as a bare private key"),
+    ] {
+        refuses(EcSm2, &bare, found);
+    }
+    refuses(EcSm2, br#"{"kty":"EC","x":"AA","d":"AA"}"#, "it is a private key");
+}
+
+/// A private key is named in whatever form it comes, and before its length.
+#[track_caller]
+fn assert_shown(spec: WrappingKeySpec, pem: &str) {
+    let (_, der) = pem::decode_vec(pem.as_bytes()).expect("PEM");
+    let base64 = STANDARD.encode(&der);
+    let public = String::from_utf8(to_pem("PUBLIC KEY", &[1, 2, 3])).unwrap();
+    let forms = [
+        der.clone(),
+        der[..40].to_vec(),
+        [der.as_slice(), &[0; 4000]].concat(),
+        base64.clone().into_bytes(),
+        base64[..70].as_bytes().to_vec(),
+        pem.lines().skip(1).collect::<Vec<_>>().join("\n").into_bytes(),
+        hex(&der).into_bytes(),
+        STANDARD.encode(pem).into_bytes(),
+        STANDARD.encode(utf16(pem)).into_bytes(),
+        utf16(pem),
+        pem.replace('\n', "\\n").into_bytes(),
+        pem.replace("-----", "").into_bytes(),
+        pem.replace("-----END", "").into_bytes(),
+        format!("{public}{pem}").into_bytes(),
+        format!("{pem}{public}").into_bytes(),
+        format!("{{\"key\":\"{}\"}}", pem.replace('\n', "\\n")).into_bytes(),
+        to_pem("PUBLIC KEY", &der),
+        to_pem("RSA PUBLIC KEY", &der),
+    ];
+    for form in forms {
+        let text = WrappingKey::parse(spec, &form).expect_err("private").to_string();
+        let is_told =
+            text.contains("a private key, which must never leave its owner: it has been shown");
+        assert!(is_told, "{}: {text}", String::from_utf8_lossy(&form));
+    }
+}
+
+#[test]
+fn private_keys_are_named_though_they_are_too_large() {
+    for bits in [2048, 4096] {
+        let key = RecipientPrivateKey::generate(spec_for(bits)).expect("a key");
+        let pem = key.to_pkcs8_pem();
+        assert!(!PUBLIC_KEY_BYTES.allows(pem.len()));
+        assert_shown(spec_for(bits), &pem);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::call_failure::causes;
 use super::endpoint::{Authority, Endpoint};
 use crate::cli::failure::Failure;
 use crate::cli::io::input::Input;
+use crate::crypto::pem;
 
 /// Certificates and their keys are short.
 const MAX_PEM_BYTES: usize = 256 * 1024;
@@ -103,8 +104,9 @@ fn unfit(what: &str, error: &rustls::Error) -> Failure {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let pem = Input::from(path).read("certificate", MAX_PEM_BYTES)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let file = Input::from(path).read("certificate", MAX_PEM_BYTES)?;
+    let tidied = pem::tidy(&file);
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&tidied).collect();
     certificates.ok().filter(|found| !found.is_empty()).ok_or_else(|| {
         Failure::input(
             format!("{} holds no certificate that can be read.", path.display()),
@@ -114,8 +116,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
-    let pem = Input::from(path).read("private key", MAX_PEM_BYTES)?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+    let file = Input::from(path).read("private key", MAX_PEM_BYTES)?;
+    PrivateKeyDer::from_pem_slice(&pem::tidy(&file)).map_err(|_| {
         Failure::input(
             format!("{} holds no private key that can be read.", path.display()),
             "Give it as PEM and not encrypted; from an encrypted one: `openssl pkcs8 -in FILE -out CLEAR.pem`",

@@ -8,6 +8,7 @@
 //! | `RSA_4096` | the same two | 446 / 470 |
 //! | `EC_SM2` | `SM2PKE` | 1024 |
 
+pub mod mistaken_key;
 pub mod public_key;
 pub mod rsa_oaep;
 pub mod sm2_pke;

@@ -1,15 +1,15 @@
 //! The judge of recipients' public keys.
 //!
 //! A key is a `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7) in strict DER,
-//! or PEM of it, of at most 1 KiB. A weak or unusual key is refused, with a text
-//! that says what was found and what would do: a data key under a weak public key
-//! is a data key in the clear.
+//! or PEM of it in any lax form, of at most 1 KiB. A weak or unusual key is
+//! refused, with a text that says what was found and what would do: a data key
+//! under a weak public key is a data key in the clear.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
-use der::pem::Decoder;
-use der::{Decode, Encode, Tag};
+use der::{Decode, Encode};
 use elliptic_curve::sec1::FromSec1Point;
 use rsa::pkcs1::RsaPublicKeyRef;
 use sha1::Sha1;
@@ -19,8 +19,10 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use thiserror::Error;
 
 use super::WrappingKeySpec;
+use super::mistaken_key::{self, Encoding, Thing};
 use super::rsa_oaep::RsaRecipientKey;
 use super::sm2_pke::Sm2RecipientKey;
+use crate::crypto::pem::{self, BrokenPem, PUBLIC_KEY_LABEL};
 use crate::limits::PUBLIC_KEY_BYTES;
 
 /// SP 800-56B r2, section 6.2.
@@ -79,13 +81,16 @@ pub enum Found {
     TooLong(usize),
     /// PEM that does not decode.
     #[error("it looks like PEM but does not decode ({0})")]
-    BrokenPem(der::pem::Error),
+    BrokenPem(BrokenPem),
     /// PEM of something else.
     #[error("it is PEM of {0}")]
-    OtherPem(&'static str),
-    /// Something else in DER.
+    OtherPem(Thing),
+    /// Something else.
     #[error("it is {0}")]
-    OtherDer(&'static str),
+    Other(Thing),
+    /// Text that has to be decoded first, and what it holds.
+    #[error("it is {}{}; {}", .0.as_str(), of(*.1), .0.advice())]
+    Encoded(Encoding, Option<Thing>),
     /// Not DER, or not of that structure.
     #[error("it is not a SubjectPublicKeyInfo in strict DER ({0})")]
     BrokenDer(der::Error),
@@ -140,6 +145,18 @@ pub enum Found {
     /// Bytes that are no point at all.
     #[error("its point is not 04, x and y of 32 bytes each")]
     MalformedPoint,
+}
+
+impl Found {
+    /// Whether a private key was sent.
+    #[must_use]
+    pub const fn is_private_key(&self) -> bool {
+        matches!(self, Self::Other(Thing::PrivateKey) | Self::OtherPem(Thing::PrivateKey))
+    }
+}
+
+fn of(thing: Option<Thing>) -> String {
+    thing.map(|thing| format!(" of {thing}")).unwrap_or_default()
 }
 
 /// The algorithm or curve of an object identifier, with its usual name.
@@ -272,18 +289,22 @@ pub fn guess_spec(sent: &[u8]) -> Option<WrappingKeySpec> {
     WrappingKeySpec::ALL.into_iter().find(|spec| WrappingKey::parse(*spec, sent).is_ok())
 }
 
+/// The bytes of a public key that was sent as text: those that Base64 stands
+/// for. PEM stays as it is, and so does any other text: the judge names it.
+#[must_use]
+pub fn from_text(text: &str) -> Vec<u8> {
+    match Encoding::of(text.as_bytes()) {
+        Some((Encoding::Base64, content)) => content.to_vec(),
+        _ => text.as_bytes().to_vec(),
+    }
+}
+
 fn judge(spec: WrappingKeySpec, sent: &[u8]) -> Result<WrappingKey, Found> {
-    if sent.is_empty() {
-        return Err(Found::Nothing);
-    }
-    if !PUBLIC_KEY_BYTES.allows(sent.len()) {
-        return Err(Found::TooLong(sent.len()));
-    }
-    let decoded = if is_pem(sent) { Some(decode_pem(sent.trim_ascii())?) } else { None };
-    let sent = decoded.as_deref().unwrap_or(sent);
-    let spki = SubjectPublicKeyInfoRef::from_der(sent).map_err(|error| tell(sent, error))?;
+    let decoded = decode(sent).map_err(|found| tell(sent, found))?;
+    let spki = SubjectPublicKeyInfoRef::from_der(&decoded)
+        .map_err(|error| tell(sent, tell(&decoded, not_spki(error))))?;
     let der = spki.to_der().map_err(Found::BrokenDer)?.into_boxed_slice();
-    if *der != *sent {
+    if *der != *decoded {
         return Err(Found::NotCanonical);
     }
     let recipient_key = match spec.modulus_bits() {
@@ -293,66 +314,36 @@ fn judge(spec: WrappingKeySpec, sent: &[u8]) -> Result<WrappingKey, Found> {
     Ok(WrappingKey { spec, sha256: Sha256::digest(&der).into(), der, recipient_key })
 }
 
-fn is_pem(sent: &[u8]) -> bool {
-    sent.windows(10).any(|window| window == b"-----BEGIN")
+/// DER, out of its armour if it has one.
+fn decode(sent: &[u8]) -> Result<Cow<'_, [u8]>, Found> {
+    if sent.is_empty() {
+        return Err(Found::Nothing);
+    }
+    if !PUBLIC_KEY_BYTES.allows(sent.len()) {
+        return Err(Found::TooLong(sent.len()));
+    }
+    if !pem::has_armour(sent) {
+        return Ok(Cow::Borrowed(sent));
+    }
+    let block = pem::one_block(sent).map_err(Found::BrokenPem)?;
+    if block.label != PUBLIC_KEY_LABEL {
+        return Err(Found::OtherPem(Thing::SomethingElse));
+    }
+    let content = block.decode().map_err(Found::BrokenPem)?;
+    Ok(Cow::Owned(content.to_vec()))
 }
 
-/// RFC 7468, with nothing but whitespace around.
-fn decode_pem(pem: &[u8]) -> Result<Vec<u8>, Found> {
-    if !pem.starts_with(b"-----BEGIN") {
-        return Err(Found::BrokenPem(der::pem::Error::Preamble));
-    }
-    let mut decoder = Decoder::new_detect_wrap(pem).map_err(Found::BrokenPem)?;
-    match decoder.type_label() {
-        "PUBLIC KEY" => {}
-        "RSA PUBLIC KEY" => return Err(Found::OtherPem("a PKCS#1 RSAPublicKey")),
-        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
-            return Err(Found::OtherPem("a certificate"));
-        }
-        "CERTIFICATE REQUEST" => return Err(Found::OtherPem("a certificate request")),
-        label if label.ends_with("PRIVATE KEY") => return Err(Found::OtherPem(PRIVATE_KEY)),
-        _ => return Err(Found::OtherPem("something else than a PUBLIC KEY")),
-    }
-    let mut der = Vec::new();
-    decoder.decode_to_end(&mut der).map_err(Found::BrokenPem)?;
-    Ok(der)
+/// What is in place of a key, rather than what is wrong with it: a private key
+/// that is too large for a public one is a private key first.
+fn tell(sent: &[u8], found: Found) -> Found {
+    mistaken_key::name(sent).unwrap_or(found)
 }
 
-const PRIVATE_KEY: &str =
-    "a private key, which must never leave its owner: it has been shown and should be replaced";
-
-/// Names bytes that are no `SubjectPublicKeyInfo`, as well as it can.
-fn tell(sent: &[u8], error: der::Error) -> Found {
-    if let der::ErrorKind::TrailingData { remaining, .. } = error.kind() {
-        return Found::TrailingBytes(remaining.into());
-    }
-    if sent.starts_with(b"ssh-") || sent.starts_with(b"ecdsa-sha2-") {
-        return Found::OtherDer("an OpenSSH public key");
-    }
-    if matches!(sent, [0x02..=0x04, ..]) && matches!(sent.len(), 33 | 65) {
-        return Found::OtherDer("a bare point of an elliptic curve");
-    }
-    if sent.starts_with(b"M") && sent.is_ascii() {
-        return Found::OtherDer("Base64 text; decode it first, or add PEM's first and last line");
-    }
-    match outline(sent).as_slice() {
-        [Tag::Integer, Tag::Integer] => Found::OtherDer("a PKCS#1 RSAPublicKey"),
-        // PKCS#8, SEC 1, PKCS#1, PKCS#8 encrypted.
-        [Tag::Integer, Tag::Sequence, Tag::OctetString, ..]
-        | [Tag::Integer, Tag::OctetString, ..]
-        | [Tag::Integer, _, _, _, _, _, _, _, Tag::Integer]
-        | [Tag::Sequence, Tag::OctetString] => Found::OtherDer(PRIVATE_KEY),
-        [Tag::Sequence, Tag::Sequence, Tag::BitString] => {
-            Found::OtherDer("a certificate, or a request for one")
-        }
+fn not_spki(error: der::Error) -> Found {
+    match error.kind() {
+        der::ErrorKind::TrailingData { remaining, .. } => Found::TrailingBytes(remaining.into()),
         _ => Found::BrokenDer(error),
     }
-}
-
-/// The tags of a SEQUENCE's elements; none if it is not one.
-fn outline(der: &[u8]) -> Vec<Tag> {
-    let elements = Vec::<AnyRef<'_>>::from_der(der).unwrap_or_default();
-    elements.iter().map(der::Tagged::tag).collect()
 }
 
 /// The bytes of the subject's key: whole ones.

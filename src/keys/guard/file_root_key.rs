@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::root_key::{RootKeyError, RootKeyId, RootKeyProvider, WrappedStoreKeys};
+use crate::crypto::pem;
 use crate::crypto::sealing::SealingKey;
 use crate::crypto::secret::{Reveal, RootKey};
 use crate::durable;
@@ -64,8 +65,11 @@ impl FileRootKey {
     }
 
     fn decode(path: &Path, text: &str) -> Option<Self> {
-        let encoded = text.strip_prefix(FILE_HEAD)?.trim_ascii_end();
-        let bytes = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+        // What editors add is passed over, as in PEM.
+        let line = pem::without_bom(text.as_bytes()).trim_ascii_start();
+        let mut encoded = Zeroizing::new(Vec::with_capacity(line.len()));
+        encoded.extend(pem::significant(line.strip_prefix(FILE_HEAD.as_bytes())?));
+        let bytes = Zeroizing::new(STANDARD.decode(&*encoded).ok()?);
         let key = RootKey::from_stored(bytes).ok()?;
         Some(Self::holding(path, &key))
     }
@@ -235,6 +239,25 @@ mod tests {
         assert!(matches!(FileRootKey::read(&link), Err(RootKeyError::Unsafe { .. })));
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(FileRootKey::read(&path), Err(RootKeyError::Unsafe { .. })));
+    }
+
+    #[test]
+    fn white_space_and_a_byte_order_mark_are_passed_over() {
+        let folder = folder();
+        let path = folder.path().join("root.key");
+        let made = FileRootKey::create(&path).unwrap();
+        let line = fs::read_to_string(&path).unwrap().trim_end().to_owned();
+        for text in [
+            line.clone(),
+            format!("\u{feff}{line}\r\n"),
+            format!("\n{line}  \n\n"),
+            format!("{line}\\n"),
+            line.replace(':', ": "),
+        ] {
+            fs::write(&path, &text).unwrap();
+            let read = FileRootKey::read(&path);
+            assert!(read.is_ok_and(|read| read.id() == made.id()), "{text:?}");
+        }
     }
 
     #[test]
