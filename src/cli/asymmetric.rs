@@ -153,7 +153,7 @@ impl DecryptAsymmetric {
     fn run(&self) -> Result<(), EarlyExit> {
         let KeyPairArgs { key, key_version, call } = &self.key_pair;
         let output = self.out.prepare(call.output(), call.dry_run())?;
-        let ciphertext = self.input.read("ciphertext", MAX_BLOB_BYTES)?;
+        let ciphertext = self.input.read_raw("ciphertext", MAX_BLOB_BYTES)?;
         call.talk(async |session| {
             let algorithm = encryption(&session, key, self.algorithm).await?;
             let request = session.request(v1::AsymmetricDecryptRequest {
@@ -197,7 +197,7 @@ impl VerifyDigest {
         let KeyPairArgs { key, key_version, call } = &self.key_pair;
         refuse_two_stdins(&[&self.digest, &self.signature])?;
         let digest = read_digest(&self.digest)?;
-        let signature = self.signature.read("signature", MAX_BLOB_BYTES)?;
+        let signature = self.signature.read_raw("signature", MAX_BLOB_BYTES)?;
         call.talk(async |session| {
             let algorithm = signing(&session, key, self.algorithm).await?;
             let request = session.request(v1::AsymmetricVerifyRequest {
@@ -230,7 +230,7 @@ impl VerifyDigest {
 }
 
 fn read_digest(input: &Input) -> Result<Vec<u8>, Failure> {
-    let digest = input.read("digest", MAX_BLOB_BYTES)?;
+    let digest = input.read_raw("digest", MAX_BLOB_BYTES)?;
     if DIGEST_BYTES.allows(digest.len()) {
         return Ok(digest.to_vec());
     }

@@ -87,7 +87,7 @@ impl DecryptSymmetric {
         let Self { context, input, out, call } = self;
         let output = out.prepare(call.output(), call.dry_run())?;
         let request = v1::DecryptRequest {
-            ciphertext_blob: input.read("ciphertext blob", MAX_BLOB_BYTES)?.to_vec(),
+            ciphertext_blob: input.read_raw("ciphertext blob", MAX_BLOB_BYTES)?.to_vec(),
             encryption_context: context.pairs()?,
             dry_run: call.dry_run(),
         };

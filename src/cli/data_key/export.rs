@@ -82,7 +82,7 @@ impl ExportDataKeys {
         let encryption_context = self.context.pairs()?;
         let recipient = self.recipient.read()?;
         let request = v1::ExportDataKeyRequest {
-            ciphertext_blob: input.read("ciphertext blob", MAX_BLOB_BYTES)?.to_vec(),
+            ciphertext_blob: input.read_raw("ciphertext blob", MAX_BLOB_BYTES)?.to_vec(),
             public_key_blob: recipient.public_key_blob,
             wrapping_algorithm: recipient.wrapping_algorithm.into(),
             wrapping_key_spec: recipient.wrapping_key_spec.into(),

@@ -104,7 +104,7 @@ impl NewBlobArgs {
         Ok(v1::ReEncryptRequest {
             destination_key_id: self.key.clone(),
             destination_encryption_context: self.context.pairs()?,
-            ciphertext_blob: input.read(what, MAX_BLOB_BYTES)?.to_vec(),
+            ciphertext_blob: input.read_raw(what, MAX_BLOB_BYTES)?.to_vec(),
             dry_run: self.call.dry_run(),
             ..Default::default()
         })

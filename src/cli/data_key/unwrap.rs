@@ -53,7 +53,7 @@ impl UnwrapDataKey {
         if let Some(algorithm) = self.algorithm {
             check_fit(spec, algorithm, v1::Sm2CiphertextEncoding::Unspecified)?;
         }
-        let exported = self.input.read("exported data key", MAX_BLOB_BYTES)?;
+        let exported = self.input.read_raw("exported data key", MAX_BLOB_BYTES)?;
         let key = private_key
             .unwrap(self.algorithm.and_then(|named| named.try_into().ok()), &exported)
             .map_err(|_| does_not_open(&self.input, &self.private_key, spec))?;

@@ -1,5 +1,6 @@
 //! Raw bytes from a file or from standard input.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
@@ -7,10 +8,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::stream::unbuffered;
 use crate::cli::failure::Failure;
+use crate::crypto::wrapping::mistaken_key::Encoding;
 use crate::limits::REQUEST_BYTES;
 
 /// A request is at most this long; no blob, ciphertext or signature is longer.
@@ -85,6 +88,19 @@ impl Input {
         Ok(bytes)
     }
 
+    /// Reads raw bytes, as `read` does. Text that only stands for them is
+    /// refused: no ciphertext, signature or digest is made of letters alone.
+    pub fn read_raw(&self, what: &str, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let bytes = self.read(what, max_bytes)?;
+        match text_form(&bytes) {
+            Some((form, advice)) => Err(Failure::input(
+                format!("The {what} in {self} is {form}, and raw bytes are wanted."),
+                advice,
+            )),
+            None => Ok(bytes),
+        }
+    }
+
     fn file(&self) -> io::Result<File> {
         match self {
             Self::Stdin => unbuffered(io::stdin()),
@@ -98,6 +114,24 @@ impl Input {
             "Check that the file exists and that you may read it.",
         )
     }
+}
+
+/// The form of a text that stands for bytes, and how to get them.
+fn text_form(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    if !bytes.is_ascii() {
+        return None;
+    }
+    if serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(bytes).is_ok() {
+        let advice = "Take the field out of it, and decode that: `jq -r .FIELD FILE | base64 -d`";
+        return Some(("JSON", advice));
+    }
+    let (encoding, _) = Encoding::of(bytes)?;
+    let advice = match encoding {
+        Encoding::Base64 => "Decode it first: `base64 -d FILE`",
+        Encoding::Hexadecimal => "Decode it first: `xxd -r -p FILE`",
+        Encoding::Utf16 => "Give the file as it was made.",
+    };
+    Some((encoding.as_str(), advice))
 }
 
 /// Refuses a command line that reads standard input twice.
