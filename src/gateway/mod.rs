@@ -112,7 +112,7 @@ impl Gateway {
         let (mut head, body) = request.into_parts();
         let in_path = action_in_path(&head)?;
         let body = body::read(body, read_by).await?;
-        let parameters = Parameters::read(head.uri.query(), form(&head.headers, &body))?;
+        let parameters = Parameters::read(head.uri.query(), form(&head.headers, &body)?)?;
         seen.format = parameters.get("Format").and_then(Format::parse).unwrap_or_default();
         put_host(&mut head);
         let signed = Signed {
@@ -248,11 +248,29 @@ fn action_in_path(head: &Parts) -> Result<Option<&'static ApiAction>> {
     Ok(in_path)
 }
 
-/// The body, where it is a form.
-fn form<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a [u8]> {
-    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded").then_some(body)
+/// The body, which is a form. Parameters in any other would be passed over.
+fn form<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Option<&'a [u8]>> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|text| text.to_str().ok());
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case(FORM) {
+        return Ok(Some(body));
+    }
+    // An empty object says nothing: some clients send it with no parameters.
+    match body.trim_ascii() {
+        b"" | b"{}" => Ok(None),
+        text if media_type.to_ascii_lowercase().contains("json") || text.starts_with(b"{") => {
+            Err(not_a_form("The body of the request is JSON"))
+        }
+        _ => Err(not_a_form("The body of the request is not of the content type of a form")),
+    }
+}
+
+fn not_a_form(found: &str) -> Error {
+    let text = format!(
+        "{found}: parameters are read from the query, or from a body of application/x-www-form-urlencoded."
+    );
+    Error::from(Rule::UnreadableParameters).saying(text)
 }
 
 /// Adds the header `host`, which signatures cover, where HTTP/2 sent `:authority`.

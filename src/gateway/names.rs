@@ -13,6 +13,10 @@ const SINGULARS: [(&str, &str); 1] = [("Aliases", "Alias")];
 /// Fields of the contract that the API does not have: its pages are numbered.
 const NOT_OFFERED: [&str; 2] = ["page_token", "next_page_token"];
 
+/// Fields that clients of the API also call by another name: Terraform's provider
+/// says which key to protect by `KeyId`.
+const ALSO: [(&str, &str); 1] = [("protected_resource_arn", "KeyId")];
+
 /// Older names of parameters: the old name, the present name, and the unit of a
 /// number that is given by the old name without a unit.
 const OLDER: [(&str, &str, &str); 2] = [
@@ -29,6 +33,11 @@ pub(super) fn is_offered(field: &str) -> bool {
 pub(super) fn of(field: &str) -> String {
     let exception = EXCEPTIONS.iter().find(|(ours, _)| *ours == field);
     exception.map_or_else(|| pascal_case(field), |(_, theirs)| (*theirs).to_owned())
+}
+
+/// Another name of a field.
+pub(super) fn also(field: &str) -> Option<&'static str> {
+    ALSO.iter().find(|(ours, _)| *ours == field).map(|(_, theirs)| *theirs)
 }
 
 fn pascal_case(field: &str) -> String {

@@ -185,12 +185,15 @@ fn leaf(writer: &mut Writer<&mut Vec<u8>>, name: &str, text: &str) -> io::Result
 
 /// Writes text run by run: escaping all of it at once would leave a copy behind.
 fn write_text(writer: &mut Writer<&mut Vec<u8>>, text: &str) -> io::Result<()> {
-    let is_plain = |c: char| is_printable(c) && !matches!(c, '<' | '>' | '&' | '\'' | '"');
+    let is_plain = |c: char| is_printable(c) && !matches!(c, '<' | '>' | '&' | '\'' | '"' | '\r');
     for run in text.split_inclusive(|c| !is_plain(c)) {
         let last = run.chars().next_back().filter(|c| !is_plain(*c));
         let plain = last.and_then(|last| run.strip_suffix(last)).unwrap_or(run);
         writer.write_event(Event::Text(BytesText::from_escaped(plain)))?;
-        if let Some(c) = last {
+        // Readers make a bare one a line feed (XML 1.0, 2.11).
+        if last == Some('\r') {
+            writer.write_event(Event::Text(BytesText::from_escaped("&#13;")))?;
+        } else if let Some(c) = last {
             let shown = if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER };
             writer.write_event(Event::Text(BytesText::new(&shown.to_string())))?;
         }

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::descriptors::value_prefix;
 use super::names;
 use super::parameter_tree::{Form, ParameterTree};
+use crate::crypto::wrapping::public_key;
 use crate::error::{Error, Result};
 use crate::proto::UnderWay;
 
@@ -55,6 +56,7 @@ fn value(field: &FieldDescriptor, tree: &ParameterTree<'_>) -> Result<Option<Val
         return items(field, &name, tree);
     }
     let text = tree.get(&name).or_else(|| tree.get(short(field, &name)));
+    let text = text.or_else(|| tree.get(names::also(field.name())?));
     text.map_or(Ok(None), |text| scalar(field, text))
 }
 
@@ -80,8 +82,10 @@ fn scalar(field: &FieldDescriptor, text: &str) -> Result<Option<Value>> {
         Kind::Uint64 => whole(trimmed).map(Value::U64),
         Kind::Int64 => whole(trimmed).map(Value::I64),
         Kind::Enum(named) => Some(Value::EnumNumber(number(&named, trimmed))),
-        Kind::Bytes if field.name() == PUBLIC_KEY => public_key(text).map(Value::Bytes),
-        Kind::Bytes => from_base64(text).map(Value::Bytes),
+        Kind::Bytes if field.name() == PUBLIC_KEY => {
+            Some(Value::Bytes(public_key::from_text(text).into()))
+        }
+        Kind::Bytes => return from_base64(field, text).map(|bytes| Some(Value::Bytes(bytes))),
         _ => return Err(Error::internal("a field of a kind that no parameter has")),
     };
     let wanted = || Error::invalid(field.name().to_owned(), wanted(&field.kind()));
@@ -93,7 +97,6 @@ fn scalar(field: &FieldDescriptor, text: &str) -> Result<Option<Value>> {
 fn wanted(kind: &Kind) -> &'static str {
     match kind {
         Kind::Bool => "it must be true or false",
-        Kind::Bytes => "it must be Base64 of the standard alphabet, padded",
         _ => "it must be a whole number in decimal digits",
     }
 }
@@ -114,21 +117,33 @@ fn number(named: &EnumDescriptor, text: &str) -> i32 {
     value.unwrap_or(NO_SUCH_VALUE)
 }
 
-fn from_base64(text: &str) -> Option<Bytes> {
-    let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
-    let length = STANDARD.decode_slice(text, &mut decoded).ok()?;
-    decoded.get(..length).map(Bytes::copy_from_slice)
+/// Base64, which may be wrapped into lines. Spaces are no wrapping: each may
+/// have been a `+` that was not escaped, and without it other bytes would come
+/// out.
+fn from_base64(field: &FieldDescriptor, text: &str) -> Result<Bytes> {
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n' | b'\t');
+    let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
+    letters.extend(text.bytes().filter(|byte| !is_break(byte)));
+    let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(letters.len())]);
+    let length = STANDARD.decode_slice(&*letters, &mut decoded).ok();
+    let bytes = length.and_then(|length| decoded.get(..length)).map(Bytes::copy_from_slice);
+    bytes.ok_or_else(|| Error::invalid(field.name().to_owned(), no_base64(&letters)))
 }
 
-/// Base64 of DER or of PEM, or PEM itself: its lines are Base64 of the DER.
-fn public_key(text: &str) -> Option<Bytes> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
-    let bare: String = lines.flat_map(str::chars).filter(|c| !c.is_ascii_whitespace()).collect();
-    from_base64(&bare)
+/// Why a text is not Base64. It is not repeated: it may be secret.
+fn no_base64(text: &[u8]) -> &'static str {
+    if text.contains(&b' ') {
+        "it must be Base64 of the standard alphabet, padded, and holds a space: a + is sent as %2B"
+    } else if text.contains(&b'-') || text.contains(&b'_') {
+        "it must be Base64 of the standard alphabet, padded, and holds letters of the URL alphabet: - is + there, and _ is /"
+    } else {
+        "it must be Base64 of the standard alphabet, padded: bytes are sent encoded"
+    }
 }
 
 fn pairs(field: &FieldDescriptor, name: &str, tree: &ParameterTree<'_>) -> Result<Option<Value>> {
-    let text = tree.get(name).filter(|text| !text.trim().is_empty());
+    // SDKs write a map that is not set as null.
+    let text = tree.get(name).filter(|text| !matches!(text.trim(), "" | "null"));
     let wanted = "it must be one JSON object whose members are strings, each name once";
     let from_text = text.map(|text| {
         let read = ParameterTree::from_json(text, Form::Pairs);

@@ -7,7 +7,7 @@ use keyferry::crypto::wrapping::WrappingKeySpec;
 use serde_json::json;
 
 use crate::support::TestServer;
-use crate::support::http::{Answer, Http, Signer, owned};
+use crate::support::http::{Answer, Http, Signer, V3, owned};
 
 struct Caller {
     server: TestServer,
@@ -92,7 +92,7 @@ async fn refusals_have_five_strings() {
 #[tokio::test]
 async fn xml_is_for_those_who_ask() {
     let mut caller = Caller::start().await;
-    caller.good("CreateKey", &[("Description", "<a> & \"b\" \u{1}")]).await;
+    caller.good("CreateKey", &[("Description", "<a> & \"b\" \u{1}\r\n")]).await;
     caller.good("CreateKey", &[]).await;
     // As the Java SDK of old does it: a GET, in XML.
     let answer = caller.http.v1(&caller.signer, "ListKeys", &owned(&[("Format", "XML")])).await;
@@ -107,7 +107,7 @@ async fn xml_is_for_those_who_ask() {
     let keys = caller.good("ListKeys", &[]).await;
     let key_id = keys["Keys"]["Key"][0]["KeyId"].as_str().unwrap();
     let answer = caller.call("DescribeKey", &[("KeyId", key_id), ("Format", "xml")]).await;
-    let text = "<Description>&lt;a&gt; &amp; &quot;b&quot; \u{fffd}</Description>";
+    let text = "<Description>&lt;a&gt; &amp; &quot;b&quot; \u{fffd}&#13;\n</Description>";
     assert!(answer.body.contains(text), "{}", answer.body);
     let answer = caller.call("DescribeKey", &[("Format", "Xml")]).await;
     assert_eq!(answer.header("content-type"), Some("text/xml;charset=utf-8"));
@@ -206,14 +206,110 @@ async fn values_are_read_as_the_sdks_write_them() {
         let answer = caller.call("GenerateDataKey", &[id, odd]).await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "InvalidParameter"), "{odd:?}");
     }
-    for odd in ["AAA", "AAA=A", "AA==\n", "_-AA", "AAB="] {
+    for (odd, told) in [
+        ("AAA", "padded: bytes are sent encoded"),
+        ("AAA=A", "padded: bytes are sent encoded"),
+        ("AAB=", "padded: bytes are sent encoded"),
+        ("hello, world", "holds a space: a + is sent as %2B"),
+        ("AA AA", "holds a space: a + is sent as %2B"),
+        ("_-AA", "holds letters of the URL alphabet"),
+    ] {
         let answer = caller.call("Encrypt", &[id, ("Plaintext", odd)]).await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "InvalidParameter"), "{odd:?}");
+        let message = answer.json()["Message"].as_str().unwrap().to_owned();
+        assert!(message.contains("must be Base64") && message.contains(told), "{message}");
     }
+    // Base64 as `base64` writes it: wrapped, with a line feed at the end.
+    let long = vec![7; 100];
+    let wrapped = STANDARD.encode(&long);
+    let wrapped = format!("{}\r\n{}\n", &wrapped[..76], &wrapped[76..]);
+    let sealed = caller.good("Encrypt", &[id, ("Plaintext", &wrapped)]).await;
+    let blob = format!("{}\n", sealed["CiphertextBlob"].as_str().unwrap());
+    let opened = caller.good("Decrypt", &[("CiphertextBlob", &blob)]).await;
+    assert_eq!(opened["Plaintext"], STANDARD.encode(&long));
+    // A map that is not set, as Go writes it.
+    let unset = [id, ("Plaintext", "AA=="), ("EncryptionContext", "null")];
+    let sealed = caller.good("Encrypt", &unset).await;
+    let blob = sealed["CiphertextBlob"].as_str().unwrap().to_owned();
+    let null = ("EncryptionContext", " null ");
+    caller.good("Decrypt", &[("CiphertextBlob", &blob), null]).await;
+    caller.good("Decrypt", &[("CiphertextBlob", &blob)]).await;
     // Unknown parameters are ignored.
     caller
         .good("DescribeKey", &[id, ("RegionId", "x"), ("PageToken", "x"), ("Recipient", "x")])
         .await;
+}
+
+/// A body that is no form would be passed over, and its parameters with it.
+#[tokio::test]
+async fn a_body_in_json_is_named() {
+    let mut caller = Caller::start().await;
+    for (content_type, body, told) in [
+        (Some("application/json; charset=utf-8"), &br#"{"KeyId":"a"}"#[..], "is JSON"),
+        (None, br#" {"KeyId":"a"}"#, "is JSON"),
+        (Some("text/plain"), b"KeyId=a", "is not of the content type of a form"),
+        (None, b"KeyId=a", "is not of the content type of a form"),
+    ] {
+        let asked = V3 {
+            method: "POST",
+            host: &caller.server.address.clone(),
+            path: "/",
+            action: "DescribeKey",
+            query: "",
+            content_type,
+            body,
+        };
+        let headers = caller.signer.v3(&asked);
+        let answer = caller.http.request(&asked, &headers).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (400, "ParseRequestParameterException"),
+            "{}",
+            answer.body
+        );
+        let message = answer.json()["Message"].as_str().unwrap().to_owned();
+        assert!(message.contains(told) && message.contains("x-www-form-urlencoded"), "{message}");
+    }
+    let asked = V3 {
+        method: "POST",
+        host: &caller.server.address.clone(),
+        path: "/",
+        action: "ListKeys",
+        query: "",
+        content_type: Some("application/json"),
+        body: b"{}",
+    };
+    let headers = caller.signer.v3(&asked);
+    assert_eq!(caller.http.request(&asked, &headers).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_public_key_that_is_none_is_named() {
+    let mut caller = Caller::start().await;
+    let recipient = RecipientPrivateKey::generate(WrappingKeySpec::Rsa2048).unwrap();
+    let private = recipient.to_pkcs8_pem();
+    let shown = "it has been shown and should be replaced";
+    let der = recipient.public_key_der();
+    for (sent, told) in [
+        (private.replace('\n', ""), shown),
+        (private.replace('\n', "\\n"), shown),
+        (STANDARD.encode(private.as_bytes()), shown),
+        (base16ct::lower::encode_string(der), "it is hexadecimal text"),
+        ("-----BEGIN PUBLIC KEY-----".to_owned(), "last line -----END"),
+        ("ssh-rsa AAAA".to_owned(), "an OpenSSH public key"),
+        ("%".to_owned(), "not a SubjectPublicKeyInfo"),
+    ] {
+        let parameters = [
+            ("KeyId", "alias/none"),
+            ("PublicKeyBlob", sent.as_str()),
+            ("WrappingKeySpec", "RSA_2048"),
+            ("WrappingAlgorithm", "RSAES_OAEP_SHA_256"),
+        ];
+        let answer = caller.call("GenerateAndExportDataKey", &parameters).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "InvalidParameter"), "{sent}");
+        let message = answer.json()["Message"].as_str().unwrap().to_owned();
+        assert!(message.contains(told), "{sent}: {message}");
+    }
 }
 
 #[tokio::test]
@@ -233,6 +329,11 @@ async fn a_public_key_may_be_pem() {
         format!(" {}\n{}", &der[..20], &der[20..]),
         pem.clone(),
         STANDARD.encode(&pem),
+        pem.replace("\r\n", ""),
+        pem.replace("\r\n", " "),
+        pem.replace("\r\n", "\\n"),
+        pem.replace("\r\n", "\n\n"),
+        format!("\u{feff}{pem}"),
     ] {
         let parameters = [
             ("KeyId", key_id.as_str()),
