@@ -101,6 +101,8 @@ limits! {
         in ["deletion_protection_description"];
     /// The tags of a CMK, and those that a request names.
     TAGS: at_most(20, "tags"), in ["tags", "tag_keys"];
+    /// The CMKs that a request about tags names.
+    TAGGED_RESOURCES: between(1, 50, "CMKs"), in ["resource_ids"];
     /// The key of a tag.
     TAG_KEY_CHARS: between(1, 128, "Unicode characters"), in ["Tag.tag_key"];
     /// The value of a tag.

@@ -34,6 +34,7 @@ pub enum Action {
     TagResource,
     UntagResource,
     ListResourceTags,
+    DescribeRegions,
     CreateAlias,
     UpdateAlias,
     DeleteAlias,
@@ -94,7 +95,7 @@ mod tests {
     fn each_action_has_a_bit_of_its_own() {
         let first = Actions::of(&[Action::GenerateDataKeyWithoutPlaintext]);
         let last = Actions::of(&[Action::DeleteAccessKey]);
-        assert_eq!((first, last), (Actions(1), Actions(1 << 36)));
+        assert_eq!((first, last), (Actions(1), Actions(1 << 37)));
         assert!(!first.meets(last) && !first.meets(Actions::default()));
         assert!(first.with(Action::DeleteAccessKey).meets(last));
     }

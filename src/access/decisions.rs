@@ -120,6 +120,8 @@ decisions! {
         UPDATE_ROTATION_POLICY = "KeyManagement/UpdateRotationPolicy": UpdateRotationPolicy on Key;
         TAG_RESOURCE = "KeyManagement/TagResource": TagResource on Key;
         UNTAG_RESOURCE = "KeyManagement/UntagResource": UntagResource on Key;
+        TAG_RESOURCES = "KeyManagement/TagResources": TagResource on Key;
+        UNTAG_RESOURCES = "KeyManagement/UntagResources": UntagResource on Key;
         CREATE_ALIAS = "KeyManagement/CreateAlias": CreateAlias on Key;
         UPDATE_ALIAS = "KeyManagement/UpdateAlias": UpdateAlias on Key & UpdateAlias on Destination;
         DELETE_ALIAS = "KeyManagement/DeleteAlias": DeleteAlias on Key;
@@ -133,6 +135,8 @@ decisions! {
         DESCRIBE_KEY_VERSION = "KeyManagement/DescribeKeyVersion": DescribeKeyVersion on Key;
         LIST_KEY_VERSIONS = "KeyManagement/ListKeyVersions": ListKeyVersions on Key;
         LIST_RESOURCE_TAGS = "KeyManagement/ListResourceTags": ListResourceTags on Key;
+        LIST_TAG_RESOURCES = "KeyManagement/ListTagResources": ListResourceTags on Key;
+        DESCRIBE_REGIONS = "KeyManagement/DescribeRegions": DescribeRegions on Instance;
         LIST_ALIASES = "KeyManagement/ListAliases": ListAliases on Instance;
         LIST_ALIASES_BY_KEY_ID = "KeyManagement/ListAliasesByKeyId": ListAliasesByKeyId on Key;
         LIST_ACCESS_KEYS = "AccessManagement/ListAccessKeys": ListAccessKeys on Instance;

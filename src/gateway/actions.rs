@@ -101,6 +101,8 @@ mod tests {
                 "ListAliases",
                 "ListAliasesByKeyId",
                 "ListResourceTags",
+                "ListTagResources",
+                "DescribeRegions",
             ]
         );
     }

@@ -160,7 +160,8 @@ pub(super) fn version_id(field: &'static str, text: &str) -> Result<Option<KeyVe
     if text.is_empty() { Err(Error::missing(field)) } else { Ok(KeyVersionId::parse(text).ok()) }
 }
 
-/// How often a CMK is rotated, if it is at all.
+/// How often a CMK is rotated, if it is at all. With rotation off, callers that
+/// hold the interval as a setting of its own send it all the same.
 pub(super) fn rotation(on: bool, interval: &str) -> Result<Option<RotationInterval>> {
     let field = "rotation_interval";
     match (on, interval) {
@@ -168,8 +169,7 @@ pub(super) fn rotation(on: bool, interval: &str) -> Result<Option<RotationInterv
         (true, text) => {
             RotationInterval::parse(text).map(Some).map_err(|found| Error::invalid(field, found))
         }
-        (false, "") => Ok(None),
-        (false, _) => Err(Error::invalid(field, "it is given, and rotation is off")),
+        (false, _) => Ok(None),
     }
 }
 

@@ -1,25 +1,23 @@
-//! The life cycle of CMKs: enabled, disabled, described, tagged, rotated on a
-//! schedule, protected, deleted.
+//! The life cycle of CMKs: enabled, disabled, described, rotated on a schedule,
+//! protected, deleted.
 
 use jiff::Timestamp;
 
-use super::authorise::{AccessRequest, KeyRef};
+use super::Services;
+use super::authorise::KeyRef;
 use super::caller::Caller;
 use super::change::Event;
 use super::fields;
 use super::naming::KeyName;
-use super::{Services, unless_dry_run};
 use crate::access::decisions::{
-    CANCEL_KEY_DELETION, DISABLE_KEY, Decisions, ENABLE_KEY, LIST_RESOURCE_TAGS,
-    SCHEDULE_KEY_DELETION, SET_DELETION_PROTECTION, TAG_RESOURCE, UNTAG_RESOURCE,
-    UPDATE_KEY_DESCRIPTION, UPDATE_ROTATION_POLICY,
+    CANCEL_KEY_DELETION, DISABLE_KEY, Decisions, ENABLE_KEY, SCHEDULE_KEY_DELETION,
+    SET_DELETION_PROTECTION, UPDATE_KEY_DESCRIPTION, UPDATE_ROTATION_POLICY,
 };
 use crate::access::purpose;
 use crate::error::{Error, Result};
 use crate::keys::model::cmk::{
     Cmk, DeletionProtection, check_description, check_protection_description,
 };
-use crate::keys::model::tags::Tags;
 use crate::limits::DELETION_WINDOW_DAYS;
 use crate::proto::v1;
 
@@ -128,59 +126,8 @@ impl Services {
         Ok(v1::UpdateRotationPolicyResponse { request_id: caller.request_id.clone() })
     }
 
-    /// Adds tags to a CMK.
-    pub async fn tag_resource(
-        &self,
-        caller: &Caller,
-        request: v1::TagResourceRequest,
-    ) -> Result<v1::TagResourceResponse> {
-        let key = self.arns.key_name("key_id", &request.key_id)?;
-        let tags = fields::tags(request.tags)?;
-        if tags.is_empty() {
-            return Err(Error::missing("tags"));
-        }
-        self.alter(caller, TAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.tagged(&tags))
-            .await?;
-        Ok(v1::TagResourceResponse { request_id: caller.request_id.clone() })
-    }
-
-    /// Removes tags from a CMK.
-    pub async fn untag_resource(
-        &self,
-        caller: &Caller,
-        request: v1::UntagResourceRequest,
-    ) -> Result<v1::UntagResourceResponse> {
-        let key = self.arns.key_name("key_id", &request.key_id)?;
-        let keys = Tags::parse_keys(request.tag_keys)?;
-        self.alter(caller, UNTAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.untagged(&keys))
-            .await?;
-        Ok(v1::UntagResourceResponse { request_id: caller.request_id.clone() })
-    }
-
-    /// Lists the tags of a CMK.
-    pub async fn list_resource_tags(
-        &self,
-        caller: &Caller,
-        request: v1::ListResourceTagsRequest,
-    ) -> Result<v1::ListResourceTagsResponse> {
-        let name = self.arns.key_name("key_id", &request.key_id)?;
-        let access = AccessRequest::new(caller, LIST_RESOURCE_TAGS);
-        let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
-        let cmk = granted.key.shown_to(granted.grant)?;
-        unless_dry_run(request.dry_run)?;
-        let tag = |(key, value): (&str, &str)| v1::KeyTag {
-            key_id: cmk.id.to_string(),
-            tag_key: key.to_owned(),
-            tag_value: value.to_owned(),
-        };
-        Ok(v1::ListResourceTagsResponse {
-            tags: cmk.tags.iter().map(tag).collect(),
-            request_id: caller.request_id.clone(),
-        })
-    }
-
     /// Replaces a CMK by what `turn` makes of it.
-    async fn alter(
+    pub(super) async fn alter(
         &self,
         caller: &Caller,
         decisions: Decisions<purpose::Change>,

@@ -23,6 +23,8 @@ pub mod naming;
 pub(crate) mod operations;
 mod private_key_pool;
 pub mod re_encryption;
+pub mod region;
+pub mod tags;
 pub mod versions;
 
 use std::convert::Infallible;

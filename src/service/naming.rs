@@ -8,6 +8,7 @@ use crate::limits::KEY_NAME_BYTES;
 /// The ARNs of one region and account: `acs:kms:<region>:<account>:…`.
 #[derive(Clone, Debug)]
 pub struct Arns {
+    region: String,
     prefix: String,
 }
 
@@ -29,7 +30,13 @@ impl Arns {
     /// The ARNs of that region and account.
     #[must_use]
     pub fn new(region: &str, account: &str) -> Self {
-        Self { prefix: format!("acs:kms:{region}:{account}:") }
+        Self { region: region.to_owned(), prefix: format!("acs:kms:{region}:{account}:") }
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
     }
 
     /// A key's ARN.

@@ -49,6 +49,10 @@ macro_rules! operations {
                 TagResource: HTTP,
                 UntagResource: HTTP,
                 ListResourceTags: HTTP,
+                TagResources: HTTP,
+                UntagResources: HTTP,
+                ListTagResources: HTTP,
+                DescribeRegions: HTTP,
             } streams {}
             AccessManagement {
                 CreateAccessKey,

@@ -86,6 +86,17 @@ fn a_description_and_tags_are_changed() {
     let tags = server.client(&format!("key tags --key {key} --json")).done().json();
     let expected = json!([{ "key_id": key, "tag_key": "team", "tag_value": "b" }]);
     assert_eq!(tags["tags"], expected);
+
+    let other = server.create_key();
+    let both = format!("--key {key} --key {other}");
+    let told = server.client(&format!("key tag {both} --tag tier=2")).done().text();
+    assert_eq!(told, "2 CMKs are tagged.\n");
+    let told = server.client(&format!("key untag {both} --tag-key team")).done().text();
+    assert_eq!(told, "2 CMKs have none of these tags now.\n");
+    let listed = server.client(&format!("key tags {both}")).done().text();
+    let rows: Vec<Vec<&str>> = listed.lines().map(words).collect();
+    assert_eq!(rows[0], ["key_id", "tag_key", "tag_value"]);
+    assert_eq!(rows[1..], [[key.as_str(), "tier", "2"], [other.as_str(), "tier", "2"]]);
 }
 
 #[test]

@@ -446,6 +446,32 @@ fn call_for_life(caller: &mut Caller, notes: &mut Notes) {
     let tag_keys = vec!["team".to_owned()];
     let request = v1::UntagResourceRequest { key_id: key_id(), tag_keys, dry_run };
     call!(caller.management.untag_resource, notes, request).unwrap();
+    let (resource_type, resource_ids) = (|| "key".to_owned(), || vec![id.clone()]);
+    let tags = vec![v1::Tag { tag_key: "team".into(), tag_value: "payments".into() }];
+    let request = v1::TagResourcesRequest {
+        resource_type: resource_type(),
+        resource_ids: resource_ids(),
+        tags: tags.clone(),
+        dry_run,
+    };
+    call!(caller.management.tag_resources, notes, request).unwrap();
+    let request = v1::ListTagResourcesRequest {
+        resource_type: resource_type(),
+        resource_ids: resource_ids(),
+        tags,
+        dry_run,
+    };
+    call!(caller.management.list_tag_resources, notes, request).unwrap();
+    let request = v1::UntagResourcesRequest {
+        resource_type: resource_type(),
+        resource_ids: resource_ids(),
+        tag_keys: vec![],
+        all: true,
+        dry_run,
+    };
+    call!(caller.management.untag_resources, notes, request).unwrap();
+    let request = v1::DescribeRegionsRequest { dry_run };
+    call!(caller.management.describe_regions, notes, request).unwrap();
     let request = v1::SetDeletionProtectionRequest {
         protected_resource_arn: key_id(),
         enable_deletion_protection: Some(false),

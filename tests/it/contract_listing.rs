@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use keyferry::gateway::actions::TABLE;
 use keyferry::proto::CONTRACT;
 use prost_reflect::prost_types::method_options::IdempotencyLevel;
 use prost_reflect::{
@@ -86,6 +87,17 @@ fn enum_lines(named: &EnumDescriptor) -> String {
             .unwrap();
     }
     lines
+}
+
+/// The README says exactly which operations of the API are here.
+#[test]
+fn the_readme_lists_every_action() {
+    let readme = include_str!("../../README.md");
+    let (_, list) = readme.split_once("The operations that are here: ").unwrap();
+    let (list, _) = list.split_once(". ").unwrap();
+    let told: Vec<&str> = list.split(',').map(str::trim).collect();
+    let ours: Vec<&str> = TABLE.iter().map(|action| action.name).collect();
+    assert_eq!(told, ours);
 }
 
 #[test]

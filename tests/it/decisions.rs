@@ -244,6 +244,31 @@ async fn manage_lives(server: &TestServer) {
     let tag_keys = vec!["team".to_owned()];
     let untag = v1::UntagResourceRequest { key_id: key_id.clone(), tag_keys, dry_run };
     management.untag_resource(untag).await.unwrap();
+    let (resource_type, resource_ids) = ("key".to_owned(), vec![key_id.clone()]);
+    let tags = vec![v1::Tag { tag_key: "team".into(), tag_value: "payments".into() }];
+    let tag = v1::TagResourcesRequest {
+        resource_type: resource_type.clone(),
+        resource_ids: resource_ids.clone(),
+        tags,
+        dry_run,
+    };
+    management.tag_resources(tag).await.unwrap();
+    let list = v1::ListTagResourcesRequest {
+        resource_type: resource_type.clone(),
+        resource_ids: resource_ids.clone(),
+        tags: vec![],
+        dry_run,
+    };
+    management.list_tag_resources(list).await.unwrap();
+    let untag = v1::UntagResourcesRequest {
+        resource_type,
+        resource_ids,
+        tag_keys: vec!["team".to_owned()],
+        all: false,
+        dry_run,
+    };
+    management.untag_resources(untag).await.unwrap();
+    management.describe_regions(v1::DescribeRegionsRequest { dry_run }).await.unwrap();
     let protection = v1::SetDeletionProtectionRequest {
         protected_resource_arn: key_id.clone(),
         enable_deletion_protection: Some(false),

@@ -20,7 +20,7 @@ use self::create::CreateKey;
 use self::key_args::KeyArgs;
 use self::life::{ProtectKey, ScheduleDeletion, UpdateDescription};
 use self::list::ListKeys;
-use self::tags::{TagKey, UntagKey};
+use self::tags::{KeysArgs, TagKey, UntagKey};
 use self::versions::{DescribeVersion, ListVersions, PublicKeyOfVersion, RotationPolicy};
 use super::failure::EarlyExit;
 
@@ -59,12 +59,13 @@ pub enum KeyCommand {
     RotationPolicy(RotationPolicy),
     /// Get the public key of a version of an asymmetric CMK, as PEM
     PublicKey(PublicKeyOfVersion),
-    /// Add tags to a CMK; a tag key that it has already gets the new value
+    /// Add tags to a CMK, or to several; a tag key that it has already gets the
+    /// new value
     Tag(TagKey),
-    /// Remove tags from a CMK
+    /// Remove tags from a CMK, or from several
     Untag(UntagKey),
-    /// List the tags of a CMK
-    Tags(KeyArgs),
+    /// List the tags of a CMK, or of several
+    Tags(KeysArgs),
 }
 
 impl KeyCommand {

@@ -169,7 +169,7 @@ fn comparable(value: &Value) -> Value {
                     "RequestId" | "CiphertextBlob" | "ExportedDataKey" | "Arn" | "CreationDate"
                     | "LastRotationDate" | "NextRotationDate" | "DeleteDate"
                     | "PrimaryKeyVersion" | "KeyVersionId" | "KeyId" | "Creator" | "AliasName"
-                    | "AliasArn" | "KeyArn" => {
+                    | "AliasArn" | "KeyArn" | "ResourceId" => {
                         json!(!value.as_str().unwrap().is_empty())
                     }
                     _ => comparable(value),
@@ -326,6 +326,28 @@ fn calls() -> Vec<(&'static str, Value, &'static str)> {
         ("TagResource", json!({"key_id": "<victim>"}), "MissingParameter"),
         ("ListResourceTags", json!({"key_id": "<victim>"}), ""),
         ("UntagResource", json!({"key_id": "<victim>", "tag_keys": ["a", "b"]}), ""),
+        (
+            "TagResources",
+            json!({"resource_type": "key", "resource_ids": ["<victim>", "<sym>"], "tags": [{"tag_key": "a", "tag_value": "1"}]}),
+            "",
+        ),
+        (
+            "TagResources",
+            json!({"resource_type": "secret", "resource_ids": ["<victim>"], "tags": [{"tag_key": "a"}]}),
+            "InvalidParameter",
+        ),
+        (
+            "ListTagResources",
+            json!({"resource_type": "key", "resource_ids": ["<victim>", "<sym>"]}),
+            "",
+        ),
+        ("ListTagResources", json!({"resource_type": "key"}), "MissingParameter"),
+        (
+            "UntagResources",
+            json!({"resource_type": "key", "resource_ids": ["<victim>", "<sym>"], "tag_keys": ["a"]}),
+            "",
+        ),
+        ("DescribeRegions", json!({}), ""),
     ];
     calls.extend([
         ("GenerateDataKeyWithoutPlaintext", json!({"key_id": "<sym>", "number_of_bytes": 1, "encryption_context": context}), ""),

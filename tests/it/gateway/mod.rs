@@ -4,4 +4,5 @@ mod both_faces;
 mod bounds;
 mod callers;
 mod shapes;
+mod terraform;
 mod tls;

@@ -369,6 +369,30 @@ impl World {
             "ListResourceTags" => {
                 ask!(list_resource_tags, ListResourceTagsRequest { key_id, dry_run })
             }
+            "TagResources" => {
+                let tags = vec![v1::Tag { tag_key: "more".into(), tag_value: String::new() }];
+                let (resource_type, resource_ids) = ("key".to_owned(), vec![key_id]);
+                ask!(
+                    tag_resources,
+                    TagResourcesRequest { resource_type, resource_ids, tags, dry_run }
+                )
+            }
+            "UntagResources" => {
+                let (resource_type, resource_ids) = ("key".to_owned(), vec![key_id]);
+                let tag_keys = vec!["team".to_owned()];
+                ask!(
+                    untag_resources,
+                    UntagResourcesRequest { resource_type, resource_ids, tag_keys, dry_run }
+                )
+            }
+            "ListTagResources" => {
+                let (resource_type, resource_ids) = ("key".to_owned(), vec![key_id]);
+                ask!(
+                    list_tag_resources,
+                    ListTagResourcesRequest { resource_type, resource_ids, dry_run }
+                )
+            }
+            "DescribeRegions" => ask!(describe_regions, DescribeRegionsRequest { dry_run }),
             "CreateAlias" => {
                 let alias_name = format!("{alias_name}-too");
                 ask!(create_alias, CreateAliasRequest { alias_name, key_id, dry_run })

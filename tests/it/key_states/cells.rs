@@ -105,6 +105,8 @@ fn check_permitted(row: &Row, state: &str, before: &Everything, after: &Everythi
         | "KeyManagement/DescribeKeyVersion"
         | "KeyManagement/ListKeyVersions"
         | "KeyManagement/ListResourceTags"
+        | "KeyManagement/ListTagResources"
+        | "KeyManagement/DescribeRegions"
         | "KeyManagement/ListAliases"
         | "KeyManagement/ListAliasesByKeyId" => false,
         rpc => rpc.starts_with("KeyManagement/"),

@@ -70,7 +70,7 @@ const CHANGED: [Cell; 3] = [OK, OK, STAT];
 const CANCELLED: [Cell; 3] = [STAT, STAT, OK];
 
 /// Every RPC of both services.
-pub const ROWS: [Row; 38] = [
+pub const ROWS: [Row; 42] = [
     // ............................................ Symmetric, Encrypting, Signing
     row("Kms/GenerateDataKeyWithoutPlaintext", "", [USED, NO_KIND, NO_KIND]),
     row("Kms/GenerateDataKey", "", [USED, NO_KIND, NO_KIND]),
@@ -104,6 +104,10 @@ pub const ROWS: [Row; 38] = [
     row("KeyManagement/TagResource", "", [ANNOTATED; 3]),
     row("KeyManagement/UntagResource", "", [ANNOTATED; 3]),
     row("KeyManagement/ListResourceTags", "", ANY),
+    row("KeyManagement/TagResources", "", [ANNOTATED; 3]),
+    row("KeyManagement/UntagResources", "", [ANNOTATED; 3]),
+    row("KeyManagement/ListTagResources", "", ANY),
+    row("KeyManagement/DescribeRegions", "", ANY),
     row("KeyManagement/CreateAlias", "", [CHANGED; 3]),
     row("KeyManagement/UpdateAlias", "named until now", ANY),
     row("KeyManagement/UpdateAlias", "named from now on", [ANNOTATED; 3]),

@@ -152,8 +152,7 @@ fn read_rotation(rotation: Rotation) -> Result<Option<i64>, Reason> {
     match (rotation.on, INTERVALS[rotation.interval]) {
         (true, ("", _)) => Err(MISSING),
         (true, (_, seconds)) => seconds.map(Some).ok_or(INVALID),
-        (false, ("", _)) => Ok(None),
-        (false, _) => Err(INVALID),
+        (false, _) => Ok(None),
     }
 }
 

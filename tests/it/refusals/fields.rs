@@ -100,7 +100,6 @@ async fn intervals_of_rotation() {
     let field = "rotation_interval";
     assert_missing(ask(None, "7d").await, "enable_automatic_rotation");
     assert_missing(ask(Some(true), "").await, field);
-    assert_invalid(ask(Some(false), "7d").await, field);
     for odd in [
         "d",
         "-7d",
@@ -139,9 +138,14 @@ async fn intervals_of_rotation() {
         ask(Some(true), fit).await.unwrap();
         assert_eq!(world.describe(&key_id).await.rotation_interval, shown);
     }
-    ask(Some(false), "").await.unwrap();
-    let key = world.describe(&key_id).await;
-    assert_eq!((key.automatic_rotation.as_str(), key.rotation_interval.as_str()), ("Disabled", ""));
+    // With rotation off the interval is ignored, whatever it is.
+    for ignored in ["", "7d", "31536000s", "six"] {
+        ask(Some(true), "7d").await.unwrap();
+        ask(Some(false), ignored).await.unwrap();
+        let key = world.describe(&key_id).await;
+        let shown = (key.automatic_rotation.as_str(), key.rotation_interval.as_str());
+        assert_eq!(shown, ("Disabled", ""), "{ignored}");
+    }
 }
 
 #[tokio::test]
@@ -159,10 +163,6 @@ async fn the_fields_of_a_new_key() {
                 key_usage: "ENCRYPT/DECRYPT".into(),
                 ..none.clone()
             },
-        ),
-        (
-            "rotation_interval",
-            v1::CreateKeyRequest { rotation_interval: "7d".into(), ..none.clone() },
         ),
         (
             "enable_automatic_rotation",
@@ -191,6 +191,9 @@ async fn the_fields_of_a_new_key() {
     }
     let listed = world.management().list_keys(v1::ListKeysRequest::default()).await.unwrap();
     assert_eq!(listed.into_inner().total_count, 0, "a refused request made a key");
+    let off = v1::CreateKeyRequest { rotation_interval: "7d".into(), ..none.clone() };
+    let key = world.describe(&world.key(off).await).await;
+    assert_eq!((key.automatic_rotation.as_str(), key.rotation_interval.as_str()), ("Disabled", ""));
 
     let fit = v1::CreateKeyRequest {
         description: "密".repeat(8192),
@@ -255,6 +258,77 @@ async fn unfit_tags() {
     let listed = world.management().list_resource_tags(request).await.unwrap().into_inner().tags;
     let listed: Vec<_> = listed.iter().map(|tag| (&*tag.tag_key, &*tag.tag_value)).collect();
     assert_eq!(listed, [("Aliyun", ""), ("acs", "密 钥"), (&*fits, &*fits)], "bytewise order");
+}
+
+#[tokio::test]
+async fn tags_of_several_keys() {
+    let world = World::start().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(world.server.create_key().await);
+    }
+    let key = || "key".to_owned();
+    let tag = async |resource_type: &str, resource_ids: &[String], tags: Vec<v1::Tag>| {
+        let (resource_type, resource_ids) = (resource_type.to_owned(), resource_ids.to_vec());
+        let request = v1::TagResourcesRequest { resource_type, resource_ids, tags, dry_run: false };
+        world.management().tag_resources(request).await
+    };
+    let list = async |resource_ids: &[String], tags: Vec<v1::Tag>| {
+        let (resource_type, resource_ids) = (key(), resource_ids.to_vec());
+        let request =
+            v1::ListTagResourcesRequest { resource_type, resource_ids, tags, dry_run: false };
+        let listed = world.management().list_tag_resources(request).await?.into_inner();
+        assert_eq!(listed.next_token, "");
+        let row = |tag: v1::ResourceTag| {
+            assert_eq!(tag.resource_type, "key");
+            let number = ids.iter().position(|id| *id == tag.resource_id).unwrap();
+            format!("{number} {}={}", tag.tag_key, tag.tag_value)
+        };
+        Ok::<_, tonic::Status>(listed.tag_resources.into_iter().map(row).collect::<Vec<_>>())
+    };
+    let pair = || tags(&[("a", "1"), ("b", "")]);
+    assert_missing(tag("", &ids, pair()).await, "resource_type");
+    assert_invalid(tag("secret", &ids, pair()).await, "resource_type");
+    assert_missing(tag("key", &[], pair()).await, "resource_ids");
+    assert_missing(tag("key", &["".to_owned()], pair()).await, "resource_ids");
+    assert_invalid(tag("key", &vec!["k".to_owned(); 51], pair()).await, "resource_ids");
+    assert_missing(tag("key", &ids, vec![]).await, "tags");
+    assert_invalid(tag("key", &ids, numbered_tags(0..21)).await, "tags");
+    // One that is not there: nothing is changed.
+    let with_none = [ids.clone(), vec!["none".to_owned()]].concat();
+    let refused = tag("key", &with_none, pair()).await;
+    assert_refused(refused, Code::NotFound, "Forbidden.KeyNotFound");
+    assert!(list(&ids, vec![]).await.unwrap().is_empty());
+    assert!(list(&with_none, vec![]).await.is_err());
+
+    let twice = [ids.clone(), ids.clone()].concat();
+    tag("key", &twice, pair()).await.unwrap();
+    tag("key", &ids[1..], tags(&[("a", "2")])).await.unwrap();
+    let all = list(&twice, vec![]).await.unwrap();
+    assert_eq!(all, ["0 a=1", "0 b=", "1 a=2", "1 b="]);
+    assert_eq!(list(&ids, tags(&[("a", "2")])).await.unwrap(), ["1 a=2"]);
+    assert_eq!(list(&ids, tags(&[("a", ""), ("c", "")])).await.unwrap(), ["0 a=1", "1 a=2"]);
+
+    let untag = async |resource_ids: &[String], tag_keys: &[&str], all, dry_run| {
+        let tag_keys = tag_keys.iter().map(|key| (*key).to_owned()).collect();
+        let resource_ids = resource_ids.to_vec();
+        let request = v1::UntagResourcesRequest {
+            resource_type: key(),
+            resource_ids,
+            tag_keys,
+            all,
+            dry_run,
+        };
+        world.management().untag_resources(request).await
+    };
+    assert_missing(untag(&ids, &[], false, false).await, "tag_keys");
+    let dry = untag(&ids, &["a"], false, true).await;
+    assert_refused(dry, Code::FailedPrecondition, "DryRunOperationError");
+    assert_eq!(list(&ids, vec![]).await.unwrap(), all);
+    untag(&ids, &["a", "never"], false, false).await.unwrap();
+    assert_eq!(list(&ids, vec![]).await.unwrap(), ["0 b=", "1 b="]);
+    untag(&ids[..1], &[], true, false).await.unwrap();
+    assert_eq!(list(&ids, vec![]).await.unwrap(), ["1 b="]);
 }
 
 #[tokio::test]

@@ -1,0 +1,29 @@
+//! The region of this instance.
+
+use super::authorise::AccessRequest;
+use super::caller::Caller;
+use super::{Services, unless_dry_run};
+use crate::access::decisions::DESCRIBE_REGIONS;
+use crate::access::grant::Grant;
+use crate::access::policy::Subject;
+use crate::access::purpose::Look;
+use crate::error::Result;
+use crate::proto::v1;
+
+impl Services {
+    /// Lists the regions: ours.
+    pub async fn describe_regions(
+        &self,
+        caller: &Caller,
+        request: v1::DescribeRegionsRequest,
+    ) -> Result<v1::DescribeRegionsResponse> {
+        let access = AccessRequest::new(caller, DESCRIBE_REGIONS);
+        // It opens no door: the name of the region is no key.
+        let _granted: Grant<Look> = self.authorise(access, Subject::Instance)?;
+        unless_dry_run(request.dry_run)?;
+        Ok(v1::DescribeRegionsResponse {
+            regions: vec![v1::Region { region_id: self.arns.region().to_owned() }],
+            request_id: caller.request_id.clone(),
+        })
+    }
+}
