@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use tower::service_fn;
 
 use super::call_failure::connection_broken;
-use super::endpoint::{Authority, Endpoint};
+use super::endpoint::{Authority, Endpoint, is_loopback};
 use super::recording_stream::{FirstError, RecordingStream};
 use super::tls::{SERVER, TlsArgs, handshake_failed};
 use crate::cli::failure::Failure;
@@ -41,6 +41,10 @@ pub struct ConnectionArgs {
     endpoint: Endpoint,
     #[command(flatten)]
     tls: TlsArgs,
+    /// Allow http:// to another machine, where everyone on the way reads
+    /// plaintexts and secrets; on loopback http:// needs no leave
+    #[arg(long, help_heading = SERVER)]
+    insecure_plaintext: bool,
     /// How long an answer may take
     #[arg(long, help_heading = SERVER, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
@@ -49,7 +53,12 @@ pub struct ConnectionArgs {
 impl From<Endpoint> for ConnectionArgs {
     /// A connection that needs no credentials: to a dev server, or to a socket.
     fn from(endpoint: Endpoint) -> Self {
-        Self { endpoint, tls: TlsArgs::default(), timeout: DEFAULT_TIMEOUT_SECONDS }
+        Self {
+            endpoint,
+            tls: TlsArgs::default(),
+            insecure_plaintext: false,
+            timeout: DEFAULT_TIMEOUT_SECONDS,
+        }
     }
 }
 
@@ -112,7 +121,7 @@ pub async fn connect(
 }
 
 async fn open(connection: &ConnectionArgs) -> Result<Stream, Failure> {
-    let ConnectionArgs { endpoint, tls, .. } = connection;
+    let ConnectionArgs { endpoint, tls, insecure_plaintext, .. } = connection;
     match endpoint {
         Endpoint::Https(authority) => {
             // Files and names are checked before the network is touched.
@@ -124,13 +133,33 @@ async fn open(connection: &ConnectionArgs) -> Result<Stream, Failure> {
         }
         Endpoint::Http(authority) => {
             tls.refuse_without_https(endpoint)?;
-            Ok(Box::pin(open_tcp(authority).await?))
+            Ok(Box::pin(open_plaintext(authority, *insecure_plaintext).await?))
         }
         Endpoint::Unix(path) => {
             tls.refuse_without_https(endpoint)?;
             Ok(Box::pin(open_socket(path).await?))
         }
     }
+}
+
+/// In plaintext everyone on the way reads what is sent, keys too.
+async fn open_plaintext(authority: &Authority, permitted: bool) -> Result<TcpStream, Failure> {
+    if !permitted && !authority.is_loopback() {
+        return Err(plaintext_elsewhere(authority));
+    }
+    let stream = open_tcp(authority).await?;
+    // A name of loopback may have been given to another machine.
+    let is_here = stream.peer_addr().is_ok_and(|peer| is_loopback(peer.ip()));
+    if permitted || is_here { Ok(stream) } else { Err(plaintext_elsewhere(authority)) }
+}
+
+fn plaintext_elsewhere(authority: &Authority) -> Failure {
+    Failure::usage(
+        format!(
+            "http://{authority} is another machine, and http:// sends plaintexts and secrets in the clear: everyone on the way can read them."
+        ),
+        "Give --endpoint https://HOST:PORT with --tls-ca, or --insecure-plaintext if the way there is safe by other means.",
+    )
 }
 
 async fn open_tcp(authority: &Authority) -> Result<TcpStream, Failure> {

@@ -2,6 +2,7 @@
 //! `unix:/path`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,7 +15,7 @@ const DEFAULT_PORT: u16 = 7311;
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Plaintext HTTP/2: on this machine, or through a sidecar that encrypts.
+    /// Plaintext HTTP/2: on this machine, or where the user asks for it.
     Http(Authority),
     /// HTTP/2 over TLS.
     Https(Authority),
@@ -77,6 +78,23 @@ fn authority(uri: &Uri) -> Result<Authority, MalformedEndpoint> {
     Ok(Authority { host, port: authority.port_u16().unwrap_or(DEFAULT_PORT) })
 }
 
+impl Authority {
+    /// Whether it names this machine, before anybody is asked: a loopback address,
+    /// or a name that RFC 6761 (section 6.3) keeps for loopback.
+    pub fn is_loopback(&self) -> bool {
+        if let Ok(address) = self.host.parse() {
+            return is_loopback(address);
+        }
+        let name = self.host.trim_end_matches('.').to_ascii_lowercase();
+        name == "localhost" || name.ends_with(".localhost")
+    }
+}
+
+/// Whether the address is of this machine alone, IPv4 within IPv6 too.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
@@ -115,6 +133,37 @@ mod tests {
             ("unix:keyferry.sock", "unix:keyferry.sock"),
         ] {
             assert_eq!(shown(text), Ok(meant.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_known_by_its_addresses_and_its_reserved_name() {
+        let is_loopback = |text: &str| match text.parse().unwrap() {
+            Endpoint::Http(authority) => authority.is_loopback(),
+            other => panic!("{other}"),
+        };
+        for here in [
+            "http://127.0.0.1:1",
+            "http://127.9.9.9",
+            "http://[::1]:1",
+            "http://[::ffff:127.0.0.1]",
+            "http://localhost",
+            "http://LOCALHOST.:1",
+            "http://kms.localhost",
+        ] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in [
+            "http://10.0.0.1",
+            "http://0.0.0.0",
+            "http://[::]:1",
+            "http://[::ffff:10.0.0.1]",
+            "http://kms.example",
+            "http://localhost.example",
+            "http://notlocalhost",
+            "http://127.0.0.1.example",
+        ] {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
         }
     }
 
