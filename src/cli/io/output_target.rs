@@ -3,13 +3,20 @@
 //! A file is written whole or not at all: a temporary file beside it is made
 //! durable and then given its name. A secret gets mode 0600 and never replaces a
 //! file unasked. Raw bytes never go to a terminal.
+//!
+//! Anyone may have put a name there: a link to elsewhere, or a pipe that they read.
+//! So a secret is written through no link, and into a pipe or a device only if what
+//! was opened is ours alone.
 
 use std::convert::Infallible;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::stream::{cannot_write, unbuffered};
 use crate::cli::exit::Exit;
@@ -66,24 +73,19 @@ impl Sensitivity {
 impl OutputTarget {
     /// Refuses an unfit target before the server is asked or a file is opened.
     pub fn check(&self, sensitivity: Sensitivity) -> Result<(), Failure> {
-        match self {
-            Self::Stdout => refuse_terminal(&io::stdout(), self, sensitivity),
-            Self::File(path)
-                if !sensitivity.may_replace()
-                    && !is_special(path)
-                    && fs::symlink_metadata(path).is_ok() =>
-            {
-                Err(exists(path))
-            }
-            Self::File(_) => Ok(()),
+        match (self, sensitivity) {
+            (Self::Stdout, _) => refuse_terminal(&io::stdout(), self, sensitivity),
+            (Self::File(path), Sensitivity::Secret { replace }) => check_secret(path, replace),
+            (Self::File(_), _) => Ok(()),
         }
     }
 
     /// Writes all of the bytes.
     pub fn write(&self, bytes: &[u8], sensitivity: Sensitivity) -> Result<(), EarlyExit> {
+        self.check(sensitivity)?;
         let stream = match self {
             Self::Stdout => unbuffered(io::stdout()),
-            Self::File(path) if is_special(path) => OpenOptions::new().write(true).open(path),
+            Self::File(path) if is_special(path) => open_special(path, sensitivity),
             Self::File(path) => {
                 return write_atomically(path, bytes, sensitivity).map_err(|error| {
                     if error.kind() == io::ErrorKind::AlreadyExists && !sensitivity.may_replace() {
@@ -96,8 +98,84 @@ impl OutputTarget {
         };
         let mut stream = stream.map_err(|error| cannot_write(self, &error))?;
         refuse_terminal(&stream, self, sensitivity)?;
+        if let (Self::File(path), Sensitivity::Secret { .. }) = (self, sensitivity) {
+            let opened = stream.metadata().map_err(|error| cannot_write(self, &error))?;
+            refuse_foreign(path, &opened)?;
+        }
         stream.write_all(bytes).map_err(|error| cannot_write(self, &error))
     }
+}
+
+/// Judges what has the name now. A pipe is judged before it is opened, as opening
+/// one waits for its reader; what was opened is judged again.
+fn check_secret(path: &Path, replace: bool) -> Result<(), Failure> {
+    if is_own_descriptor(path) && is_special(path) {
+        return Ok(());
+    }
+    match fs::symlink_metadata(path) {
+        // An absent name is free, and any other fault is told by the write.
+        Err(_) => Ok(()),
+        Ok(found) if found.file_type().is_fifo() => refuse_foreign(path, &found),
+        Ok(found) if !found.is_file() && !found.is_dir() && !found.is_symlink() => Ok(()),
+        Ok(_) if !replace => Err(exists(path)),
+        Ok(found) if found.is_symlink() => Err(Failure::new(
+            Exit::InUse,
+            format!(
+                "{} is a symbolic link, and key bytes are not written through one.",
+                path.display()
+            ),
+            "Give --out the path of the file itself.",
+        )),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// `/dev/stdout`, `/dev/fd/63`: a stream that this process was started with, like
+/// `-`. Only the system makes these names.
+fn is_own_descriptor(path: &Path) -> bool {
+    let in_a_folder_of_the_system = path.parent().is_some_and(|folder| {
+        folder == Path::new("/dev/fd") || folder == Path::new("/proc/self/fd")
+    });
+    in_a_folder_of_the_system
+        || path == Path::new("/dev/stdout")
+        || path == Path::new("/dev/stderr")
+}
+
+/// Opens a pipe or a device; a secret's through no link.
+fn open_special(path: &Path, sensitivity: Sensitivity) -> io::Result<File> {
+    if !matches!(sensitivity, Sensitivity::Secret { .. }) || is_own_descriptor(path) {
+        return OpenOptions::new().write(true).open(path);
+    }
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// Refuses a pipe or a device that another user owns or can read, but for those
+/// that nobody can read.
+fn refuse_foreign(path: &Path, found: &Metadata) -> Result<(), Failure> {
+    if is_own_descriptor(path) || is_null(found) {
+        return Ok(());
+    }
+    let us = rustix::process::geteuid().as_raw();
+    let why = if found.is_file() {
+        "has become a file meanwhile".to_owned()
+    } else if found.uid() != us {
+        format!("belongs to user {}, and this is user {us}", found.uid())
+    } else if found.mode() & 0o044 != 0 {
+        format!("has mode {:04o}, so that other users can read from it", found.mode() & 0o7777)
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(
+        Exit::InUse,
+        format!("{} {why}: key bytes are not written into it.", path.display()),
+        "Give --out a new name, a pipe of your own made with `mkfifo -m 600`, or - for standard output.",
+    ))
+}
+
+/// `/dev/null`, which is root's and keeps nothing.
+fn is_null(found: &Metadata) -> bool {
+    found.file_type().is_char_device() && found.rdev() == rustix::fs::makedev(1, 3)
 }
 
 /// A pipe, a terminal or another device: it is written to, never replaced.
@@ -231,5 +309,18 @@ mod tests {
         null.check(SECRET).unwrap();
         null.write(b"one", SECRET).unwrap();
         assert!(is_special(Path::new("/dev/null")));
+    }
+
+    #[test]
+    fn a_secret_is_not_written_through_a_link_even_to_replace() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = in_folder(dir.path());
+        for elsewhere in [dir.path().join("elsewhere"), PathBuf::from("/dev/null")] {
+            let _ = fs::remove_file(&path);
+            std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+            assert!(target.check(REPLACING).is_err() && target.check(SECRET).is_err());
+            assert!(target.write(b"one", REPLACING).is_err());
+            assert!(path.is_symlink() && !dir.path().join("elsewhere").exists());
+        }
     }
 }
