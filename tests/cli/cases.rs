@@ -13,7 +13,7 @@ use regex::Regex;
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde::Deserialize;
 
-use crate::command::terminal;
+use crate::command::{Server, keyferry, terminal};
 
 /// One run of the binary and what must come of it.
 #[derive(Deserialize)]
@@ -200,6 +200,32 @@ help: Take the public key out of it:
     assert_eq!(shown, expected);
 }
 
+/// In JSON as in text: an earlier caller's words are not the terminal's orders.
+#[test]
+fn json_does_not_steer_the_terminal() {
+    let server = Server::dev();
+    let odd = "\u{9b}2J \u{7f}\u{85}\u{202e}\u{2028}end";
+    let mut create = keyferry(["key", "create", "--json", "--description", odd]);
+    let made = crate::command::run(create.env("KEYFERRY_ENDPOINT", &server.endpoint)).done();
+    let key = made.json()["key_metadata"]["key_id"].as_str().unwrap().to_owned();
+    assert_eq!(made.json()["key_metadata"]["description"], odd, "it is the same JSON");
+
+    for options in [&["--json"][..], &[]] {
+        let (mut leader, name) = terminal();
+        let follower = fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
+        let mut show = keyferry(["key", "describe", "--key", &key]);
+        show.args(options).env("KEYFERRY_ENDPOINT", &server.endpoint).stdout(follower);
+        assert_eq!(show.status().unwrap().code(), Some(0));
+        drop(show);
+        let mut shown = Vec::new();
+        let _ = leader.read_to_end(&mut shown);
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains("end"), "{shown}");
+        let steering = |c: char| odd.contains(c) && !c.is_ascii_graphic() && c != ' ';
+        assert!(!shown.contains(steering), "{shown:?}");
+    }
+}
+
 #[test]
 fn an_existing_file_is_replaced_only_when_forced() {
     let dir = tempfile::tempdir().unwrap();
@@ -211,6 +237,58 @@ fn an_existing_file_is_replaced_only_when_forced() {
     let forced = unwrap_to(out.to_str().unwrap()).arg("--force").output().unwrap();
     assert_eq!(forced.status.code(), Some(0));
     assert_eq!(fs::read(&out).unwrap(), fs::read(files().join("data_key.bin")).unwrap());
+}
+
+/// A pipe with this mode, and somebody who reads from it.
+fn pipe(path: &Path, mode: u32) -> fs::File {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+    mknodat(CWD, path, FileType::Fifo, Mode::from_bits_truncate(mode), 0).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap().into()
+}
+
+/// Somebody else made the name first, and waits for the key.
+#[test]
+fn a_key_is_not_written_into_a_pipe_that_others_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let ours = dir.path().join("ours");
+    let mut reader = pipe(&ours, 0o600);
+    let written = unwrap_to(ours.to_str().unwrap()).output().unwrap();
+    assert_eq!(written.status.code(), Some(0), "{written:?}");
+    let mut key = Vec::new();
+    reader.read_to_end(&mut key).unwrap();
+    assert_eq!(key, fs::read(files().join("data_key.bin")).unwrap());
+
+    let readable = dir.path().join("readable");
+    let foreign = dir.path().join("foreign");
+    let link = dir.path().join("link");
+    let mut readers = vec![(readable.clone(), pipe(&readable, 0o644))];
+    if rustix::process::geteuid().is_root() {
+        let reader = pipe(&foreign, 0o600);
+        std::os::unix::fs::chown(&foreign, Some(65534), None).unwrap();
+        readers.push((foreign, reader));
+    }
+    std::os::unix::fs::symlink(&readable, &link).unwrap();
+    readers.push((link, fs::File::open("/dev/null").unwrap()));
+    for (out, mut reader) in readers {
+        for options in [&[][..], &["--force"]] {
+            let refused = unwrap_to(out.to_str().unwrap()).args(options).output().unwrap();
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(73), "{said}");
+            assert!(said.contains(out.to_str().unwrap()) && said.contains("help: "), "{said}");
+        }
+        let mut heard = Vec::new();
+        reader.read_to_end(&mut heard).unwrap();
+        assert!(heard.is_empty(), "{} heard the key", out.display());
+    }
+}
+
+#[test]
+fn a_key_goes_into_a_pipe_of_the_shell() {
+    let mut command = unwrap_to("/dev/stdout");
+    let output = command.stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stdout.starts_with(&fs::read(files().join("data_key.bin")).unwrap()));
 }
 
 #[test]

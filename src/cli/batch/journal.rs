@@ -19,6 +19,7 @@ use crate::cli::failure::{EarlyExit, Failure};
 use crate::cli::io::output_target::{OutputTarget, is_special};
 use crate::cli::io::stream::{cannot_write, unbuffered};
 use crate::durable;
+use crate::printable::printable_json;
 
 /// Lines are synced when there are so many, or after so long.
 const SYNC_LINES: usize = 1_000;
@@ -102,10 +103,13 @@ impl Journal {
     /// Adds a line.
     pub fn append(&mut self, line: &str) -> Result<(), EarlyExit> {
         self.make_file()?;
-        if let JournalOutput::File(file) | JournalOutput::Stream(file) = &mut self.output {
-            let written = file.write_all(line.as_bytes());
-            written.map_err(|error| cannot_write(&self.name, &error))?;
-        }
+        let written = match &mut self.output {
+            JournalOutput::File(file) => file.write_all(line.as_bytes()),
+            // It may be a terminal.
+            JournalOutput::Stream(file) => file.write_all(printable_json(line).as_bytes()),
+            JournalOutput::New(_) => Ok(()),
+        };
+        written.map_err(|error| cannot_write(&self.name, &error))?;
         self.unsynced += 1;
         if self.unsynced < SYNC_LINES && self.synced.elapsed() < SYNC_AFTER {
             return Ok(());

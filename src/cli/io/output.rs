@@ -1,6 +1,7 @@
 //! What a command prints: text for people, or with `--json` the response as
 //! proto-JSON for programs.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
@@ -8,6 +9,7 @@ use clap::Args;
 use prost::Name;
 use serde_json::{Value, json};
 use terminal_size::terminal_size_of;
+use zeroize::Zeroizing;
 
 use super::output_target::{OutputTarget, Sensitivity};
 use super::response::{KeyVersionResponse, json_line};
@@ -15,6 +17,7 @@ use super::stream::{cannot_write, unbuffered};
 use super::text::{Text, render_failure};
 use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
+use crate::printable::printable_json;
 
 /// `--json`
 #[derive(Args, Clone, Copy, Debug)]
@@ -122,11 +125,16 @@ impl Output {
     }
 }
 
-/// The line may hold a secret, of which std's buffer would keep a copy.
+/// The line may hold a secret, of which std's buffer would keep a copy. It may go
+/// to a terminal, and holds what others wrote.
 fn print_json(line: &[u8]) -> Result<(), EarlyExit> {
-    unbuffered(io::stdout())
-        .and_then(|mut stdout| stdout.write_all(line))
-        .map_err(|error| cannot_write(&OutputTarget::Stdout, &error))
+    let line = String::from_utf8_lossy(line);
+    let write = |line: &str| unbuffered(io::stdout())?.write_all(line.as_bytes());
+    let written = match printable_json(&line) {
+        Cow::Borrowed(line) => write(line),
+        Cow::Owned(line) => write(&Zeroizing::new(line)),
+    };
+    written.map_err(|error| cannot_write(&OutputTarget::Stdout, &error))
 }
 
 /// The width of a terminal.
@@ -159,7 +167,7 @@ pub fn conclude(outcome: Result<(), EarlyExit>, json: bool) -> Exit {
 /// Prints a failure on standard error.
 pub fn complain(failure: &Failure, json: bool) {
     let text = if json {
-        format!("{}\n", failure.json())
+        printable_json(&format!("{}\n", failure.json())).into_owned()
     } else {
         render_failure(&failure.lines(), columns_of(&io::stderr()))
     };
