@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! read.rs       the file, and the environment over it → the fields of raw.rs
+//! service_links.rs  variables of Kubernetes, which are none of ours
 //! validate.rs   what goes together, field by field (fields.rs) → types.rs
 //! error.rs      a refusal: the field, what was found, what would do, where it was set
 //! ```
@@ -16,6 +17,7 @@ mod error;
 mod fields;
 mod raw;
 mod read;
+mod service_links;
 mod types;
 mod validate;
 
@@ -41,6 +43,7 @@ impl Config {
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
         let environment = std::env::vars_os();
         Self::parse(&text, file.parent().unwrap_or(Path::new("/")), environment)
+            .map_err(|error| error.in_file(path))
     }
 
     /// The same from a text, the directory that its paths are relative to, and
@@ -51,7 +54,8 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let (raw, origins) = read::read(text, environment)?;
-        validate::validate(raw, directory).map_err(|error| origins.tell(error))
+        let config = validate::validate(raw, directory).map_err(|error| origins.tell(error))?;
+        Ok(Self { service_links: origins.service_links(), ..config })
     }
 
     /// The configuration of `serve --dev`: everything in one directory, the
@@ -81,6 +85,7 @@ impl Config {
             region: DEFAULT_REGION.to_owned(),
             account: DEFAULT_ACCOUNT.to_owned(),
             gateway: GatewayConfig::default(),
+            service_links: Vec::new(),
         })
     }
 }

@@ -13,9 +13,10 @@ use toml::{Spanned, Table, Value};
 
 use super::error::{ConfigError, Origin};
 use super::raw::RawConfig;
+use super::service_links::is_service_link;
 
 /// The start of each variable's name.
-const PREFIX: &str = "KEYFERRY_";
+pub(super) const PREFIX: &str = "KEYFERRY_";
 
 /// Variables of the command line's client side (contract, section 3), which
 /// are no fields of the server's configuration.
@@ -26,11 +27,15 @@ pub(super) fn read(
     text: &str,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(RawConfig, Origins<'_>), ConfigError> {
-    let mut origins = Origins { text, by_path: BTreeMap::new() };
+    let mut origins = Origins { text, by_path: BTreeMap::new(), service_links: Vec::new() };
     let mut table = origins.parse_file()?;
     for (name, value) in environment {
-        if let Some((name, value)) = ours(&name, &value)? {
-            origins.lay_over(&mut table, name, value)?;
+        match ours(&name, &value)? {
+            Some((name, value)) if is_service_link(name, value) => {
+                origins.service_links.push(name.to_owned());
+            }
+            Some((name, value)) => origins.lay_over(&mut table, name, value)?,
+            None => {}
         }
     }
     match serde_path_to_error::deserialize(table) {
@@ -47,7 +52,10 @@ fn ours<'a>(name: &'a OsStr, value: &'a OsStr) -> Result<Option<(&'a str, &'a st
     }
     match value.to_str() {
         Some(value) => Ok(Some((name, value))),
-        None => Err(ConfigError::new(name, "is not UTF-8: set it to text, or unset it")),
+        None => {
+            let origin = Some(Origin::Variable(name.to_owned()));
+            Err(ConfigError::new(name, "is not UTF-8: set it to text, or unset it").set_at(origin))
+        }
     }
 }
 
@@ -55,6 +63,7 @@ fn ours<'a>(name: &'a OsStr, value: &'a OsStr) -> Result<Option<(&'a str, &'a st
 pub(super) struct Origins<'a> {
     text: &'a str,
     by_path: BTreeMap<String, Origin>,
+    service_links: Vec<String>,
 }
 
 impl<'a> Origins<'a> {
@@ -105,6 +114,7 @@ impl<'a> Origins<'a> {
                 name,
                 "names no field: a list's members are numbered from 0, and the next free number adds one",
             )
+            .set_at(Some(Origin::Variable(name.to_owned())))
         };
         let keys = name.strip_prefix(PREFIX).unwrap_or(name).to_ascii_lowercase();
         let mut keys = keys.split("__");
@@ -118,6 +128,12 @@ impl<'a> Origins<'a> {
         *field = Value::String(value.to_owned());
         self.by_path.insert(path, origin);
         Ok(())
+    }
+
+    /// The variables that were passed over, in order of their names.
+    pub(super) fn service_links(mut self) -> Vec<String> {
+        self.service_links.sort();
+        self.service_links
     }
 
     /// Adds to a refusal where its field was set: the field itself, or else the

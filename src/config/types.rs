@@ -28,6 +28,9 @@ pub struct Config {
     /// How the HTTP front door authenticates its callers, on the listeners that
     /// have it.
     pub gateway: GatewayConfig,
+    /// Variables of the environment that were passed over: Kubernetes' service
+    /// links.
+    pub service_links: Vec<String>,
 }
 
 /// How the server was asked to run; a store is made for one of them.

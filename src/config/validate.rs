@@ -30,6 +30,7 @@ pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, Confi
         region: arn_part("region", raw.region, DEFAULT_REGION)?,
         account: arn_part("account", raw.account, DEFAULT_ACCOUNT)?,
         gateway: gateway(&raw.auth),
+        service_links: Vec::new(),
     })
 }
 

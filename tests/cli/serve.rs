@@ -132,6 +132,32 @@ fn what_is_not_safe_is_not_served() {
 }
 
 #[test]
+fn variables_of_kubernetes_are_passed_over_and_unknown_ones_named() {
+    let instance = Instance::make();
+    let links = [
+        ("KEYFERRY_PORT", "tcp://10.0.0.11:7311"),
+        ("KEYFERRY_SERVICE_HOST", "10.0.0.11"),
+        ("KEYFERRY_PORT_7311_TCP_PROTO", "tcp"),
+    ];
+    let mut command = keyferry(words("serve --config"));
+    command.arg(instance.config()).envs(links);
+    let server = Server::start(command, tempfile::tempdir().unwrap());
+    server.client("key list").done();
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("service links")).unwrap_or(&log);
+    for (name, _) in links {
+        assert!(line.contains(name), "{log}");
+    }
+    drop(server);
+
+    let mut unknown = keyferry(words("serve --check-config --config"));
+    unknown.arg(instance.config()).env("KEYFERRY_POLCY", "x");
+    let refused = run(&mut unknown);
+    refused.failed(78, &["polcy: unknown field", "help: Correct the variable KEYFERRY_POLCY"]);
+    assert!(!refused.stderr.contains("Correct the file"), "{refused:?}");
+}
+
+#[test]
 fn a_store_opens_with_its_own_root_key_in_its_own_mode() {
     let (one, other) = (Instance::make(), Instance::make());
     let theirs = fs::read(other.path("root.key")).unwrap();

@@ -135,6 +135,26 @@ fn the_environment_alone_is_enough() {
     assert_eq!(config.listeners[0].address().to_string(), "unix:/run/kf.sock");
 }
 
+/// Kubernetes sets them in each container of a namespace with such a Service.
+#[test]
+fn service_links_of_kubernetes_are_passed_over() {
+    let links = [
+        ("KEYFERRY_SERVICE_PORT_GRPC", "7311"),
+        ("KEYFERRY_SERVICE_HOST", "10.0.0.11"),
+        ("KEYFERRY_SERVICE_PORT", "7311"),
+        ("KEYFERRY_PORT", "tcp://10.0.0.11:7311"),
+        ("KEYFERRY_PORT_7311_TCP", "tcp://10.0.0.11:7311"),
+        ("KEYFERRY_PORT_7311_TCP_PROTO", "tcp"),
+        ("KEYFERRY_PORT_7311_TCP_PORT", "7311"),
+        ("KEYFERRY_PORT_7311_TCP_ADDR", "10.0.0.11"),
+    ];
+    let config = parse(SOUND, &links).unwrap();
+    let mut names: Vec<_> = links.iter().map(|(name, _)| (*name).to_owned()).collect();
+    names.sort();
+    assert_eq!(config.service_links, names);
+    assert!(parse(SOUND, &[]).unwrap().service_links.is_empty());
+}
+
 #[test]
 fn a_variable_of_ours_that_is_no_text_is_refused() {
     use std::os::unix::ffi::OsStringExt as _;
@@ -142,6 +162,7 @@ fn a_variable_of_ours_that_is_no_text_is_refused() {
     let directory = Path::new("/etc/keyferry");
     let error = Config::parse(SOUND, directory, odd("KEYFERRY_REGION")).unwrap_err();
     assert_eq!(error.field(), "KEYFERRY_REGION");
+    assert_eq!(error.variable(), Some("KEYFERRY_REGION"));
     Config::parse(SOUND, directory, odd("SOMEBODYS_REGION")).unwrap();
 }
 
@@ -177,6 +198,28 @@ fn dev_stays_on_this_machine() {
 fn a_file_that_is_not_there_is_named() {
     let error = Config::load(Path::new("/nowhere/keyferry.toml")).unwrap_err();
     assert!(error.to_string().starts_with("/nowhere/keyferry.toml: cannot be read"), "{error}");
+}
+
+#[test]
+fn a_typing_mistake_is_told_with_its_file_and_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keyferry.toml");
+    for (text, said, line) in [
+        ("[[listener]]\naddress = unix:kf.sock\n", "TOML: ", 2),
+        ("[[listener]]\naddress = \"unix:kf.sock\n", "TOML: ", 2),
+        ("[store\n", "TOML: ", 1),
+        ("region = \"a\"\nregion = \"b\"\n", "TOML: ", 2),
+        ("[[listener]]\nadress = \"unix:kf.sock\"\n", "unknown field `adress`", 2),
+        ("[auth.unix]\n[[listener]]\naddress = \"localhost:1\"\n", "an IP address", 3),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = Config::load(&file).unwrap_err().to_string();
+        let place = format!("(line {line} of {})", file.display());
+        assert!(error.contains(said) && error.ends_with(&place), "{text}: {error}");
+    }
+    std::fs::write(&file, "").unwrap();
+    let error = Config::load(&file).unwrap_err().to_string();
+    assert!(error.ends_with(&format!("(in {})", file.display())), "{error}");
 }
 
 #[test]

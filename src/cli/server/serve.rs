@@ -117,10 +117,13 @@ fn warn_of_dev(config: &Config) {
 }
 
 fn misconfigured(error: &ConfigError, file: &Path) -> Failure {
-    let advice = format!(
-        "Correct the file, and check it with `keyferry serve --check-config --config {}`.",
-        file.display()
-    );
+    let advice = match error.variable() {
+        Some(name) => format!("Correct the variable {name} in the environment, or unset it."),
+        None => format!(
+            "Correct the file, and check it with `keyferry serve --check-config --config {}`.",
+            file.display()
+        ),
+    };
     Failure::new(Exit::Configuration, format!("{error}."), advice)
 }
 
@@ -134,6 +137,10 @@ fn serve(config: &Config) -> Result<(), EarlyExit> {
     let _log = logs::start(config.log);
     // Before any key is in memory. Failures are in the log.
     let _ = hardening::harden();
+    if !config.service_links.is_empty() {
+        let variables = config.service_links.join(" ");
+        tracing::info!(variables, "service links of Kubernetes are passed over");
+    }
     if config.mode == Mode::Config {
         tracing::warn!(
             "there is no policy yet: every verified caller may do everything, and so may every access key"
