@@ -22,6 +22,7 @@
 //! | [`crypto`] | secrets, the blob, wrapping |
 //! | [`storage`] | the store's law, and the backends that obey it |
 //! | [`durable`] | files and directories that stand after a power cut |
+//! | [`secret_file`] | files that nobody else can read or replace |
 //! | [`error`], [`limits`], [`ids`], [`printable`], [`proto`] | the table of errors; the table of limits; ids; text that is safe on a terminal; the contract |
 //!
 //! Imports run downward only. No key version without a grant, no data key
@@ -48,6 +49,7 @@ pub mod keys;
 pub mod limits;
 pub mod printable;
 pub mod proto;
+pub mod secret_file;
 pub mod server;
 pub mod service;
 pub mod storage;

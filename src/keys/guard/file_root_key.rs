@@ -1,15 +1,11 @@
-//! The `file` provider: a root key in a file of mode 0600 that no other user can
-//! read or replace.
+//! The `file` provider: a root key in a file that no other user can read or replace
+//! (`secret_file.rs`); it is made with mode 0600.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -18,11 +14,12 @@ use crate::crypto::pem;
 use crate::crypto::sealing::SealingKey;
 use crate::crypto::secret::{Reveal, RootKey};
 use crate::durable;
+use crate::secret_file::{self, SecretFileError};
 
 /// The first word of a root key file; the number is the format's.
 const FILE_HEAD: &str = "KEYFERRY-ROOT-KEY-1:";
 /// Longer than any root key file.
-const MAX_FILE_BYTES: u64 = 256;
+const MAX_FILE_BYTES: usize = 256;
 
 /// A root key that was read from a file.
 pub struct FileRootKey {
@@ -32,26 +29,20 @@ pub struct FileRootKey {
 }
 
 impl FileRootKey {
-    /// Reads the root key at `path`. No symbolic link is followed at its last
-    /// step, and only this user and root may be able to replace the file or a
-    /// directory above it.
+    /// Reads the root key at `path`.
     pub fn read(path: &Path) -> Result<Self, RootKeyError> {
-        check_parents(path)?;
-        let mut file = open(path)?;
-        check_file(path, &file)?;
-        let mut text = Zeroizing::new(String::with_capacity(256));
-        let read = (&mut file).take(MAX_FILE_BYTES).read_to_string(&mut text);
-        read.map_err(|source| unavailable(path, source))?;
-        Self::decode(path, &text).ok_or_else(|| RootKeyError::Malformed {
-            at: path.display().to_string(),
-            why: format!("it should hold one line that begins with {FILE_HEAD}"),
-        })
+        let bytes = secret_file::read(path, MAX_FILE_BYTES).map_err(|e| not_read(path, e))?;
+        let text = std::str::from_utf8(&bytes).ok();
+        text.and_then(|text| Self::decode(path, text)).ok_or_else(|| malformed(path))
     }
 
     /// Makes a root key and its file; durable when it returns. The caller has
     /// made sure that the store is empty.
     pub fn create(path: &Path) -> Result<Self, RootKeyError> {
-        check_parents(path)?;
+        secret_file::check_directories(path).map_err(|error| match error {
+            SecretFileError::Absent => unavailable(path, io::ErrorKind::NotFound.into()),
+            error => not_read(path, error),
+        })?;
         let key = RootKey::generate().map_err(|_| RootKeyError::NoRandomness)?;
         let encoded = Zeroizing::new(STANDARD.encode(key.reveal(Reveal::ToFile)));
         let line = Zeroizing::new([FILE_HEAD, &encoded, "\n"].concat());
@@ -114,75 +105,31 @@ impl RootKeyProvider for FileRootKey {
     }
 }
 
-fn open(path: &Path) -> Result<File, RootKeyError> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => Ok(file.into()),
-        Err(Errno::NOENT) => Err(RootKeyError::Absent { at: path.display().to_string() }),
-        Err(Errno::LOOP) => {
-            Err(not_safe(path, "it is a symbolic link; give the path of the file itself".into()))
-        }
-        Err(other) => Err(unavailable(path, other.into())),
+fn not_read(path: &Path, error: SecretFileError) -> RootKeyError {
+    let at = path.display().to_string();
+    match error {
+        SecretFileError::Absent => RootKeyError::Absent { at },
+        SecretFileError::Unsafe(why) => RootKeyError::Unsafe { at, why },
+        SecretFileError::TooLong(_) => malformed(path),
+        SecretFileError::Unreadable(source) => unavailable(path, source),
     }
 }
 
-fn check_file(path: &Path, file: &File) -> Result<(), RootKeyError> {
-    let meta = file.metadata().map_err(|source| unavailable(path, source))?;
-    let us = rustix::process::geteuid().as_raw();
-    if !meta.is_file() {
-        return Err(not_safe(path, "it is not an ordinary file".into()));
+fn malformed(path: &Path) -> RootKeyError {
+    RootKeyError::Malformed {
+        at: path.display().to_string(),
+        why: format!("it should hold one line that begins with {FILE_HEAD}"),
     }
-    if meta.uid() != us {
-        let why =
-            format!("it belongs to user {}, and this process runs as {us}; chown it", meta.uid());
-        return Err(not_safe(path, why));
-    }
-    if meta.mode() & 0o077 != 0 {
-        let why = format!(
-            "its mode is {:04o}, so that others can reach it; chmod 0600 it, and if others may have read it, move the store to a new root key",
-            meta.mode() & 0o7777
-        );
-        return Err(not_safe(path, why));
-    }
-    Ok(())
-}
-
-/// A user who can write a directory above can replace the file.
-fn check_parents(path: &Path) -> Result<(), RootKeyError> {
-    let directory =
-        durable::parent(path).canonicalize().map_err(|source| unavailable(path, source))?;
-    let us = rustix::process::geteuid().as_raw();
-    for directory in directory.ancestors() {
-        let meta = directory.metadata().map_err(|source| unavailable(directory, source))?;
-        let sticky = meta.mode() & 0o1000 != 0;
-        if meta.uid() != us && meta.uid() != 0 {
-            let why =
-                format!("the directory {} belongs to user {}", directory.display(), meta.uid());
-            return Err(not_safe(path, why));
-        }
-        if meta.mode() & 0o022 != 0 && !sticky {
-            let why = format!(
-                "the directory {} can be written by others; chmod go-w it",
-                directory.display()
-            );
-            return Err(not_safe(path, why));
-        }
-    }
-    Ok(())
 }
 
 fn unavailable(path: &Path, source: io::Error) -> RootKeyError {
     RootKeyError::Unavailable { at: path.display().to_string(), source: source.into() }
 }
 
-fn not_safe(path: &Path, why: String) -> RootKeyError {
-    RootKeyError::Unsafe { at: path.display().to_string(), why }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 
@@ -219,7 +166,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("root.key");
         FileRootKey::create(&path).unwrap();
-        for mode in [0o640, 0o604, 0o660, 0o644] {
+        for mode in [0o604, 0o660, 0o644, 0o444] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             assert!(
                 matches!(FileRootKey::read(&path), Err(RootKeyError::Unsafe { .. })),
@@ -229,16 +176,18 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_a_folder_for_all_and_an_absent_file_are_refused() {
+    fn a_folder_for_all_and_an_absent_file_are_refused_and_a_link_is_not() {
         let folder = folder();
         let path = folder.path().join("root.key");
         assert!(matches!(FileRootKey::read(&path), Err(RootKeyError::Absent { .. })));
-        FileRootKey::create(&path).unwrap();
+        let made = FileRootKey::create(&path).unwrap();
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
-        assert!(matches!(FileRootKey::read(&link), Err(RootKeyError::Unsafe { .. })));
+        assert_eq!(FileRootKey::read(&link).unwrap().id(), made.id());
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(FileRootKey::read(&path), Err(RootKeyError::Unsafe { .. })));
+        let other = folder.path().join("other.key");
+        assert!(matches!(FileRootKey::create(&other), Err(RootKeyError::Unsafe { .. })));
     }
 
     #[test]
@@ -264,9 +213,14 @@ mod tests {
     fn other_content_is_refused() {
         let folder = folder();
         let path = folder.path().join("root.key");
-        for content in
-            ["", "KEYFERRY-ROOT-KEY-1:", "KEYFERRY-ROOT-KEY-1:AAAA\n", "KEYFERRY-ROOT-KEY-2:x"]
-        {
+        let long = format!("KEYFERRY-ROOT-KEY-1:{}", "A".repeat(1_000));
+        for content in [
+            "",
+            "KEYFERRY-ROOT-KEY-1:",
+            "KEYFERRY-ROOT-KEY-1:AAAA\n",
+            "KEYFERRY-ROOT-KEY-2:x",
+            &long,
+        ] {
             fs::write(&path, content).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
             assert!(
