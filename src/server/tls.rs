@@ -6,34 +6,40 @@
 //! link two directories up, as Kubernetes does it. Files that do not load, say a
 //! new certificate whose key is not there yet, leave the old ones in use.
 //!
+//! ```text
+//! files.rs               the files, read and made into what rustls wants
+//! attention.rs           what will expire, and what clients will not like
+//! client_certificate.rs  a client's certificate, judged as long as it is connected
+//! ```
+//!
 //! Clients authenticate by certificate, but for those of the HTTP front door,
 //! which sign each request instead. Sessions are never resumed: a resumed session
 //! would carry over a verdict on a certificate that has since expired or been
 //! revoked. For the same reason each request asks whether its connection's
 //! certificate is still good.
 
+mod attention;
+mod client_certificate;
+mod files;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{fmt, fs};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::server::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
-use sha2::{Digest, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
-use zeroize::Zeroizing;
+
+use attention::Attention;
+pub(super) use client_certificate::ClientCertificate;
+use files::FileContents;
 
 use crate::config::TlsFiles;
 
-/// No certificate file is near this size.
-const FILE_MAX_BYTES: u64 = 1024 * 1024;
+/// How often what will expire is told again.
+const WARN_EVERY: Duration = Duration::from_hours(24);
 
 /// Why TLS files are of no use.
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +72,29 @@ pub(super) struct LoadedTls {
     config: Arc<ServerConfig>,
     /// `None` where no client certificate is accepted.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    attention: Attention,
 }
 
 impl LoadedTls {
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
+
+    fn has_lists(&self) -> bool {
+        self.attention.has_lists()
+    }
+
+    /// What verdicts depend on beside the certificate and its end: the load, and how
+    /// many of its revocation lists have expired.
+    fn state(&self, now: u64) -> u64 {
+        let expired = u64::try_from(self.attention.lists_expired(now)).unwrap_or(u64::MAX);
+        self.number << 16 | expired.min(0xffff)
+    }
+}
+
+/// Seconds of the epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Tls {
@@ -104,11 +127,27 @@ impl Tls {
         Ok(true)
     }
 
+    /// What the operator should know of the files in use: a line each, which names
+    /// the file and what to do.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.current.load().attention.warnings(now())
+    }
+
+    fn log_warnings(&self) {
+        for warning in self.warnings() {
+            tracing::warn!(%warning, "a certificate needs attention");
+        }
+    }
+
     fn reload_and_log(&self) {
         let cert = self.files.cert.display();
         match self.reload() {
             Ok(false) => {}
-            Ok(true) => tracing::info!(%cert, "certificates reloaded"),
+            Ok(true) => {
+                tracing::info!(%cert, "certificates reloaded");
+                self.log_warnings();
+            }
             Err(error) => {
                 tracing::error!(%error, "certificates not reloaded: the old ones stay in use");
             }
@@ -130,7 +169,11 @@ pub(super) fn watch(
 }
 
 async fn reload_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Option<Signal>) {
+    let mut reminder = Reminder::default();
     loop {
+        if reminder.is_due(Instant::now()) {
+            all.iter().for_each(|tls| tls.log_warnings());
+        }
         let hung_up = async {
             match &mut hangup {
                 Some(signal) => signal.recv().await,
@@ -151,184 +194,30 @@ async fn reload_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Opt
     }
 }
 
-/// The bytes of the files at one moment.
-struct FileContents {
-    cert: Vec<u8>,
-    key: Zeroizing<Vec<u8>>,
-    client_ca: Option<Vec<u8>>,
-    crl: Option<Vec<u8>>,
-}
+/// Comes due at once, and then once a day.
+#[derive(Default)]
+struct Reminder(Option<Instant>);
 
-impl FileContents {
-    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        Ok(Self {
-            cert: read(&files.cert)?,
-            key: Zeroizing::new(read(&files.key)?),
-            client_ca: files.client_ca.as_deref().map(read).transpose()?,
-            crl: files.crl.as_deref().map(read).transpose()?,
-        })
-    }
-
-    /// With lengths, so that no byte can move from one file to the next
-    /// unnoticed.
-    fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        let [client_ca, crl] =
-            [&self.client_ca, &self.crl].map(|file| file.as_deref().unwrap_or_default());
-        for file in [&self.cert, &*self.key, client_ca, crl] {
-            hash.update((file.len() as u64).to_be_bytes());
-            hash.update(file);
+impl Reminder {
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.0.is_none_or(|last| now.saturating_duration_since(last) >= WARN_EVERY);
+        if is_due {
+            self.0 = Some(now);
         }
-        hash.finalize().into()
-    }
-
-    fn load(&self, files: &TlsFiles, number: u64) -> Result<LoadedTls, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = self.verifier(files, provider.clone())?;
-        let chain = certificates(&files.cert, &self.cert)?;
-        if chain.first().and_then(|leaf| not_after(leaf)).is_none_or(|end| end < now()) {
-            return Err(TlsError::new(&files.cert, "the certificate has expired: renew it"));
-        }
-        // An error of the parser might quote the key file: our words only.
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
-            TlsError::new(
-                &files.key,
-                "holds no unencrypted private key in PEM (PKCS#8, PKCS#1 or SEC1)",
-            )
-        })?;
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|error| TlsError::new(&files.cert, error))?;
-        let config = match verifier.clone() {
-            Some(verifier) => config.with_client_cert_verifier(verifier),
-            None => config.with_no_client_auth(),
-        };
-        let mut config = config.with_single_cert(chain, key).map_err(|error| {
-            let cert = files.cert.display();
-            TlsError::new(&files.key, format!("does not fit the certificate {cert}: {error}"))
-        })?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        if files.certificate_optional {
-            // Where the HTTP front door is.
-            config.alpn_protocols.push(b"http/1.1".to_vec());
-        }
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(LoadedTls { number, config: Arc::new(config), verifier })
-    }
-
-    fn verifier(
-        &self,
-        files: &TlsFiles,
-        provider: Arc<rustls::crypto::CryptoProvider>,
-    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
-        let (Some(file), Some(client_ca)) = (&files.client_ca, &self.client_ca) else {
-            return Ok(None);
-        };
-        let mut roots = RootCertStore::empty();
-        for authority in certificates(file, client_ca)? {
-            roots.add(authority).map_err(|error| TlsError::new(file, error))?;
-        }
-        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        if let (Some(file), Some(crl)) = (&files.crl, &self.crl) {
-            // RFC 5280, 6.3: a certificate that no current list speaks of is
-            // not known to be good.
-            builder =
-                builder.with_crls(revocation_lists(file, crl)?).enforce_revocation_expiration();
-        }
-        if files.certificate_optional {
-            builder = builder.allow_unauthenticated();
-        }
-        let blamed = files.crl.as_ref().unwrap_or(file);
-        let verifier = builder.build().map_err(|error| TlsError::new(blamed, error))?;
-        Ok(Some(verifier))
+        is_due
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let unreadable = |error| TlsError::new(path, format!("cannot be read: {error}"));
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > FILE_MAX_BYTES {
-        return Err(TlsError::new(path, format!("has {size} bytes, too many for a PEM file")));
-    }
-    fs::read(path).map_err(unreadable)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(TlsError::new(file, "holds no certificate in PEM, or is cut")),
-    }
-}
-
-fn revocation_lists(
-    file: &Path,
-    pem: &[u8],
-) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(TlsError::new(file, "holds no certificate revocation list in PEM, or is cut")),
-    }
-}
-
-/// When the certificate ends, in seconds of the epoch.
-fn not_after(certificate: &CertificateDer<'_>) -> Option<u64> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    u64::try_from(parsed.validity().not_after.timestamp()).ok()
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// A client's certificate that the handshake verified.
-#[derive(Debug)]
-pub(super) struct ClientCertificate {
-    tls: Arc<Tls>,
-    chain: Vec<CertificateDer<'static>>,
-    /// The earliest end in the chain.
-    not_after: u64,
-    /// The number of the load that last judged it, shifted left; the low bit is
-    /// set if it was found good.
-    verdict: AtomicU64,
-}
-
-impl ClientCertificate {
-    /// `judged_by` is the configuration that the handshake ran under.
-    pub(super) fn new(
-        tls: Arc<Tls>,
-        judged_by: &LoadedTls,
-        chain: Vec<CertificateDer<'static>>,
-    ) -> Self {
-        let not_after = chain.iter().map(|one| not_after(one).unwrap_or(0)).min().unwrap_or(0);
-        Self { tls, chain, not_after, verdict: AtomicU64::new(judged_by.number << 1 | 1) }
-    }
-
-    pub(super) fn leaf(&self) -> &[u8] {
-        self.chain.first().map_or(&[], |leaf| leaf.as_ref())
-    }
-
-    /// Whether a handshake now would still accept it. Judged once for each load of
-    /// the files; two requests that judge at once find the same.
-    pub(super) fn still_good(&self) -> bool {
-        if now() > self.not_after {
-            return false;
-        }
-        let loaded = self.tls.current.load();
-        let verdict = self.verdict.load(Ordering::Relaxed);
-        if verdict >> 1 == loaded.number {
-            return verdict & 1 == 1;
-        }
-        let good = self.judge(&loaded);
-        self.verdict.store(loaded.number << 1 | u64::from(good), Ordering::Relaxed);
-        good
-    }
-
-    fn judge(&self, loaded: &LoadedTls) -> bool {
-        let Some((leaf, others)) = self.chain.split_first() else { return false };
-        let Some(verifier) = &loaded.verifier else { return false };
-        verifier.verify_client_cert(leaf, others, UnixTime::now()).is_ok()
+    #[test]
+    fn a_reminder_comes_at_once_and_then_daily() {
+        let start = Instant::now();
+        let mut reminder = Reminder::default();
+        let due: Vec<u64> =
+            (0..100).filter(|hour| reminder.is_due(start + Duration::from_hours(*hour))).collect();
+        assert_eq!(due, [0, 24, 48, 72, 96]);
     }
 }

@@ -1,12 +1,14 @@
 //! TLS: who may connect, and certificates that change under load.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyferry::server::{Limits, Listener};
+use keyferry::config::Callers;
+use keyferry::server::{Limits, Listener, Tls};
 use rcgen::string::Ia5String;
-use rcgen::{CertificateParams, SanType};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, SanType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -181,6 +183,25 @@ async fn revocation_reaches_open_connections() {
     soon(async { while play(&mut revoked, "whoami").await.is_err() {} }).await;
 }
 
+/// RFC 5280, 6.3.3: after nextUpdate a list says nothing, for a connection that was
+/// judged before no less than for a new one.
+#[tokio::test]
+async fn the_end_of_a_list_reaches_open_connections() {
+    let files = TlsFiles::new();
+    files.put("crl.pem", &files.authority.revoking(&[7], Duration::from_secs(2)));
+    let server = files.serve_with_crl(quick()).await;
+    let config = files.trusting(Some(&files.authority.client("billing", 8)));
+    let mut open = tls_client(server.tcp(), config).await.unwrap();
+    for _ in 0..3 {
+        play(&mut open, "whoami").await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    let status = play(&mut open, "whoami").await.unwrap_err();
+    assert_status(&status, Code::Unauthenticated, "InvalidAccessKeyId.NotFound");
+    files.put("crl.pem", &files.authority.revoking(&[7], Duration::from_hours(1)));
+    soon(async { while play(&mut open, "whoami").await.is_err() {} }).await;
+}
+
 /// The serial number of the certificate that the server shows now.
 async fn serial_shown(server: &Server, config: Arc<rustls::ClientConfig>) -> u64 {
     let stream = soon(tls_stream(server.tcp(), config)).await.unwrap();
@@ -334,6 +355,97 @@ async fn files_that_are_of_no_use_are_named() {
     std::fs::remove_file(files.path("ca.pem")).unwrap();
     let error = Listener::bind(&config.listeners[0]).await.unwrap_err().to_string();
     assert!(error.contains("ca.pem: cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_private_key_that_others_can_read_is_refused() {
+    let files = TlsFiles::new();
+    let config = files.config(r#"cert = "cert.pem", key = "key.pem", client_ca = "ca.pem""#);
+    let chmod = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(files.path("key.pem"), permissions).unwrap();
+    };
+    for mode in [0o644, 0o604, 0o660] {
+        chmod(mode);
+        let error = Listener::bind(&config.listeners[0]).await.unwrap_err();
+        assert_eq!(error.exit_code(), 78);
+        let error = error.to_string();
+        assert!(error.contains("key.pem: is not safe: its mode is"), "{mode:o}: {error}");
+    }
+    // Our own group may read it: a secret of Kubernetes has the pod's.
+    for mode in [0o440, 0o400, 0o600] {
+        chmod(mode);
+        Listener::bind(&config.listeners[0]).await.unwrap();
+    }
+}
+
+/// Warnings that were logged of this test's files.
+fn logged(files: &TlsFiles) -> Vec<String> {
+    let lines = log_lines("a certificate needs attention");
+    let warnings = lines.iter().map(|line| line["warning"].as_str().unwrap().to_owned());
+    let folder = files.path("").display().to_string();
+    warnings.filter(|warning| warning.starts_with(&folder)).collect()
+}
+
+#[tokio::test]
+async fn what_will_expire_is_told_at_start_and_on_reload() {
+    let files = TlsFiles::new();
+    let server_until = |lasts: Duration| {
+        let mut params = CertificateParams::new(["localhost".into()]).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + lasts;
+        files.authority.issue(&params)
+    };
+    let day = Duration::from_hours(24);
+    let soon_over = server_until(day * 10 + Duration::from_hours(1));
+    files.put("cert.pem", &soon_over.cert);
+    files.put("key.pem", &soon_over.key);
+    let _server = files.serve(quick()).await;
+    until(|| !logged(&files).is_empty()).await;
+    let told = logged(&files);
+    assert!(told[0].contains("cert.pem: the certificate expires in 10 days, on 20"), "{told:?}");
+    assert!(told[0].contains("renew it"), "{told:?}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(logged(&files).len(), 1, "not at each look at the files");
+
+    let sooner = server_until(day * 3 + Duration::from_hours(1));
+    files.put("cert.pem", &sooner.cert);
+    files.put("key.pem", &sooner.key);
+    until(|| logged(&files).len() == 2).await;
+    assert!(logged(&files)[1].contains("expires in 3 days"), "{:?}", logged(&files));
+
+    let good = server_until(day * 31);
+    files.put("key.pem", &good.key);
+    files.put("cert.pem", &good.cert);
+    let config = files.config(r#"cert = "cert.pem", key = "key.pem", client_ca = "ca.pem""#);
+    let Callers::Mtls(tls) = config.listeners[0].callers() else { panic!("TLS") };
+    assert!(Tls::load(tls).unwrap().warnings().is_empty());
+}
+
+#[tokio::test]
+async fn certificates_that_clients_refuse_are_named() {
+    let files = TlsFiles::new();
+    let config = files.config(r#"cert = "cert.pem", key = "key.pem", client_ca = "ca.pem""#);
+    let Callers::Mtls(tls) = config.listeners[0].callers() else { panic!("TLS") };
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/files");
+    for (to, from) in [("cert.pem", "certificate"), ("key.pem", "private")] {
+        let text = std::fs::read_to_string(format!("{fixtures}/version_1.{from}.pem")).unwrap();
+        files.put(to, &text);
+    }
+    let error = Tls::load(tls).unwrap_err().to_string();
+    let named = error.contains("cert.pem: holds an X.509 certificate of version 1");
+    assert!(named && !error.contains("does not fit"), "{error}");
+
+    // `openssl req -x509` makes such a one.
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    files.put("cert.pem", &params.self_signed(&key).unwrap().pem());
+    files.put("key.pem", &key.serialize_pem());
+    let warnings = Tls::load(tls).unwrap().warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("cert.pem: the certificate has no subjectAltName"));
+    assert!(warnings[1].contains("cert.pem: the certificate is an authority's (CA:TRUE)"));
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::script::Script;
-use crate::support::certificates::{Authority, Issued, tls_channel, trusting};
+use crate::support::certificates::{Authority, Issued, put_private, tls_channel, trusting};
 
 pub const SERVICE: &str = "keyferry.v1.Kms";
 
@@ -203,7 +203,7 @@ impl TlsFiles {
     }
 
     pub fn put(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
+        put_private(&self.path(name), text);
     }
 
     /// A new certificate and key for the server.

@@ -2,7 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +24,12 @@ use tower::service_fn;
 
 /// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// Writes a file for its owner alone, as a private key's must be.
+pub fn put_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
 
 /// A certificate and its key, PEM.
 pub struct Issued {

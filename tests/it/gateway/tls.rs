@@ -17,7 +17,9 @@ use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::support::certificates::{Authority, Issued, tls_channel, tls_stream, trusting};
+use crate::support::certificates::{
+    Authority, Issued, put_private, tls_channel, tls_stream, trusting,
+};
 use crate::support::http::{Http, Signer};
 use crate::support::{Founded, assert_refused};
 
@@ -39,7 +41,7 @@ impl Folder {
     }
 
     fn put(&self, name: &str, text: &str) {
-        std::fs::write(self.directory.path().join(name), text).unwrap();
+        put_private(&self.directory.path().join(name), text);
     }
 
     fn client(&self, name: &str) -> Issued {
