@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::Value;
 
 use crate::command::{Server, file, keyferry, run, words};
+use crate::support::certificates::put_private;
 
 #[test]
 fn a_data_key_goes_the_whole_way_in_files() {
@@ -300,26 +301,34 @@ impl Files {
     fn path(&self) -> &Path {
         self.folder.path()
     }
+
+    /// An instance with one listener that shows this certificate; its configuration.
+    fn instance(&self, cert: &str, key: &str) -> PathBuf {
+        let instance = self.path().join("instance");
+        run(keyferry(["init"]).arg(&instance)).done();
+        let config = instance.join("keyferry.toml");
+        let listener = format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             tls = {{ cert = \"../{cert}\", key = \"../{key}\", client_ca = \"../ca.pem\" }}\n\
+             [auth.mtls]\n"
+        );
+        let text = fs::read_to_string(&config).unwrap();
+        let socket = "[[listener]]\naddress = \"unix:keyferry.sock\"\n\n[auth.unix]\n";
+        assert!(text.contains(socket), "{text}");
+        fs::write(&config, text.replace(socket, &listener)).unwrap();
+        config
+    }
 }
 
 #[test]
 fn over_tls_both_ends_show_who_they_are() {
     let files = Files::make();
-    let instance = files.path().join("instance");
-    run(keyferry(["init"]).arg(&instance)).done();
-    let config = instance.join("keyferry.toml");
-    let listener = r#"[[listener]]
-address = "127.0.0.1:0"
-tls = { cert = "../ca.server.pem", key = "../ca.server.key", client_ca = "../ca.pem" }
-
-[auth.mtls]
-"#;
-    let text = fs::read_to_string(&config).unwrap();
-    let text =
-        text.replace("[[listener]]\naddress = \"unix:keyferry.sock\"\n\n[auth.unix]\n", listener);
-    fs::write(&config, text).unwrap();
-    fs::set_permissions(files.path().join("ca.server.key"), fs::Permissions::from_mode(0o600))
-        .unwrap();
+    let chmod = |name: &str, mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(files.path().join(name), permissions).unwrap();
+    };
+    chmod("ca.server.key", 0o600);
+    let config = files.instance("ca.server.pem", "ca.server.key");
     run(keyferry(words("serve --check-config --config")).arg(&config)).done();
     let mut command = keyferry(words("serve --config"));
     command.arg(&config);
@@ -346,7 +355,63 @@ tls = { cert = "../ca.server.pem", key = "../ca.server.key", client_ca = "../ca.
     .failed(77, &["ended the TLS connection", "client_ca"]);
     call("localhost", "--tls-ca ca.pem --tls-cert ca.client.pem --tls-key stranger.client.key")
         .failed(65, &["--tls-cert with --tls-key"]);
-    let plain = format!("key list --endpoint http://localhost:{port}");
-    run(&mut keyferry(words(&plain)))
-        .failed(69, &["The connection to http://localhost", "https://"]);
+    let version_1 = ["certificate", "private"].map(|kind| file(&format!("version_1.{kind}.pem")));
+    let [certificate, key] = version_1;
+    call("localhost", &format!("--tls-ca ca.pem --tls-cert {certificate} --tls-key {key}"))
+        .failed(65, &["--tls-cert with --tls-key", "X.509 version 1", "help: Have it issued anew"]);
+    for host in ["localhost", "127.0.0.1"] {
+        let plain = format!("key list --endpoint http://{host}:{port}");
+        let secure = format!("--endpoint https://{host}:{port} with --tls-ca");
+        run(&mut keyferry(words(&plain))).failed(69, &["is a TLS port", &secure]);
+    }
+
+    chmod("ca.server.key", 0o644);
+    let unsafe_key = run(keyferry(words("serve --check-config --config")).arg(&config));
+    unsafe_key.failed(78, &["ca.server.key: is not safe", "chmod 0600"]);
+}
+
+/// A server's certificate that its clients refuse, and the cause that each is told.
+#[test]
+fn a_certificate_that_is_unfit_for_a_server_is_told_so() {
+    for (is_ca, at_the_server, at_the_client) in [
+        (IsCa::NoCa, "has no subjectAltName", "has no subjectAltName"),
+        (IsCa::Ca(BasicConstraints::Unconstrained), "(CA:TRUE)", "(CA:TRUE)"),
+    ] {
+        let files = Files::make();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "localhost");
+        params.is_ca = is_ca.clone();
+        let key = KeyPair::generate().unwrap();
+        let mut issuer = CertificateParams::default();
+        issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
+        let (cert, trusted) = match is_ca {
+            IsCa::NoCa => (params.signed_by(&key, &issuer).unwrap().pem(), issuer.pem()),
+            _ => {
+                let own = params.self_signed(&key).unwrap().pem();
+                (own.clone(), own)
+            }
+        };
+        for (name, text) in
+            [("unfit.pem", cert), ("unfit.key", key.serialize_pem()), ("trusted.pem", trusted)]
+        {
+            put_private(&files.path().join(name), &text);
+        }
+        let config = files.instance("unfit.pem", "unfit.key");
+        let checked = run(keyferry(words("serve --check-config --config")).arg(&config)).done();
+        assert!(checked.stderr.contains(at_the_server), "{checked:?}");
+        assert!(checked.stderr.contains("unfit.pem: "), "{checked:?}");
+        let mut command = keyferry(words("serve --config"));
+        let server = Server::start(
+            {
+                command.arg(&config);
+                command
+            },
+            tempfile::tempdir().unwrap(),
+        );
+        let port = server.address().rsplit_once(':').unwrap().1;
+        let line = format!("key list --endpoint https://localhost:{port} --tls-ca trusted.pem");
+        let told = run(keyferry(words(&line)).current_dir(files.path()));
+        told.failed(69, &["No TLS connection to https://localhost", at_the_client, "help: Have "]);
+    }
 }

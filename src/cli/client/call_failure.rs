@@ -9,6 +9,7 @@ use tonic_types::StatusExt;
 
 use super::advice;
 use super::endpoint::Endpoint;
+use super::recording_stream::SpokeTls;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, ServerRefusal};
 use crate::error::code_name;
@@ -90,6 +91,13 @@ pub fn connection_broken(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> 
             Exit::NotPermitted,
             format!("{endpoint} ended the TLS connection: {alert:?}."),
             "Give a client certificate that the server's client_ca signed, with --tls-cert and --tls-key.",
+        );
+    }
+    if causes(error).any(<dyn Error>::is::<SpokeTls>) {
+        let secure = endpoint.to_string().replacen("http://", "https://", 1);
+        return Failure::unreachable(
+            format!("{endpoint} is a TLS port, and http:// is plaintext."),
+            format!("Give --endpoint {secure} with --tls-ca FILE."),
         );
     }
     let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();

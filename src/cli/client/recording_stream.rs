@@ -2,7 +2,8 @@
 //!
 //! A TLS 1.3 server refuses a client's certificate only after the handshake has
 //! ended on our side. The connection then breaks between two requests, where
-//! HTTP/2's own machinery drops the cause. It is kept here.
+//! HTTP/2's own machinery drops the cause. It is kept here, as is what a TLS server
+//! says to a client without TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +13,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::call_failure::causes;
+
+/// A server's first bytes were those of TLS, where HTTP/2 was expected.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the server speaks TLS")]
+pub struct SpokeTls;
 
 /// The first error of a stream, once it has one.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +32,9 @@ impl FirstError {
     /// An `io::Error` cannot be cloned; the TLS error inside can.
     fn record(&self, error: &io::Error) {
         self.0.get_or_init(|| {
+            if causes(error).any(<dyn std::error::Error>::is::<SpokeTls>) {
+                return io::Error::new(error.kind(), SpokeTls);
+            }
             match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
                 Some(tls) => io::Error::new(error.kind(), tls.clone()),
                 None => io::Error::new(error.kind(), error.to_string()),
@@ -39,6 +48,8 @@ impl FirstError {
 pub struct RecordingStream<S> {
     stream: S,
     first_error: FirstError,
+    /// Whether the peer has said anything yet.
+    heard: bool,
     /// A write that failed, while what the peer sent before is being read.
     failed_write: Option<io::Error>,
 }
@@ -46,7 +57,17 @@ pub struct RecordingStream<S> {
 impl<S: AsyncRead + Unpin> RecordingStream<S> {
     /// Records the stream's first error in `first_error`.
     pub fn new(stream: S, first_error: FirstError) -> Self {
-        Self { stream, first_error, failed_write: None }
+        Self { stream, first_error, heard: false, failed_write: None }
+    }
+
+    /// Refuses an answer that begins as a TLS record does (RFC 8446, 5.1: an alert or
+    /// a handshake). HTTP/2 begins with the length of a short frame.
+    fn hear(&mut self, said: &[u8]) -> io::Result<()> {
+        let first = !std::mem::replace(&mut self.heard, true);
+        if first && matches!(said, [0x15 | 0x16, 0x03, ..]) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, SpokeTls));
+        }
+        Ok(())
     }
 
     /// A failed write says only that the peer is gone. The peer's last message
@@ -67,7 +88,11 @@ impl<S: AsyncRead + Unpin> RecordingStream<S> {
             let mut discarded = ReadBuf::new(&mut discarded);
             match Pin::new(&mut self.stream).poll_read(context, &mut discarded) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !discarded.filled().is_empty() => {}
+                Poll::Ready(Ok(())) if !discarded.filled().is_empty() => {
+                    if let Err(error) = self.hear(discarded.filled()) {
+                        self.first_error.record(&error);
+                    }
+                }
                 Poll::Ready(end) => {
                     // The error of the read explains more than that of the write.
                     let failed_write = self.failed_write.take();
@@ -87,7 +112,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for RecordingStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = read.map(|read| {
+            read.and_then(|()| {
+                let said = buffer.filled().get(before..).unwrap_or_default();
+                if said.is_empty() { Ok(()) } else { self.hear(said) }
+            })
+        });
         if let Poll::Ready(Err(error)) = &read {
             self.first_error.record(error);
         }
@@ -172,6 +204,25 @@ mod tests {
         assert!(first.get().is_none());
         assert!(is_alert(&run(stream.write_all(b"preface")).unwrap_err()));
         assert!(is_alert(first.get().unwrap()));
+    }
+
+    #[test]
+    fn a_tls_servers_alert_is_told_apart() {
+        for (said, is_tls) in [
+            (&b"\x15\x03\x03\0\x02\x02\x32"[..], true),
+            (b"\x16\x03\x01", true),
+            (b"\0\0\x18\x04", false),
+            (b"HTTP/1.1 400", false),
+        ] {
+            let first = FirstError::default();
+            let mut stream = RecordingStream::new(Dying(said), first.clone());
+            let mut heard = [0; 16];
+            assert_eq!(run(stream.read(&mut heard)).is_err(), is_tls, "{said:?}");
+            let kept = first
+                .get()
+                .is_some_and(|error| causes(error).any(<dyn std::error::Error>::is::<SpokeTls>));
+            assert_eq!(kept, is_tls, "{said:?}");
+        }
     }
 
     #[test]

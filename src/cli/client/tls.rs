@@ -97,6 +97,9 @@ impl TlsArgs {
 }
 
 fn unfit(what: &str, error: &rustls::Error) -> Failure {
+    if let Some((fault, advice)) = certificate_fault(error) {
+        return Failure::input(format!("{what} cannot be used: {fault}."), advice);
+    }
     Failure::input(
         format!("TLS cannot be set up with {what}: {error}."),
         "Give a certificate and the private key that belongs to it, both PEM.",
@@ -125,9 +128,40 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
     })
 }
 
+/// What is wrong with how a certificate was made, and what to do, where rustls has
+/// only a name for it, or tells a consequence.
+fn certificate_fault(error: &rustls::Error) -> Option<(&'static str, &'static str)> {
+    let rustls::Error::InvalidCertificate(error) = error else { return None };
+    match error {
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            Some((
+                "the certificate has no subjectAltName, and so no name that can be checked",
+                "Have it issued anew with its DNS name or IP address as a subjectAltName.",
+            ))
+        }
+        // The causes are webpki's, which rustls does not show as types.
+        CertificateError::Other(other) => match other.to_string().as_str() {
+            "UnsupportedCertVersion" => Some((
+                "the certificate is of X.509 version 1, which TLS does not take",
+                "Have it issued anew as version 3 with a subjectAltName: `openssl x509 -req` does so with -extfile.",
+            )),
+            "CaUsedAsEndEntity" => Some((
+                "the certificate is an authority's (CA:TRUE), which cannot be a server's or a caller's too",
+                "Have that authority issue a certificate of its own for the other end, with a subjectAltName.",
+            )),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Why a TLS handshake failed.
 pub fn handshake_failed(error: &io::Error, endpoint: &Endpoint) -> Failure {
     let cause = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
+    if let Some((fault, advice)) = cause.and_then(certificate_fault) {
+        let happened = format!("No TLS connection to {endpoint}: of the server, {fault}.");
+        return Failure::unreachable(happened, advice);
+    }
     let advice = match cause {
         Some(rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
