@@ -4,11 +4,14 @@
 //! The storage backend is chosen here and nowhere else, the provider of the root
 //! key in `keys/guard/root_key_providers.rs`.
 
-use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 use crate::access::policy::Policy;
 use crate::config::{Address, Callers, Config, GatewayConfig, Mode, StoreConfig};
+use crate::durable;
 use crate::gateway::Gateway;
 use crate::keys::Keys;
 use crate::keys::clock::{Clock, SystemClock};
@@ -19,7 +22,7 @@ use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
 use crate::server::{self, BindError, Faces, Health, Limits, Listener, ReflectionError, Tls};
 use crate::service::Services;
 use crate::service::naming::Arns;
-use crate::storage::{OpenStoreError, SqliteStore, Store};
+use crate::storage::{OpenStoreError, SqliteStore, Store, StoreAtRest};
 
 /// An instance is not made, opened or served. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -56,15 +59,47 @@ impl InstanceError {
     }
 }
 
-/// Checks everything that can be checked without opening the store or a socket.
-pub fn check(config: &Config) -> Result<(), InstanceError> {
+/// Checks everything that can be checked by reading, beside a server too that runs
+/// by the same configuration, and gives what the operator should know.
+///
+/// Not checked: whether the addresses are free, whether another process holds the
+/// store, and the records that no start reads.
+pub async fn check(config: &Config) -> Result<Vec<String>, InstanceError> {
+    let mut warnings = Vec::new();
     for listener in &config.listeners {
         if let Callers::Mtls(files) = listener.callers() {
-            Tls::load(files).map_err(BindError::from)?;
+            warnings.extend(Tls::load(files).map_err(BindError::from)?.warnings());
+        }
+        if let Address::Unix(path) = listener.address() {
+            check_place_of_socket(path)?;
         }
     }
-    root_key_providers::open(&config.root_key)?;
-    Ok(())
+    let root = root_key_providers::open(&config.root_key)?;
+    let StoreConfig::Sqlite { path } = &config.store;
+    let store = StoreAtRest::open(path)?.ok_or(UnlockError::Empty)?;
+    store_keys::unlock(&store, &*root, store_mode(config)).await?;
+    Ok(warnings)
+}
+
+fn check_place_of_socket(path: &Path) -> Result<(), BindError> {
+    let unusable = |why: String| BindError::Unusable {
+        address: Address::Unix(path.to_owned()).to_string(),
+        why,
+    };
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let why = "there is something that is no socket: remove it, or configure another path";
+            Err(unusable(why.to_owned()))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error.to_string())),
+        _ => {
+            let directory = durable::parent(path);
+            let found = fs::metadata(directory).map_err(|error| {
+                unusable(format!("the directory {} is of no use: {error}", directory.display()))
+            })?;
+            if found.is_dir() { Ok(()) } else { Err(unusable("its directory is none".to_owned())) }
+        }
+    }
 }
 
 /// Makes the root key and the store that a configuration names. Both must be

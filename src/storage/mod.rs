@@ -39,7 +39,7 @@ mod store;
 pub use memory::MemoryStore;
 pub use open::OpenStoreError;
 pub use settle::commit_settled;
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteStore, StoreAtRest};
 pub use store::{
     CHANGES_KEPT_REVISIONS, COMMIT_OPERATIONS_MAX, Changes, LISTING_ENTRIES_MAX, Listing,
     PATH_BYTES_MAX, Precondition, READ_PATHS_MAX, Revision, Snapshot, Store, StoreError,

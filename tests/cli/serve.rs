@@ -60,12 +60,23 @@ fn what_init_made_is_served_on_its_socket() {
     }
     let judged = instance.serve("--check-config").done();
     assert!(judged.text().contains("may be served"), "{judged:?}");
+    assert!(judged.text().contains("\nNot checked: "), "{judged:?}");
 
     let mut server = instance.start();
     assert_eq!(server.endpoint, format!("unix:{}", instance.path("keyferry.sock").display()));
     let key = server.create_key();
     let described = server.client(&format!("key describe --key {key}")).done();
     assert!(described.text().contains("creator              unix:"), "{described:?}");
+    // A check reads beside the server, and changes nothing.
+    let names = || {
+        let names = fs::read_dir(instance.path("store")).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    instance.serve("--check-config").done();
+    assert_eq!(names(), before);
     assert!(server.log().contains("every verified caller may do everything"), "{}", server.log());
     assert_eq!(server.stop(Signal::TERM).code(), Some(0));
     assert!(!instance.path("keyferry.sock").exists());
@@ -121,6 +132,18 @@ fn what_is_not_safe_is_not_served() {
         instance.serve("").failed(78, &[said]);
     };
     unfit(&|instance| chmod(&instance.path("root.key"), 0o644), "is not safe");
+    unfit(&|instance| chmod(&instance.path("store/keyferry.db"), 0o644), "chmod 0600");
+    unfit(&|instance| chmod(&instance.path("store"), 0o777), "chmod 0700");
+    unfit(&|instance| fs::write(instance.path("store/keyferry.db"), "x").unwrap(), "not an SQLite");
+    unfit(&|instance| fs::remove_dir_all(instance.path("store")).unwrap(), "the store is empty");
+    unfit(&|instance| instance.edit("unix:keyferry.sock", "unix:none/a.sock"), "cannot listen on");
+    unfit(
+        &|instance| {
+            let theirs = fs::read(Instance::make().path("root.key")).unwrap();
+            fs::write(instance.path("root.key"), theirs).unwrap();
+        },
+        "the store wants the root key",
+    );
     unfit(&|instance| fs::remove_file(instance.path("root.key")).unwrap(), "there is no root key");
     unfit(&|instance| fs::write(instance.path("root.key"), "x").unwrap(), "is not");
     unfit(&|instance| instance.edit("[auth.unix]", ""), "[auth.unix]");
@@ -162,7 +185,9 @@ fn a_store_opens_with_its_own_root_key_in_its_own_mode() {
     let (one, other) = (Instance::make(), Instance::make());
     let theirs = fs::read(other.path("root.key")).unwrap();
     fs::write(one.path("root.key"), theirs).unwrap();
-    one.serve("").failed(78, &["the store wants the root key"]);
+    for options in ["", "--check-config"] {
+        one.serve(options).failed(78, &["the store wants the root key"]);
+    }
 
     let dev = Server::dev();
     let key = fs::read(dev.path("root.key")).unwrap();
@@ -170,7 +195,9 @@ fn a_store_opens_with_its_own_root_key_in_its_own_mode() {
     let store = dev.path("store").display().to_string();
     other.edit("path = \"store\"", &format!("path = \"{store}\""));
     let folder = stopped(dev);
-    other.serve("").failed(78, &["this is a development store"]);
+    for options in ["", "--check-config"] {
+        other.serve(options).failed(78, &["this is a development store"]);
+    }
     drop(folder);
 }
 

@@ -129,9 +129,17 @@ fn misconfigured(error: &ConfigError, file: &Path) -> Failure {
 
 /// Checks a configuration, and serves nothing.
 fn check(config: &Config, file: &Path) -> Result<(), EarlyExit> {
-    instance::check(config).map_err(Failure::from)?;
-    Output::default().print(&Text::line(format!("{} may be served.", file.display())))
+    let warnings = runtime()?.block_on(instance::check(config)).map_err(Failure::from)?;
+    let output = Output::default();
+    for warning in warnings {
+        output.hint(&Text::Alarm(format!("Warning: {warning}.")));
+    }
+    output.print(&Text::line(format!("{} may be served.", file.display())))?;
+    output.print(&Text::line(UNCHECKED))
 }
+
+/// What a check cannot find out by reading.
+const UNCHECKED: &str = "Not checked: that its addresses are free, that no other process holds the store, and the records of single keys.";
 
 fn serve(config: &Config) -> Result<(), EarlyExit> {
     let _log = logs::start(config.log);

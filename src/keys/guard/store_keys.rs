@@ -44,7 +44,9 @@ impl fmt::Display for StoreMode {
 #[derive(Debug, thiserror::Error)]
 pub enum UnlockError {
     /// There are no keys in it.
-    #[error("the store is empty: `keyferry init` makes a store and its root key")]
+    #[error(
+        "the store is empty: `keyferry init DIR` makes a store and its root key in a new directory; if there is a store, give its path"
+    )]
     Empty,
     /// There are records in it.
     #[error(

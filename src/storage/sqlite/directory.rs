@@ -24,7 +24,8 @@ const LOCK: &str = "keyferry.lock";
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: File,
+    /// None where it is only looked at.
+    _lock: Option<File>,
 }
 
 impl Directory {
@@ -40,9 +41,24 @@ impl Directory {
         // read sees names: the files themselves are for the owner alone.
         check_mode(&path, 0o022, 0o700)?;
         let lock = lock(&path)?;
-        let directory = Self { path, _lock: lock };
+        let directory = Self { path, _lock: Some(lock) };
         directory.make_database()?;
         Ok(directory)
+    }
+
+    /// The directory as it lies, checked and not held; `None` where no database is.
+    pub(super) fn look(path: &Path) -> Result<Option<Self>, OpenStoreError> {
+        let path = match path.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(|source| failed("find the directory", path, source))?,
+        };
+        check_mode(&path, 0o022, 0o700)?;
+        let directory = Self { path, _lock: None };
+        let database = directory.database();
+        match fs::symlink_metadata(&database) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => check_file(&database).map(|()| Some(directory)),
+        }
     }
 
     pub(super) fn database(&self) -> PathBuf {

@@ -31,6 +31,7 @@ use super::store::{
     Write,
 };
 
+mod at_rest;
 mod directory;
 mod group_commit;
 mod queries;
@@ -39,6 +40,7 @@ mod schema;
 mod status;
 mod writer;
 
+pub use at_rest::StoreAtRest;
 use directory::Directory;
 use queries::{ListQuery, unavailable};
 use readers::Readers;

@@ -116,7 +116,10 @@ pub(super) fn not_opened(directory: &Directory, source: rusqlite::Error) -> Open
 
 /// Whether the file is blank: just made, or its making was cut short. A file
 /// that is neither that nor ours is refused.
-fn judge(directory: &Directory, connection: &Connection) -> Result<bool, OpenStoreError> {
+pub(super) fn judge(
+    directory: &Directory,
+    connection: &Connection,
+) -> Result<bool, OpenStoreError> {
     let ask = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let ask = |sql| ask(sql).map_err(|source| not_opened(directory, source));
     let tables = ask("SELECT count(*) FROM sqlite_schema")?;
