@@ -62,6 +62,8 @@ pub struct Tls {
     current: ArcSwap<LoadedTls>,
     /// Digest of the files that were last read, loaded or not.
     last_read: Mutex<[u8; 32]>,
+    /// The fault that was last logged: it is looked for every two seconds.
+    last_fault: Mutex<Option<String>>,
 }
 
 /// The TLS configuration of one load of the files.
@@ -103,7 +105,8 @@ impl Tls {
         let contents = FileContents::read(files)?;
         let current = ArcSwap::from_pointee(contents.load(files, 0)?);
         let last_read = Mutex::new(contents.digest());
-        Ok(Arc::new(Self { files: files.clone(), current, last_read }))
+        let last_fault = Mutex::default();
+        Ok(Arc::new(Self { files: files.clone(), current, last_read, last_fault }))
     }
 
     pub(super) fn current(&self) -> Arc<LoadedTls> {
@@ -142,16 +145,18 @@ impl Tls {
 
     fn reload_and_log(&self) {
         let cert = self.files.cert.display();
-        match self.reload() {
-            Ok(false) => {}
-            Ok(true) => {
+        let fault = self.reload().map(|reloaded| {
+            if reloaded {
                 tracing::info!(%cert, "certificates reloaded");
                 self.log_warnings();
             }
-            Err(error) => {
-                tracing::error!(%error, "certificates not reloaded: the old ones stay in use");
-            }
+        });
+        let fault = fault.err().map(|error| error.to_string());
+        let mut last = self.last_fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = fault.as_ref().filter(|_| fault != *last) {
+            tracing::error!(%error, "certificates not reloaded: the old ones stay in use");
         }
+        *last = fault;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -55,14 +56,15 @@ impl ClientCertificate {
         if verdict >> 1 == state {
             return verdict & 1 == 1;
         }
-        let good = self.judge(&loaded);
+        let good = self.judge(&loaded, now);
         self.verdict.store(state << 1 | u64::from(good), Ordering::Relaxed);
         good
     }
 
-    fn judge(&self, loaded: &LoadedTls) -> bool {
+    fn judge(&self, loaded: &LoadedTls, now: u64) -> bool {
         let Some((leaf, others)) = self.chain.split_first() else { return false };
         let Some(verifier) = &loaded.verifier else { return false };
-        verifier.verify_client_cert(leaf, others, UnixTime::now()).is_ok()
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        verifier.verify_client_cert(leaf, others, now).is_ok()
     }
 }
