@@ -166,6 +166,7 @@ mod tests {
 
     fn secret(folder: &Path, mode: u32) -> PathBuf {
         let path = folder.join("secret");
+        let _ = fs::remove_file(&path);
         fs::write(&path, "secret").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         path

@@ -188,14 +188,14 @@ async fn revocation_reaches_open_connections() {
 #[tokio::test]
 async fn the_end_of_a_list_reaches_open_connections() {
     let files = TlsFiles::new();
-    files.put("crl.pem", &files.authority.revoking(&[7], Duration::from_secs(2)));
+    files.put("crl.pem", &files.authority.revoking(&[7], Duration::from_secs(3)));
     let server = files.serve_with_crl(quick()).await;
     let config = files.trusting(Some(&files.authority.client("billing", 8)));
     let mut open = tls_client(server.tcp(), config).await.unwrap();
     for _ in 0..3 {
         play(&mut open, "whoami").await.unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    tokio::time::sleep(Duration::from_millis(3_200)).await;
     let status = play(&mut open, "whoami").await.unwrap_err();
     assert_status(&status, Code::Unauthenticated, "InvalidAccessKeyId.NotFound");
     files.put("crl.pem", &files.authority.revoking(&[7], Duration::from_hours(1)));
