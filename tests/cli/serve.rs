@@ -134,7 +134,10 @@ fn what_is_not_safe_is_not_served() {
     unfit(&|instance| chmod(&instance.path("root.key"), 0o644), "is not safe");
     unfit(&|instance| chmod(&instance.path("store/keyferry.db"), 0o644), "chmod 0600");
     unfit(&|instance| chmod(&instance.path("store"), 0o777), "chmod 0700");
-    unfit(&|instance| fs::write(instance.path("store/keyferry.db"), "x").unwrap(), "not an SQLite");
+    unfit(
+        &|instance| fs::write(instance.path("store/keyferry.db"), [7; 4096]).unwrap(),
+        "not an SQLite",
+    );
     unfit(&|instance| fs::remove_dir_all(instance.path("store")).unwrap(), "the store is empty");
     unfit(&|instance| instance.edit("unix:keyferry.sock", "unix:none/a.sock"), "cannot listen on");
     unfit(
