@@ -192,8 +192,8 @@ fn prose_fits_the_terminal_and_commands_stay_whole() {
     let shown = String::from_utf8(shown).unwrap().replace('\r', "");
     let expected = "\
 error: certificate.pem is not a fit
-       public key: it is PEM of
-       CERTIFICATE.
+       public key: it is PEM of a
+       certificate.
 help: Take the public key out of it:
       `openssl x509 -noout -pubkey -in certificate.pem > public.pem`
 ";

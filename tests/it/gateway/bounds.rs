@@ -34,7 +34,7 @@ async fn a_refusal_waits_for_what_is_still_sent() {
     let heads = [
         ("POST / HTTP/1.1", 413),
         ("POST /NoSuchAction HTTP/1.1", 404),
-        ("PUT / HTTP/1.1", 405),
+        ("PUT / HTTP/1.1", 403),
         ("POST /keyferry.v1.Kms/Encrypt HTTP/1.1", 415),
     ];
     for round in 0..20 {
