@@ -215,6 +215,11 @@ impl Place {
         }
     }
 
+    /// Where its peer is; `None` over a Unix socket.
+    pub(super) fn network(&self) -> Option<Network> {
+        self.state.network
+    }
+
     /// A request begins.
     pub(super) fn begin_request(&self) {
         if self.state.is_stranger() {

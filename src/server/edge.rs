@@ -10,14 +10,14 @@
 use std::convert::Infallible;
 use std::future::Ready;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Version, header};
 use hyper::body::Incoming;
 use prost::bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -31,6 +31,7 @@ use super::leftover;
 use super::limits::Limits;
 use super::message::Reading;
 use super::peer::Peer;
+use super::permits::{Permit, Permits, Share};
 use super::record::Record;
 use super::response::{self, Response};
 use crate::access::principal::Principal;
@@ -58,7 +59,7 @@ impl From<Routes> for Faces {
 pub(super) struct Edge {
     routes: Routes,
     front_door: Option<FrontDoor>,
-    in_flight: Arc<Semaphore>,
+    in_flight: Arc<Permits<Principal>>,
     deadline: Duration,
     body: Duration,
     stream_idle: Duration,
@@ -72,7 +73,7 @@ impl Edge {
         limits: &Limits,
         draining: CancellationToken,
     ) -> Self {
-        let in_flight = Arc::new(Semaphore::new(limits.in_flight));
+        let in_flight = Arc::new(Permits::new(limits.in_flight, limits.in_flight_of_principal));
         let front_door = faces
             .gateway
             .map(|gateway| FrontDoor::new(gateway, health.clone(), limits, in_flight.clone()));
@@ -101,7 +102,12 @@ impl Edge {
     ) -> ConnectionEdge {
         let front_door = self.front_door.clone().filter(|_| with_front_door);
         let edge = Self { front_door, ..self.clone() };
-        ConnectionEdge(Arc::new(KnownConnection { edge, peer, place: Arc::new(place) }))
+        ConnectionEdge(Arc::new(KnownConnection {
+            edge,
+            peer,
+            place: Arc::new(place),
+            share: OnceLock::new(),
+        }))
     }
 }
 
@@ -113,6 +119,19 @@ struct KnownConnection {
     edge: Edge,
     peer: Peer,
     place: Arc<Place>,
+    /// Its principal's share of the permits, once it has asked for one.
+    share: OnceLock<Share>,
+}
+
+impl KnownConnection {
+    /// A permit among the requests in flight; health checks need none.
+    fn permit(&self, path: &str) -> Result<Option<Permit>> {
+        if Health::serves(path) {
+            return Ok(None);
+        }
+        let principal = self.peer.principal()?;
+        self.share.get_or_init(|| self.edge.in_flight.share_of(principal)).take().map(Some)
+    }
 }
 
 #[tonic::async_trait]
@@ -126,8 +145,7 @@ impl Connection for KnownConnection {
     }
 
     async fn admit(&self) -> Result<OwnedSemaphorePermit> {
-        let permit = self.edge.in_flight.clone().acquire_owned().await;
-        permit.map_err(|_| Error::internal("the permits of requests in flight are closed"))
+        self.edge.in_flight.wait().await
     }
 
     fn idle_limit(&self) -> Duration {
@@ -184,7 +202,7 @@ fn sends_messages(path: &str) -> bool {
 
 impl ConnectionEdge {
     fn call_service(&self, mut request: Request<Incoming>) -> Stage {
-        let KnownConnection { edge, peer, place } = self.0.as_ref();
+        let KnownConnection { edge, peer, place, .. } = self.0.as_ref();
         let principal = peer.principal();
         let record = Record::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
         let caller = principal.and_then(|principal| edge.caller(&record, principal, &request));
@@ -207,7 +225,7 @@ impl ConnectionEdge {
 
     /// To the HTTP front door, where there is one.
     fn call_front_door(&self, request: Request<Incoming>) -> Stage {
-        let KnownConnection { edge, peer, place } = self.0.as_ref();
+        let KnownConnection { edge, peer, place, .. } = self.0.as_ref();
         let Some(front_door) = &edge.front_door else {
             return self.refuse_encoding(request);
         };
@@ -253,15 +271,6 @@ impl Edge {
         let request_id = record.request_id().as_str().to_owned();
         Ok(Caller { principal: principal.clone(), request_id, deadline })
     }
-
-    /// A permit among the requests in flight; health checks need none.
-    fn admit(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>> {
-        if Health::serves(path) {
-            return Ok(None);
-        }
-        let permit = self.in_flight.clone().try_acquire_owned();
-        Ok(Some(permit.map_err(|_| Rule::TooManyRequests)?))
-    }
 }
 
 /// The answer to one request, on its way. If it is dropped before it is ready, the
@@ -296,12 +305,12 @@ enum Step {
     /// The service has it.
     Serving {
         serving: <Routes as tower::Service<Request<Incoming>>>::Future,
-        _permit: Option<OwnedSemaphorePermit>,
+        _permit: Option<Permit>,
     },
 }
 
 impl Step {
-    fn serving<B>(edge: &Edge, request: Request<B>, permit: Option<OwnedSemaphorePermit>) -> Self
+    fn serving<B>(edge: &Edge, request: Request<B>, permit: Option<Permit>) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -331,7 +340,7 @@ impl ResponseFuture {
         let served = match &mut self.stage {
             Some(Stage::Ready(answer)) => return Pin::new(answer).poll(cx),
             Some(Stage::FrontDoor(answer)) => return answer.as_mut().poll(cx),
-            Some(Stage::Service(call)) => ready!(call.poll(&self.connection.edge, cx)),
+            Some(Stage::Service(call)) => ready!(call.poll(&self.connection, cx)),
             None => return Poll::Pending,
         };
         // The permit and what the service still holds go now, not when the answer
@@ -351,14 +360,14 @@ impl ServiceCall {
     /// the error that takes its place.
     fn poll(
         &mut self,
-        edge: &Edge,
+        connection: &KnownConnection,
         cx: &mut Context<'_>,
     ) -> Poll<Result<http::Response<tonic::body::Body>>> {
         let _entered = self.record.span().enter();
         if let Step::Reading(reading) = &mut self.step {
             let request = ready!(reading.poll(cx))?;
-            let permit = edge.admit(request.uri().path())?;
-            self.step = Step::serving(edge, request, permit);
+            let permit = connection.permit(request.uri().path())?;
+            self.step = Step::serving(&connection.edge, request, permit);
         }
         let Step::Serving { serving, .. } = &mut self.step else { return Poll::Pending };
         if let Poll::Ready(served) = poll_caught(Pin::new(serving), cx) {

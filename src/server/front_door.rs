@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use prost::bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connections::Place;
+use super::connections::{Network, Place};
 use super::deadline::bounded;
 use super::health::Health;
 use super::leftover;
 use super::limits::Limits;
+use super::permits::Permits;
 use super::record::{Outcome, Record};
 use super::response::{self, Response};
-use crate::error::{Error, Result, Rule};
+use crate::access::principal::Principal;
+use crate::error::{Result, Rule};
 use crate::gateway::{DESCRIPTION, Gateway, Seen};
 use crate::service::caller::Caller;
 
@@ -29,8 +30,8 @@ use crate::service::caller::Caller;
 pub(super) struct FrontDoor {
     gateway: Gateway,
     health: Health,
-    unverified: Arc<Semaphore>,
-    in_flight: Arc<Semaphore>,
+    unverified: Arc<Permits<Option<Network>>>,
+    in_flight: Arc<Permits<Principal>>,
     deadline: Duration,
     body: Duration,
 }
@@ -40,9 +41,10 @@ impl FrontDoor {
         gateway: Gateway,
         health: Health,
         limits: &Limits,
-        in_flight: Arc<Semaphore>,
+        in_flight: Arc<Permits<Principal>>,
     ) -> Self {
-        let unverified = Arc::new(Semaphore::new(limits.unverified));
+        let unverified = Permits::new(limits.unverified, limits.unverified_of_network);
+        let unverified = Arc::new(unverified);
         let (deadline, body) = (limits.deadline, limits.body);
         Self { gateway, health, unverified, in_flight, deadline, body }
     }
@@ -95,22 +97,18 @@ impl FrontDoor {
     ) -> Result<http::Response<Bytes>> {
         let deadline = record.began() + self.deadline;
         let call = {
-            let _permit = permit(&self.unverified)?;
+            let _permit = self.unverified.share_of(&place.network()).take()?;
             let read_by = deadline.min(Instant::now() + self.body);
             bounded(deadline, self.gateway.authenticate(request, read_by, seen)).await?
         };
         let principal = call.principal().clone();
         record.verified(seen.action(), &principal);
         place.is_known();
-        let _permit = permit(&self.in_flight)?;
+        let _permit = self.in_flight.share_of(&principal).take()?;
         let request_id = record.request_id().as_str().to_owned();
         let caller = Caller { principal, request_id, deadline };
         bounded(deadline, self.gateway.act(call, &caller, seen)).await
     }
-}
-
-fn permit(among: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    among.clone().try_acquire_owned().map_err(|_| Error::from(Rule::TooManyRequests))
 }
 
 /// An answer as RFC 9110 (9.3.2, 15.5.6) has it for a resource that is only read.

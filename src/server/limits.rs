@@ -28,9 +28,13 @@ pub struct Limits {
     /// Requests that services work on at once; further ones are told to come
     /// back. Health checks are not counted: a busy server is a healthy one.
     pub in_flight: usize,
+    /// The same, of one principal.
+    pub in_flight_of_principal: usize,
     /// Requests over HTTP that are read at once, before their callers are known;
     /// further ones are told to come back.
     pub unverified: usize,
+    /// The same, from one address.
+    pub unverified_of_network: usize,
     /// Bytes of answers that one connection's peer has not taken, of those that have
     /// 1 KiB or more.
     pub undelivered_bytes_of_connection: usize,
@@ -77,7 +81,9 @@ impl Default for Limits {
             connection_age: Duration::from_hours(1),
             streams_per_connection: 256,
             in_flight: 1024,
+            in_flight_of_principal: 512,
             unverified: 1024,
+            unverified_of_network: 256,
             undelivered_bytes_of_connection: 8 << 20,
             undelivered_bytes: 64 << 20,
             header_list_bytes: 16 * 1024,

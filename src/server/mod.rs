@@ -9,7 +9,7 @@
 //! transport.rs   the bytes of a connection · peer.rs  its other end
 //! authority.rs   what gRPC clients send over Unix sockets
 //! edge.rs        a request: authenticate → deadline → message → permit → service → answer
-//! message.rs     reads the message of an RPC
+//! message.rs     reads the message of an RPC · permits.rs  work at once, in shares
 //! front_door.rs  the same over HTTP, for a request that the gateway verifies
 //! record.rs      a request in the log: a span around it, a line at its end
 //! response.rs    the form of an answer, every error in the contract's
@@ -45,6 +45,7 @@ mod log_text;
 pub mod logs;
 mod message;
 mod peer;
+mod permits;
 mod record;
 mod reflection;
 mod request_id;

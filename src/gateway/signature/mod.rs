@@ -31,6 +31,9 @@ use crate::limits::{SIGNATURE_PART_BYTES, SIGNATURE_SKEW_MINUTES};
 /// How far from now the time of a signature may be.
 pub const SKEW_MAX: Duration = Duration::from_secs(60 * SIGNATURE_SKEW_MINUTES.max as u64);
 
+/// Most of the string to sign that a refusal repeats: anybody may make one refused.
+const ECHOED_BYTES_MAX: usize = 4096;
+
 /// A request, as it was sent.
 #[derive(Clone, Copy)]
 pub struct Signed<'a> {
@@ -248,6 +251,8 @@ fn incomplete(found: impl fmt::Display) -> Error {
 /// The refusal in the form that the SDKs parse. The string to sign may hold a
 /// secret of the caller's, so the caller alone is told it.
 fn mismatch(string_to_sign: &str) -> Error {
+    let most = string_to_sign.floor_char_boundary(ECHOED_BYTES_MAX);
+    let string_to_sign = string_to_sign.get(..most).unwrap_or_default();
     let error = Error::from(Rule::SignatureMismatch);
     let mut text = Zeroizing::new(String::with_capacity(error.text().len() + string_to_sign.len()));
     text.push_str(error.text());

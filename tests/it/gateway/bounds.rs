@@ -243,6 +243,41 @@ async fn readers_of_slow_bodies_have_places_of_their_own() {
     server.create_key().await;
 }
 
+#[tokio::test]
+async fn an_address_has_a_share_of_those_who_read() {
+    let limits = Limits { unverified_of_network: 2, ..Limits::default() };
+    let server = within(limits).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut http = server.http().await;
+        http.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\na").await;
+        slow.push(http);
+    }
+    let mut http = server.http().await;
+    let full = async {
+        while http.get("/").await.status != 429 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), full).await.expect("no share");
+    let from_elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
+    from_elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = from_elsewhere.connect(server.address.parse().unwrap()).await.unwrap();
+    let answer = Http::over(stream, &server.address).get("/").await;
+    assert_ne!(answer.status, 429, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_refused_signature_repeats_a_part_of_what_was_signed() {
+    let server = TestServer::start().await;
+    let mut signer = server.create_signer("billing").await;
+    signer.secret = "another".into();
+    let long = "x".repeat(50_000);
+    let answer = server.http().await.v1(&signer, "Encrypt", &owned(&[("Plaintext", &long)])).await;
+    assert_eq!(answer.code(), "SignatureDoesNotMatch");
+    assert!((4096..8192).contains(&answer.body.len()), "{}", answer.body.len());
+}
+
 /// Each is one request to one reader and two to another.
 #[tokio::test]
 async fn nothing_is_smuggled() {
