@@ -136,6 +136,18 @@ impl Server {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
+    /// The next line that it says.
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(LIMIT).unwrap()
+    }
+
+    /// The most memory that was resident, in KiB.
+    pub fn memory_peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// Where it listens, without the scheme.
     pub fn address(&self) -> &str {
         self.endpoint.strip_prefix("http://").unwrap_or(&self.endpoint)

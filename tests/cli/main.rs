@@ -20,6 +20,7 @@ mod cases;
 mod client;
 mod command;
 mod crash;
+mod hostile;
 mod keys;
 mod log_scan;
 mod quickstart;
