@@ -50,13 +50,11 @@ fn ours<'a>(name: &'a OsStr, value: &'a OsStr) -> Result<Option<(&'a str, &'a st
     if !name.starts_with(PREFIX) || CLIENT_VARIABLES.contains(&name) {
         return Ok(None);
     }
-    match value.to_str() {
-        Some(value) => Ok(Some((name, value))),
-        None => {
-            let origin = Some(Origin::Variable(name.to_owned()));
-            Err(ConfigError::new(name, "is not UTF-8: set it to text, or unset it").set_at(origin))
-        }
-    }
+    let value = value.to_str().ok_or_else(|| {
+        ConfigError::new(name, "is not UTF-8: set it to text, or unset it")
+            .set_at(Some(Origin::Variable(name.to_owned())))
+    })?;
+    Ok(Some((name, value)))
 }
 
 /// The place where each field was set, by its path: `listener[0].tls.cert`.

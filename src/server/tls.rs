@@ -177,7 +177,9 @@ async fn reload_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Opt
     let mut reminder = Reminder::default();
     loop {
         if reminder.is_due(Instant::now()) {
-            all.iter().for_each(|tls| tls.log_warnings());
+            for tls in &all {
+                tls.log_warnings();
+            }
         }
         let hung_up = async {
             match &mut hangup {

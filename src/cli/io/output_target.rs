@@ -113,12 +113,8 @@ fn check_secret(path: &Path, replace: bool) -> Result<(), Failure> {
         return Ok(());
     }
     match fs::symlink_metadata(path) {
-        // An absent name is free, and any other fault is told by the write.
-        Err(_) => Ok(()),
         Ok(found) if found.file_type().is_fifo() => refuse_foreign(path, &found),
-        Ok(found) if !found.is_file() && !found.is_dir() && !found.is_symlink() => Ok(()),
-        Ok(_) if !replace => Err(exists(path)),
-        Ok(found) if found.is_symlink() => Err(Failure::new(
+        Ok(found) if found.is_symlink() && replace => Err(Failure::new(
             Exit::InUse,
             format!(
                 "{} is a symbolic link, and key bytes are not written through one.",
@@ -126,7 +122,12 @@ fn check_secret(path: &Path, replace: bool) -> Result<(), Failure> {
             ),
             "Give --out the path of the file itself.",
         )),
-        Ok(_) => Ok(()),
+        Ok(found) if (found.is_file() || found.is_dir() || found.is_symlink()) && !replace => {
+            Err(exists(path))
+        }
+        // A device is judged when it is open. A name that is absent is free, and any
+        // other fault is told by the write.
+        _ => Ok(()),
     }
 }
 
