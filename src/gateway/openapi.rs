@@ -177,6 +177,8 @@ fn sample(field: &FieldDescriptor) -> Value {
     match (field.name(), field.kind()) {
         ("tags", _) => r#"[{"TagKey":"team","TagValue":"payments"}]"#.into(),
         ("tag_keys", _) => r#"["team"]"#.into(),
+        ("resource_ids", _) => r#"["alias/payments"]"#.into(),
+        ("resource_type", _) => "key".into(),
         ("filters", _) => r#"[{"Key":"KeyState","Values":["Enabled"]}]"#.into(),
         ("alias_name" | "key_id" | "destination_key_id", _) => "alias/payments".into(),
         ("rotation_interval", _) => "365d".into(),

@@ -12,6 +12,7 @@ use crate::proto::v1;
 
 impl Services {
     /// Lists the regions: ours.
+    #[allow(clippy::unused_async, reason = "operations are awaited alike")]
     pub async fn describe_regions(
         &self,
         caller: &Caller,

@@ -132,21 +132,18 @@ pub(super) fn name(sent: &[u8]) -> Option<Found> {
 
 /// PEM of something else, or broken PEM; `None` where its content is to blame.
 fn name_pem(sent: &[u8]) -> Option<Found> {
+    let broken = pem::one_block(sent).err();
     let label = pem::blocks(sent).find_map(Result::ok).map(|block| block.label);
-    match label.unwrap_or(PUBLIC_KEY_LABEL) {
-        PUBLIC_KEY_LABEL => pem::one_block(sent).err().map(Found::BrokenPem),
-        _ if matches!(pem::one_block(sent), Err(BrokenPem::ManyBlocks(_))) => {
-            pem::one_block(sent).err().map(Found::BrokenPem)
-        }
-        "RSA PUBLIC KEY" => Some(Found::OtherPem(Thing::Pkcs1PublicKey)),
-        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
-            Some(Found::OtherPem(Thing::Certificate))
-        }
-        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-            Some(Found::OtherPem(Thing::CertificateRequest))
-        }
-        _ => Some(Found::OtherPem(Thing::SomethingElse)),
+    let label = label.unwrap_or(PUBLIC_KEY_LABEL);
+    if label == PUBLIC_KEY_LABEL || matches!(broken, Some(BrokenPem::ManyBlocks(_))) {
+        return broken.map(Found::BrokenPem);
     }
+    Some(Found::OtherPem(match label {
+        "RSA PUBLIC KEY" => Thing::Pkcs1PublicKey,
+        "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => Thing::Certificate,
+        "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Thing::CertificateRequest,
+        _ => Thing::SomethingElse,
+    }))
 }
 
 /// What the bytes are, if they are encoded no further.
