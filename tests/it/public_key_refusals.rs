@@ -230,7 +230,7 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(bytes)
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn assert_shown(spec: WrappingKeySpec, pem: &str) {
         der[..40].to_vec(),
         [der.as_slice(), &[0; 4000]].concat(),
         base64.clone().into_bytes(),
-        base64[..70].as_bytes().to_vec(),
+        base64.as_bytes()[..70].to_vec(),
         pem.lines().skip(1).collect::<Vec<_>>().join("\n").into_bytes(),
         hex(&der).into_bytes(),
         STANDARD.encode(pem).into_bytes(),

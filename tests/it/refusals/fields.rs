@@ -290,7 +290,7 @@ async fn tags_of_several_keys() {
     assert_missing(tag("", &ids, pair()).await, "resource_type");
     assert_invalid(tag("secret", &ids, pair()).await, "resource_type");
     assert_missing(tag("key", &[], pair()).await, "resource_ids");
-    assert_missing(tag("key", &["".to_owned()], pair()).await, "resource_ids");
+    assert_missing(tag("key", &[String::new()], pair()).await, "resource_ids");
     assert_invalid(tag("key", &vec!["k".to_owned(); 51], pair()).await, "resource_ids");
     assert_missing(tag("key", &ids, vec![]).await, "tags");
     assert_invalid(tag("key", &ids, numbered_tags(0..21)).await, "tags");
