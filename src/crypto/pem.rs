@@ -129,7 +129,9 @@ impl Block<'_> {
 }
 
 fn write_line(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     out.push(b'\n');
 }
 

@@ -1,6 +1,5 @@
 //! Raw bytes from a file or from standard input.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
@@ -121,7 +120,8 @@ fn text_form(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     if !bytes.is_ascii() {
         return None;
     }
-    if serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(bytes).is_ok() {
+    let is_object = bytes.trim_ascii_start().starts_with(b"{");
+    if is_object && serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
         let advice = "Take the field out of it, and decode that: `jq -r .FIELD FILE | base64 -d`";
         return Some(("JSON", advice));
     }
