@@ -118,7 +118,7 @@ impl Acceptor {
         let acceptor = self.clone();
         self.tasks.spawn(async move {
             let closed = place.closed().clone();
-            let lasting = acceptor.establish_and_serve(socket, &entrance, place);
+            let lasting = Box::pin(acceptor.establish_and_serve(socket, &entrance, place));
             if closed.run_until_cancelled(lasting).await.is_none() {
                 tracing::debug!("connection closed: it was in the way of others");
             }

@@ -78,8 +78,8 @@ impl<T> WellFormed<T> {
 
 /// Replaces what is malformed in the payload of a HEADERS frame (RFC 9113, 6.2).
 fn replace_in(payload: &mut [u8], flags: u8) {
-    let padding = if flags & PADDED == 0 { 0 } else { 1 };
-    let priority = if flags & PRIORITY == 0 { 0 } else { 5 };
+    let padding = usize::from(flags & PADDED != 0);
+    let priority = 5 * usize::from(flags & PRIORITY != 0);
     let Some(mut fields) = payload.get_mut(padding + priority..) else { return };
     while let Some((value, rest)) = next_field(fields) {
         if let Some(Literal { huffman, bytes }) = value
@@ -163,11 +163,11 @@ fn replace(value: &mut [u8], huffman: bool) {
     {
         return;
     }
-    let mut encoded = Vec::with_capacity(value.len());
-    let encodes = httlib_huffman::encode(&of_size(decoded.len(), value.len()), &mut encoded);
+    let mut other = Vec::with_capacity(value.len());
+    let coded = httlib_huffman::encode(&of_size(decoded.len(), value.len()), &mut other);
     // A value that no authority takes the place of stays, and is refused.
-    if encodes.is_ok() && encoded.len() == value.len() {
-        value.copy_from_slice(&encoded);
+    if coded.is_ok() && other.len() == value.len() {
+        value.copy_from_slice(&other);
     }
 }
 
@@ -295,7 +295,8 @@ mod tests {
         let coded = huffman(path);
         let read = read_in_pieces(&connection(&coded, 0x80), 1000);
         assert_eq!(read.len(), connection(&coded, 0x80).len());
-        let at = read.windows(2).position(|two| two == [0x41, 0x80 | coded.len() as u8]).unwrap();
+        let head = [0x41, 0x80 | u8::try_from(coded.len()).unwrap()];
+        let at = read.windows(2).position(|two| two == head).unwrap();
         let value = decoded(&read[at + 2..at + 2 + coded.len()]);
         assert_eq!(value.len(), path.len());
         assert!(Authority::try_from(value.as_slice()).is_ok());

@@ -119,17 +119,13 @@ impl Connections {
 
     /// Whether there is room for one more stranger of this network.
     fn make_room(&self, open: &mut Open, network: Option<Network>) -> bool {
-        let held = count(open, network);
-        let of_network = |state: &State| state.network == network;
-        if held.strangers_of_network >= self.limits.strangers_of_network {
-            close_idlest(open, of_network)
-        } else if held.of_network >= self.limits.connections_of_network {
-            close_idlest(open, of_network)
-        } else if held.strangers >= self.limits.strangers {
-            close_idlest(open, |_| true)
-        } else {
-            true
+        let (held, limits) = (count(open, network), &self.limits);
+        if held.strangers_of_network >= limits.strangers_of_network
+            || held.of_network >= limits.connections_of_network
+        {
+            return close_idlest(open, |state| state.network == network);
         }
+        held.strangers < limits.strangers || close_idlest(open, |_| true)
     }
 
     /// Closes the connections whose time is over, for as long as it is polled.
@@ -298,8 +294,8 @@ mod tests {
         Connections::new(Arc::new(limits))
     }
 
-    fn address(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
     }
 
     fn is_closed(place: &Place) -> bool {
@@ -318,7 +314,7 @@ mod tests {
     #[test]
     fn the_stranger_that_did_nothing_for_longest_makes_room() {
         let all = connections(Limits { strangers: 3, ..Limits::default() });
-        let enter = |last| all.enter(address(last)).unwrap();
+        let enter = |last| all.enter(Some(address(last))).unwrap();
         let (first, second, known) = (enter(1), enter(2), enter(3));
         known.is_known();
         std::thread::sleep(Duration::from_millis(2));
@@ -333,8 +329,8 @@ mod tests {
     fn a_network_takes_room_from_itself_alone() {
         let limits = Limits { strangers_of_network: 2, strangers: 4, ..Limits::default() };
         let all = connections(limits);
-        let other = all.enter(address(9)).unwrap();
-        let of_one: Vec<_> = (0..100).map(|_| all.enter(address(1)).unwrap()).collect();
+        let other = all.enter(Some(address(9))).unwrap();
+        let of_one: Vec<_> = (0..100).map(|_| all.enter(Some(address(1))).unwrap()).collect();
         assert!(!is_closed(&other));
         assert_eq!(of_one.iter().filter(|place| !is_closed(place)).count(), 2);
     }
@@ -342,20 +338,21 @@ mod tests {
     #[test]
     fn a_network_that_is_known_everywhere_is_full_at_its_limit() {
         let all = connections(Limits { connections_of_network: 2, ..Limits::default() });
-        let [one, two] = [1, 1].map(|last| all.enter(address(last)).unwrap());
+        let [one, two] = [1, 1].map(|last| all.enter(Some(address(last))).unwrap());
         one.is_known();
         two.is_known();
-        assert!(all.enter(address(1)).is_none());
-        assert!(all.enter(address(2)).is_some() && all.enter(None).is_some());
+        assert!(all.enter(Some(address(1))).is_none());
+        assert!(all.enter(Some(address(2))).is_some() && all.enter(None).is_some());
         drop(one);
-        assert!(all.enter(address(1)).is_some());
+        assert!(all.enter(Some(address(1))).is_some());
     }
 
     #[test]
     fn time_is_over_for_strangers_alone() {
         let limits = Limits { stranger_idle: Duration::from_millis(1), ..Limits::default() };
         let all = connections(limits);
-        let (stranger, known) = (all.enter(address(1)).unwrap(), all.enter(address(1)).unwrap());
+        let (stranger, known) =
+            (all.enter(Some(address(1))).unwrap(), all.enter(Some(address(1))).unwrap());
         let unix = all.enter(None).unwrap();
         known.is_known();
         std::thread::sleep(Duration::from_millis(5));
@@ -371,7 +368,7 @@ mod tests {
             ..Limits::default()
         };
         let all = connections(limits);
-        let [one, two] = [1, 2].map(|last| all.enter(address(last)).unwrap());
+        let [one, two] = [1, 2].map(|last| all.enter(Some(address(last))).unwrap());
         let part = || Bytes::from(vec![7; 4_000]);
         for _ in 0..10 {
             assert_eq!(two.deliver(part()), part());
@@ -381,7 +378,7 @@ mod tests {
         assert!(is_closed(&two));
         drop((held, two));
 
-        let two = all.enter(address(2)).unwrap();
+        let two = all.enter(Some(address(2))).unwrap();
         let _held = [one.deliver(part()), one.deliver(part()), two.deliver(part())];
         assert!(is_closed(&one) && !is_closed(&two));
         assert_eq!(all.undelivered.load(Ordering::Relaxed), 12_000);
@@ -390,7 +387,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_taken_in_time_closes_its_connection() {
         let all = connections(Limits { idle: Duration::from_millis(1), ..Limits::default() });
-        let [slow, quick] = [1, 2].map(|last| all.enter(address(last)).unwrap());
+        let [slow, quick] = [1, 2].map(|last| all.enter(Some(address(last))).unwrap());
         let _held = slow.deliver(Bytes::from(vec![7; 4_000]));
         drop(quick.deliver(Bytes::from(vec![7; 4_000])));
         std::thread::sleep(Duration::from_millis(5));

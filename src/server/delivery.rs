@@ -108,7 +108,7 @@ mod tests {
     async fn an_answer_that_nobody_takes_is_dropped() {
         let stream = async {
             gave();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         assert!(is_reset(stream).await);
     }
@@ -119,7 +119,7 @@ mod tests {
             gave();
             tokio::task::yield_now().await;
             waits();
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         assert!(!is_reset(stream).await);
     }

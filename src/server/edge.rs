@@ -298,7 +298,6 @@ struct ServiceCall {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Step {
     /// The message is on its way.
     Reading(Reading),

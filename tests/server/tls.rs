@@ -328,6 +328,28 @@ async fn a_callers_authority_can_be_replaced() {
 }
 
 #[tokio::test]
+async fn files_may_be_pem_as_people_have_it() {
+    let files = TlsFiles::new();
+    let issued = files.authority.server(1);
+    files.put("crl.pem", &files.authority.revoking(&[9], Duration::from_hours(1)));
+    let revoked = std::fs::read_to_string(files.path("crl.pem")).unwrap();
+    let lax = |text: &str| format!("\u{feff}{}", text.replace('\n', " \t\r\n\r\n"));
+    for (name, text) in [
+        ("cert.pem", &issued.cert),
+        ("key.pem", &issued.key),
+        ("ca.pem", &files.authority.pem()),
+        ("crl.pem", &revoked),
+    ] {
+        files.put(name, &lax(text));
+    }
+    let server = files.serve_with_crl(Limits::default()).await;
+    let [good, revoked] = [1, 9].map(|serial| files.authority.client("billing", serial));
+    let mut client = tls_client(server.tcp(), files.trusting(Some(&good))).await.unwrap();
+    assert_eq!(play(&mut client, "whoami").await.unwrap().key_id, "cn:billing");
+    assert!(verdict(&server, files.trusting(Some(&revoked))).await.is_err());
+}
+
+#[tokio::test]
 async fn files_that_are_of_no_use_are_named() {
     let files = TlsFiles::new();
     files.put("crl.pem", &files.authority.revoking(&[7], Duration::from_hours(1)));

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::attention::Attention;
 use super::{LoadedTls, TlsError, now};
 use crate::config::TlsFiles;
+use crate::crypto::pem;
 use crate::secret_file;
 
 /// No certificate file is near this size.
@@ -62,7 +63,7 @@ impl FileContents {
             return Err(TlsError::new(&files.cert, "the certificate has expired: renew it"));
         }
         // An error of the parser might quote the key file: our words only.
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
+        let key = PrivateKeyDer::from_pem_slice(&pem::tidy(&self.key)).map_err(|_| {
             TlsError::new(
                 &files.key,
                 "holds no unencrypted private key in PEM (PKCS#8, PKCS#1 or SEC1)",
@@ -136,8 +137,8 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(unreadable)
 }
 
-fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+fn certificates(file: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem::tidy(text)).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(TlsError::new(file, "holds no certificate in PEM, or is cut")),
@@ -146,9 +147,10 @@ fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 
 fn revocation_lists(
     file: &Path,
-    pem: &[u8],
+    text: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    let found: Result<Vec<_>, _> =
+        CertificateRevocationListDer::pem_slice_iter(&pem::tidy(text)).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(TlsError::new(file, "holds no certificate revocation list in PEM, or is cut")),

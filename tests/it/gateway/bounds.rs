@@ -37,12 +37,13 @@ async fn a_refusal_waits_for_what_is_still_sent() {
         ("PUT / HTTP/1.1", 403),
         ("POST /keyferry.v1.Kms/Encrypt HTTP/1.1", 415),
     ];
+    let part = vec![b'a'; 10_000];
     for round in 0..20 {
         for (line, status) in heads {
             let mut http = server.http().await;
             http.send(format!("{line}\r\nhost: a\r\ncontent-length: 300000\r\n\r\n")).await;
             for _ in 0..30 {
-                http.send([b'a'; 10_000]).await;
+                http.send(&part).await;
                 tokio::task::yield_now().await;
             }
             let answer = http.answer().await.unwrap_or_else(|| panic!("{line}, round {round}"));
