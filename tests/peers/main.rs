@@ -18,6 +18,7 @@
 mod gateway_sdks;
 mod gateway_signatures;
 mod interop;
+mod proxies;
 mod recipient;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,10 +2,10 @@
 //! against the real server's HTTP front door. Each language has its programs in
 //! a folder beside this file; the tests here judge the requests that they sent.
 
-mod clients;
+pub mod clients;
 mod described;
 mod front_door;
 mod readme;
 mod recorder;
 mod throttled;
-mod travel;
+pub mod travel;

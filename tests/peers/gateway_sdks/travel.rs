@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::front_door::{AccessKey, FrontDoor};
 use super::recorder::{Recorder, Request};
+use crate::proxies::{Kind, Proxy};
 use crate::recipient::{self, Method, OAEP_SHA_1, OAEP_SHA_256, Recipient, SM2PKE};
 use crate::support::harness::{Checks, Server, found, judge, no_proxy, run};
 
@@ -79,7 +80,12 @@ impl Way {
 
 /// Runs a client, to be given an address, a folder and then `more`, against a
 /// server of its own.
-pub fn travel(mut client: Command, more: &[&str], way: &Way) {
+pub fn travel(client: Command, more: &[&str], way: &Way) {
+    travel_through(client, more, way, None);
+}
+
+/// The same through a proxy.
+pub fn travel_through(mut client: Command, more: &[&str], way: &Way, proxy: Option<Kind>) {
     if !found("OpenSSL", recipient::version().is_some()) {
         return;
     }
@@ -93,9 +99,13 @@ pub fn travel(mut client: Command, more: &[&str], way: &Way) {
     let (key, disabled) = (door.access_key("traveller"), door.access_key("gone"));
     door.disable(&disabled);
     tell(&mut client, &key, &disabled);
-    let output = run(client.arg(&recorder.address).arg(folder.path()).args(more)).text();
+    let proxy = proxy.map(|kind| Proxy::before(kind, &recorder.address));
+    let address = proxy.as_ref().map_or(&recorder.address, |proxy| &proxy.http);
+    let output = run(client.arg(address).arg(folder.path()).args(more)).text();
     let since: &[&str] = if way.is_older { &[] } else { &SINCE };
     let (peer, checks) = judge(&output, &[&ROUND_TRIP, since].concat());
+    let peer =
+        proxy.as_ref().map_or(peer.clone(), |proxy| format!("{} before {peer}", proxy.name()));
     let mut checks = Checks::after(peer, checks);
     if !way.is_older {
         unwrapped(&mut checks, folder.path(), &rsa, &sm2);
