@@ -70,6 +70,8 @@ impl StorePath {
     pub const ROOT_KEY_SLOTS: &'static str = "store/slot/";
     /// How the paths of CMKs begin, oldest first.
     pub const CMKS: &'static str = "cmk/";
+    /// How the paths of key versions begin.
+    pub const VERSIONS: &'static str = "version/";
     /// How the paths of names in the order of creation begin.
     pub const ALIAS_ORDER: &'static str = "alias-order/";
     /// How the paths of access keys in the order of creation begin.
@@ -195,7 +197,7 @@ impl fmt::Display for StorePath {
             Self::Identity => f.write_str(Self::IDENTITY),
             Self::RootKeySlot(id) => write!(f, "{}{id}", Self::ROOT_KEY_SLOTS),
             Self::Cmk(id) => write!(f, "{}{id}", Self::CMKS),
-            Self::Version(id) => write!(f, "version/{id}"),
+            Self::Version(id) => write!(f, "{}{id}", Self::VERSIONS),
             Self::Alias(name) => name.fmt(f),
             Self::AliasOrder(id) => write!(f, "{}{id}", Self::ALIAS_ORDER),
             Self::KeyAliases(id) => write!(f, "key-aliases/{id}"),
@@ -248,7 +250,7 @@ mod tests {
         StorePath::IDENTITY,
         StorePath::ROOT_KEY_SLOTS,
         StorePath::CMKS,
-        "version/",
+        StorePath::VERSIONS,
         AliasName::PREFIX,
         StorePath::ALIAS_ORDER,
         "key-aliases/",

@@ -17,6 +17,7 @@ use crate::keys::pages::{Page, PageRequest, PageStart};
 use crate::keys::paths::StorePath;
 use crate::storage::{
     Precondition, Revision, Snapshot, Store, StoreError, Versioned, Write, commit_settled,
+    commit_urgently_settled,
 };
 
 /// Entries that a list skips at a time on its way to a numbered page.
@@ -116,8 +117,28 @@ impl Vault {
         preconditions: &[Precondition],
         writes: &[Write],
     ) -> Result<Revision, NotDone> {
+        let outcome = commit_settled(self.store.as_ref(), preconditions, writes).await;
+        self.conclude(outcome, preconditions, writes)
+    }
+
+    /// The same, for what takes a permission away: it is stored on a full disk, too.
+    pub async fn commit_urgently(
+        &self,
+        preconditions: &[Precondition],
+        writes: &[Write],
+    ) -> Result<Revision, NotDone> {
+        let outcome = commit_urgently_settled(self.store.as_ref(), preconditions, writes).await;
+        self.conclude(outcome, preconditions, writes)
+    }
+
+    fn conclude(
+        &self,
+        outcome: Result<Revision, StoreError>,
+        preconditions: &[Precondition],
+        writes: &[Write],
+    ) -> Result<Revision, NotDone> {
         let written = writes.iter().map(Write::path);
-        match commit_settled(self.store.as_ref(), preconditions, writes).await {
+        match outcome {
             Ok(revision) => {
                 self.caches.forget(written, Some(revision));
                 Ok(revision)
@@ -138,6 +159,11 @@ impl Vault {
     /// Makes the next look at this path go to the store.
     pub fn forget(&self, path: &StorePath) {
         self.caches.forget(std::iter::once(path.to_string().as_str()), None);
+    }
+
+    /// How many paths begin with a prefix.
+    pub async fn count(&self, prefix: &str) -> Result<u64> {
+        Ok(self.store.count(prefix).await?)
     }
 
     /// A page of what lies under a prefix.

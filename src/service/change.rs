@@ -126,6 +126,7 @@ impl Change {
     ) -> Result<Committed<T>, NotDone> {
         unless_dry_run(self.dry_run)?;
         let done = commit.await?;
+        self.services.access_keys.change_made(&self.caller.principal);
         done.complete(&mut event);
         event.log(self.decisions);
         Ok(Committed(done))

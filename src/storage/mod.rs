@@ -38,7 +38,7 @@ mod store;
 
 pub use memory::MemoryStore;
 pub use open::OpenStoreError;
-pub use settle::commit_settled;
+pub use settle::{commit_settled, commit_urgently_settled};
 pub use sqlite::{SqliteStore, StoreAtRest};
 pub use store::{
     CHANGES_KEPT_REVISIONS, COMMIT_OPERATIONS_MAX, Changes, LISTING_ENTRIES_MAX, Listing,

@@ -1,5 +1,6 @@
 //! The reasons why a store is not opened, of every backend.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -39,6 +40,16 @@ pub enum OpenStoreError {
         /// The thing that is there.
         found: String,
     },
+    /// Somebody changed what this program alone makes.
+    #[error(
+        "{store} was altered: {how}. Somebody who can write it has changed what Keyferry does with it; find out who, and restore a copy from before"
+    )]
+    Altered {
+        /// The store.
+        store: String,
+        /// The alteration.
+        how: Cow<'static, str>,
+    },
     /// A later Keyferry wrote it.
     #[error(
         "{store} was written by a newer Keyferry (format {found}, this one knows up to {known}); use that one, or restore a copy from before"
@@ -50,6 +61,14 @@ pub enum OpenStoreError {
         found: i64,
         /// The newest format that this program knows.
         known: i64,
+    },
+    /// The disk has no room for what every opening makes.
+    #[error("cannot open {store}: {source}; make room on its disk")]
+    Full {
+        /// The store.
+        store: String,
+        /// The error of the database.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The system or the database refused.
     #[error("cannot {doing} {store}: {source}; {advice}")]

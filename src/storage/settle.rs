@@ -23,7 +23,29 @@ pub async fn commit_settled(
     writes: &[Write],
 ) -> Result<Revision, StoreError> {
     let before = store.revision_seen();
-    match store.commit(preconditions, writes).await {
+    let outcome = store.commit(preconditions, writes).await;
+    settled(store, before, outcome, preconditions, writes).await
+}
+
+/// The same for a commit that is urgent.
+pub async fn commit_urgently_settled(
+    store: &dyn Store,
+    preconditions: &[Precondition],
+    writes: &[Write],
+) -> Result<Revision, StoreError> {
+    let before = store.revision_seen();
+    let outcome = store.commit_urgently(preconditions, writes).await;
+    settled(store, before, outcome, preconditions, writes).await
+}
+
+async fn settled(
+    store: &dyn Store,
+    before: Revision,
+    outcome: Result<Revision, StoreError>,
+    preconditions: &[Precondition],
+    writes: &[Write],
+) -> Result<Revision, StoreError> {
+    match outcome {
         Err(StoreError::MaybeStored(why)) => {
             tracing::warn!(why = %why, "the store cannot say whether it stored; looking");
             let found = look(store, before, preconditions, writes).await;

@@ -44,7 +44,9 @@ pub const CHANGES_KEPT_REVISIONS: u64 = 4096;
 /// 5. **Errors mean what they say.** `Conflict` and `NotStored`: nothing was
 ///    changed and nothing will be. `MaybeStored`: all of it or nothing; the
 ///    first read that succeeds afterwards tells which, and that stays so.
-///    `Unavailable`: nothing is known. No error leaves half a commit behind.
+///    `Unavailable`: nothing is known. `Damaged`: somebody altered the store's own
+///    files; nothing was changed, and [`Store::probe`] fails from then on. No error
+///    leaves half a commit behind.
 /// 6. **A dropped future is a `MaybeStored`.** A caller that stops waiting for
 ///    a commit has not stopped the commit.
 /// 7. **Absent is a value.** Reading, counting or deleting an absent path is no
@@ -58,7 +60,7 @@ pub const CHANGES_KEPT_REVISIONS: u64 = 4096;
 ///     seal them before, with a nonce drawn at random, so that no two puts are
 ///     of the same bytes (empty values, where only presence counts, aside).
 ///     A deletion erases the value from the store's own files as well as the
-///     file system lets it.
+///     file system lets it, soon after its answer.
 /// 11. **Limits.** A commit holds at most [`COMMIT_OPERATIONS_MAX`]
 ///     preconditions and writes in all and writes no path twice; values are at
 ///     most [`VALUE_BYTES_MAX`]; paths are 1 to [`PATH_BYTES_MAX`] bytes of
@@ -89,6 +91,16 @@ pub trait Store: Send + Sync + 'static {
         preconditions: &[Precondition],
         writes: &[Write],
     ) -> Result<Revision, StoreError>;
+
+    /// The same, for a commit that takes a permission away from somebody: a backend
+    /// that keeps room for such on a full disk lets it use that.
+    async fn commit_urgently(
+        &self,
+        preconditions: &[Precondition],
+        writes: &[Write],
+    ) -> Result<Revision, StoreError> {
+        self.commit(preconditions, writes).await
+    }
 
     /// Every path changed after `revision`, up to now. `Compacted` where the
     /// log was cut above it, or it is not a revision of this store's yet.
@@ -217,6 +229,10 @@ pub enum StoreError {
     /// A read failed. It says nothing about the stored values.
     #[error("the store cannot be read: {0}")]
     Unavailable(Cow<'static, str>),
+    /// The backend's own files are not as it left them: somebody has altered
+    /// them. Nothing was changed.
+    #[error("the store was altered: {0}")]
+    Damaged(Cow<'static, str>),
     /// The log of changes does not reach back that far, or the revision is
     /// none of this store's: forget everything and read again.
     #[error("the log of changes does not reach that far")]
@@ -230,6 +246,7 @@ impl From<StoreError> for Error {
             StoreError::MaybeStored(_) => base.saying(
                 "The store did not answer in time: the change may have happened. Look before you try it again.",
             ),
+            StoreError::Damaged(_) => Self::internal(error.to_string()),
             _ => base,
         }
     }

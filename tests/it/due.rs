@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use keyferry::ids::AccessKeyId;
@@ -377,7 +377,9 @@ async fn two_keyrings_over_one_store_do_each_thing_once() {
 #[tokio::test]
 async fn a_spent_nonce_is_kept_while_its_signature_is_good_and_not_for_ever() {
     let world = World::start().await;
-    let access_key_id = AccessKeyId::parse(&format!("KF{}", "a".repeat(22))).unwrap();
+    let request = v1::CreateAccessKeyRequest { principal: "billing".into(), dry_run: false };
+    let made = world.server.access.clone().create_access_key(request).await.unwrap().into_inner();
+    let access_key_id = AccessKeyId::parse(&made.access_key_id).unwrap();
     let past_at = world.clock.now() + SignedDuration::from_mins(15);
     let spend = async |nonce: &str| {
         let spent = SpentNonce { access_key_id: &access_key_id, nonce, past_at };
@@ -440,6 +442,29 @@ async fn an_index_that_lies_changes_nothing() {
     assert_eq!(world.versions(&key).await.len(), 1);
 }
 
+/// An attacker has another CMK's version erased with a CMK that is to be deleted,
+/// or keeps a version of that one from being erased.
+#[tokio::test]
+async fn a_deletion_erases_its_own_versions_and_no_others() {
+    let world = World::start().await;
+    let (doomed, kept) = (world.server.create_key().await, world.server.create_key().await);
+    let blob = world.server.generate(&kept, &[], 32).await;
+    let version_of = async |key: &str| world.describe(key).await.unwrap().primary_key_version;
+    let (its, others) = (version_of(&doomed).await, version_of(&kept).await);
+    let planted = Write::Put(format!("key-version/{doomed}/{others}"), Vec::new());
+    let taken = Write::Delete(format!("key-version/{doomed}/{its}"));
+    world.founded.store.commit(&[], &[planted, taken]).await.unwrap();
+    world.schedule_deletion(&doomed).await.unwrap();
+    assert_eq!(world.pass(days(8)).await, ONE_DELETED);
+    let world = world.restart().await;
+    assert_eq!(world.decrypt(&blob).await.unwrap().len(), 32);
+    let paths = world.paths().await;
+    assert!(paths.contains(&format!("version/{others}")));
+    let left: Vec<_> =
+        paths.iter().filter(|path| path.contains(&doomed) || path.contains(&its)).collect();
+    assert_eq!(left, [&format!("tombstone/{doomed}")]);
+}
+
 #[tokio::test]
 async fn a_deleted_version_is_in_no_file_of_the_store() {
     let folder = tempfile::tempdir().unwrap();
@@ -455,7 +480,12 @@ async fn a_deleted_version_is_in_no_file_of_the_store() {
     assert!(holds(folder.path(), needle), "it is found while it is there");
     world.schedule_deletion(&key).await.unwrap();
     assert_eq!(world.pass(days(8)).await, ONE_DELETED);
-    assert!(!holds(folder.path(), needle));
+    // The log is cut after the answer.
+    let until = Instant::now() + Duration::from_secs(20);
+    while holds(folder.path(), needle) {
+        assert!(Instant::now() < until, "the deleted version is still in a file");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Whether any file of a folder holds these bytes: the database, and its log.

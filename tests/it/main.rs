@@ -22,6 +22,7 @@ mod decisions;
 mod due;
 mod export_stream;
 mod faults;
+mod full_disk;
 mod fuzz_corpus;
 mod gateway;
 mod gateway_signatures;

@@ -265,7 +265,7 @@ async fn a_record_of_another_store_is_found() {
         .query_row("SELECT value FROM record WHERE path = ?1", [&path], |row| row.get(0))
         .unwrap();
     here.edit(
-        "INSERT INTO record (path, revision, value) VALUES (?1, 2, ?2)",
+        "INSERT INTO record (path, revision, value) VALUES (?1, 1, ?2)",
         params![path, record],
     );
     let services = here.open().await;
@@ -319,4 +319,85 @@ async fn a_missing_root_key_is_refused_and_none_is_made() {
     assert!(!kept.exists());
     std::fs::rename(&aside, kept).unwrap();
     instance.open().await;
+}
+
+/// A trigger that puts the old record of a CMK back in the moment that it is
+/// replaced.
+const UNDO: &str = "CREATE TRIGGER undo AFTER UPDATE ON record WHEN NEW.path LIKE 'cmk/%'
+    BEGIN UPDATE record SET value = OLD.value WHERE id = NEW.id; END";
+
+/// A trigger that undoes every change is not served: neither one that is found at
+/// a start, nor one that is put there under a server that runs.
+#[tokio::test]
+async fn a_trigger_that_undoes_a_change_is_found() {
+    let instance = Instance::new();
+    let services = instance.open().await;
+    let key_id = create_key(&services).await;
+    let alter = |sql: &str| Connection::open(instance.database()).unwrap().execute_batch(sql);
+    alter(UNDO).unwrap();
+    let disable = v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false };
+    let refused = services.disable_key(&caller(), disable.clone()).await.unwrap_err();
+    assert_eq!(refused.rule(), Rule::Internal);
+    assert!(!services.is_healthy().await);
+    drop(services);
+
+    let error = instance::open(&instance.config).await.err().expect("a refusal");
+    assert_eq!(error.exit_code(), 78);
+    assert!(error.to_string().contains("was altered: its trigger \"undo\""), "{error}");
+
+    alter("DROP TRIGGER undo").unwrap();
+    let services = instance.open().await;
+    services.disable_key(&caller(), disable).await.unwrap();
+    assert_eq!(describe(&services, &key_id).await.unwrap().key_state, "Disabled");
+}
+
+/// A sealed record that was taken away does not look as if it never was, where
+/// another one speaks of it.
+#[tokio::test]
+async fn a_record_taken_away_by_sql_is_found() {
+    let encrypt = |key_id: &str| v1::EncryptRequest {
+        key_id: key_id.into(),
+        plaintext: vec![1],
+        ..Default::default()
+    };
+    for kind in ["cmk/", "version/", "alias/", "key-aliases/", "service-account/"] {
+        let instance = Instance::new();
+        let services = instance.open().await;
+        let key_id = create_key(&services).await;
+        create_alias(&services, "alias/a", &key_id).await;
+        let access_key = create_access_key(&services, "billing").await.access_key_id;
+        drop(services);
+        instance.edit(&format!("DELETE FROM record WHERE path LIKE '{kind}%'"), []);
+
+        let services = instance.open().await;
+        assert!(services.is_healthy().await);
+        let rule = match kind {
+            "cmk/" => describe(&services, &key_id).await.unwrap_err(),
+            "version/" => services.encrypt(&caller(), encrypt(&key_id)).await.unwrap_err().rule(),
+            "alias/" => {
+                let all = services.list_aliases(&caller(), v1::ListAliasesRequest::default()).await;
+                all.unwrap_err().rule()
+            }
+            "key-aliases/" => describe(&services, "alias/a").await.unwrap_err(),
+            _ => services.find_access_key(&access_key).await.unwrap_err().rule(),
+        };
+        assert_eq!(rule, Rule::Internal, "{kind}");
+        assert!(!services.is_healthy().await, "{kind}");
+    }
+}
+
+/// An account's limit does not begin anew: nothing that an access key signs is
+/// accepted, which its account does not list.
+#[tokio::test]
+async fn access_keys_of_a_list_taken_away_are_not_accepted_beside_new_ones() {
+    let instance = Instance::new();
+    let services = instance.open().await;
+    let old = create_access_key(&services, "billing").await.access_key_id;
+    drop(services);
+    instance.edit("DELETE FROM record WHERE path = 'service-account/billing'", []);
+    let services = instance.open().await;
+    let new = create_access_key(&services, "billing").await.access_key_id;
+    assert!(services.find_access_key(&new).await.unwrap().is_some());
+    assert_eq!(services.find_access_key(&old).await.unwrap_err().rule(), Rule::Internal);
+    assert!(!services.is_healthy().await);
 }

@@ -42,6 +42,9 @@ impl AccessKeys {
             _ => Err(StorePath::malformed()),
         })?;
         let keys = self.read_indexed(&listed.entries).await?;
+        for key in &keys {
+            self.check_listed(key).await?;
+        }
         Ok(listed.with(keys.into_iter().map(AccessKeyEntry::from).collect()))
     }
 

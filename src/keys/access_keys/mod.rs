@@ -5,6 +5,7 @@
 //! list of its service account's access keys.
 
 pub mod list;
+mod refused_changes;
 pub mod used_nonces;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::crypto::random;
 use crate::crypto::secret::{AccessKeySecret, Reveal};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{ACCESS_KEY_TAIL_LEN_BYTES, AccessKeyId, AccessKeyOrder};
+use crate::keys::access_keys::refused_changes::RefusedChanges;
 use crate::keys::caches::{Caches, FreshCache};
 use crate::keys::clock::Clock;
 use crate::keys::guard::records::v1;
@@ -105,6 +107,7 @@ pub struct AccessKeys {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     cached: Cached,
+    refused: RefusedChanges,
 }
 
 /// The access keys that are kept.
@@ -119,7 +122,7 @@ pub(in crate::keys) fn cached_among(caches: &mut Caches) -> Cached {
 
 impl AccessKeys {
     pub(in crate::keys) fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, cached: Cached) -> Self {
-        Self { vault, clock, cached }
+        Self { vault, clock, cached, refused: RefusedChanges::default() }
     }
 
     /// The access key of that id, if there is one, whatever its state.
@@ -132,8 +135,29 @@ impl AccessKeys {
         };
         let read_at = found.read_at;
         let found = Arc::new(self.to_access_key(*id, found)?.key);
+        self.check_listed(&found).await?;
         self.cached.keep(read_at, *id, Arc::clone(&found));
         Ok(Some(found))
+    }
+
+    /// Refuses an access key that its service account does not list. So an account
+    /// whose list was taken away is found at any of its access keys, and its limit
+    /// does not begin anew: of what was there before, nothing is accepted.
+    async fn check_listed(&self, key: &AccessKey) -> Result<()> {
+        let account_path = StorePath::ServiceAccount(key.account.clone());
+        let paths = [StorePath::AccessKey(key.id), account_path.clone()];
+        let (values, _) = self.vault.read(&paths).await?;
+        let mut values = values.into_iter();
+        if values.next().flatten().is_none() {
+            // Both go in one commit.
+            return Ok(());
+        }
+        let lost = || self.vault.not_intact(&account_path);
+        let account = values.next().flatten().ok_or_else(lost)?;
+        let (account, _): (v1::ServiceAccount, _) = self.vault.open(&account_path, &account)?;
+        let id = key.id.as_str();
+        let is_listed = account.access_keys.iter().any(|entry| entry.access_key_id == id);
+        if is_listed { Ok(()) } else { Err(lost()) }
     }
 
     /// Refuses one more access key for a service account that has as many as it
@@ -167,7 +191,8 @@ impl AccessKeys {
         }
         let disabled = AccessKey { state: AccessKeyState::Disabled, ..key };
         let unchanged = [StorePath::AccessKey(id).at(revision)];
-        self.vault.commit(&unchanged, &[self.access_key_write(&disabled)?]).await.map(drop)
+        let writes = [self.access_key_write(&disabled)?];
+        self.vault.commit_urgently(&unchanged, &writes).await.map(drop)
     }
 
     /// Takes an access key away, its secret included.
@@ -185,7 +210,7 @@ impl AccessKeys {
             StorePath::AccessKeyOrder(key.order, id).delete(),
             self.account_write(&account)?,
         ];
-        self.vault.commit(&preconditions, &writes).await.map(drop)
+        self.vault.commit_urgently(&preconditions, &writes).await.map(drop)
     }
 
     /// An access key of the account that was granted, as the store has it now.

@@ -12,6 +12,7 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::access::principal::Principal;
 use crate::crypto::random;
 use crate::error::{Result, Rule};
 use crate::ids::AccessKeyId;
@@ -34,8 +35,12 @@ pub struct SpentNonce<'a> {
 }
 
 impl AccessKeys {
-    /// Spends a nonce; refused where it was spent before.
+    /// Spends a nonce; refused where it was spent before, and where its service
+    /// account has too many refused changes in the store.
     pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<()> {
+        let key = self.find(spent.access_key_id).await?;
+        let key = key.ok_or(Rule::NotAuthenticated)?;
+        self.refused.begin(key.principal(), self.clock.now(), spent.past_at)?;
         let path = StorePath::UsedNonce {
             past_at: spent.past_at,
             access_key_id: *spent.access_key_id,
@@ -44,11 +49,21 @@ impl AccessKeys {
         // Random bytes without a meaning: where a commit's outcome is uncertain,
         // they tell this spending from an earlier one.
         let mark = random::array::<16>()?;
-        match self.vault.commit(&[path.absent()], &[path.put(mark.to_vec())]).await {
-            Ok(_) => Ok(()),
-            Err(NotDone::Stale) => Err(Rule::NonceUsed.into()),
-            Err(NotDone::Refused(error)) => Err(error),
-        }
+        // Urgent, as what comes next may be: a key that is disabled over HTTP.
+        let spent = self.vault.commit_urgently(&[path.absent()], &[path.put(mark.to_vec())]).await;
+        spent.map(drop).map_err(|not_done| {
+            // It takes no room.
+            self.refused.made(key.principal());
+            match not_done {
+                NotDone::Stale => Rule::NonceUsed.into(),
+                NotDone::Refused(error) => error,
+            }
+        })
+    }
+
+    /// A change of that caller was made, and pays for its nonce.
+    pub fn change_made(&self, caller: &Principal) {
+        self.refused.made(caller);
     }
 
     /// Erases the nonces that are past at `confirmed`, and what is no nonce.

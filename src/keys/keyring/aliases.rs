@@ -28,6 +28,12 @@ pub struct AliasEntry {
     pub key_id: KeyId,
 }
 
+impl AliasEntry {
+    fn parsed_name(&self) -> Result<AliasName> {
+        AliasName::parse(&self.name).ok_or_else(malformed)
+    }
+}
+
 /// A name and the CMK that it means, as the store has them.
 struct StoredAlias {
     key_id: KeyId,
@@ -50,6 +56,7 @@ impl Keyring {
             return Ok(Some(found));
         }
         let Some(stored) = self.read_alias(name).await? else { return Ok(None) };
+        self.check_agree(name, stored.key_id).await?;
         self.cached.aliases.keep(stored.read_at, name.clone(), stored.key_id);
         Ok(Some(stored.key_id))
     }
@@ -67,6 +74,30 @@ impl Keyring {
         self.read_names(id).await?.check_room()
     }
 
+    /// Refuses a name and a CMK's list of names that do not agree. So a list that was
+    /// taken away is found at any of its names, and no limit begins anew.
+    async fn check_agree(&self, name: &AliasName, id: KeyId) -> Result<()> {
+        let paths @ [alias_path, names_path] =
+            &[StorePath::Alias(name.clone()), StorePath::KeyAliases(id)];
+        let (values, _) = self.vault.read(paths).await?;
+        let mut values = values.into_iter();
+        let means_it = match values.next().flatten() {
+            Some(stored) => {
+                let (alias, _): (v1::Alias, _) = self.vault.open(alias_path, &stored)?;
+                alias.key_id == id.to_string()
+            }
+            None => false,
+        };
+        let is_listed = match values.next().flatten() {
+            Some(stored) => {
+                let (names, _): (v1::KeyAliases, _) = self.vault.open(names_path, &stored)?;
+                names.aliases.iter().any(|alias| alias.alias_name == name.as_str())
+            }
+            None => false,
+        };
+        if means_it == is_listed { Ok(()) } else { Err(self.vault.not_intact(names_path)) }
+    }
+
     /// Gives a CMK a name that is free.
     pub async fn create_alias(
         &self,
@@ -74,6 +105,7 @@ impl Keyring {
         name: &AliasName,
     ) -> Result<(), NotDone> {
         let granted = grant.key_for(Action::CreateAlias)?;
+        self.check_agree(name, granted.id).await?;
         let mut names = self.read_names(granted.id).await?;
         let alias_id = AliasId::new();
         names.add(alias_id, name)?;
@@ -162,11 +194,39 @@ impl Keyring {
         page: &PageRequest,
     ) -> Result<Page<AliasEntry>> {
         grant.instance_for(Action::ListAliases)?;
-        self.vault.page(StorePath::ALIAS_ORDER, page).await?.try_map(|(path, stored)| {
+        let listed = self.vault.page(StorePath::ALIAS_ORDER, page).await?;
+        let listed = listed.try_map(|(path, stored)| {
             let (order, _): (v1::AliasOrder, _) = self.vault.open(&path, &stored)?;
             let key_id = KeyId::parse(&order.key_id).map_err(|_| malformed())?;
-            Ok(AliasEntry { name: order.alias_name, key_id })
-        })
+            Ok((path, AliasEntry { name: order.alias_name, key_id }))
+        })?;
+        for (path, entry) in &listed.entries {
+            if self.find_alias(&entry.parsed_name()?).await? != Some(entry.key_id) {
+                self.check_order(path).await?;
+            }
+        }
+        listed.try_map(|(_, entry)| Ok(entry))
+    }
+
+    /// Refuses a place in the order of creation whose name is not there, or means
+    /// another CMK: the three are changed in one commit.
+    async fn check_order(&self, path: &StorePath) -> Result<()> {
+        let Some(order) = self.vault.find::<v1::AliasOrder>(path).await? else { return Ok(()) };
+        let name = AliasName::parse(&order.record.alias_name).ok_or_else(malformed)?;
+        let paths = [path.clone(), StorePath::Alias(name.clone())];
+        let (values, _) = self.vault.read(&paths).await?;
+        let mut values = values.into_iter();
+        let (now, alias) = (values.next().flatten(), values.next().flatten());
+        if now.is_none_or(|now| now.revision != order.revision) {
+            return Ok(());
+        }
+        let alias_path = StorePath::Alias(name);
+        let alias = alias.ok_or_else(|| self.vault.not_intact(&alias_path))?;
+        let (alias, _): (v1::Alias, _) = self.vault.open(&alias_path, &alias)?;
+        if alias.key_id == order.record.key_id {
+            return Ok(());
+        }
+        Err(self.vault.not_intact(&alias_path))
     }
 
     /// A page of the names of one CMK, oldest first.
@@ -183,6 +243,12 @@ impl Keyring {
             |alias| &alias.alias_id,
             page,
         )?;
+        for alias in &listed.entries {
+            let name = AliasName::parse(&alias.alias_name).ok_or_else(malformed)?;
+            if self.find_alias(&name).await? != Some(key_id) {
+                self.check_agree(&name, key_id).await?;
+            }
+        }
         listed.try_map(|alias| Ok(AliasEntry { name: alias.alias_name, key_id }))
     }
 

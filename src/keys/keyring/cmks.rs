@@ -7,8 +7,10 @@ use crate::access::grant::Grant;
 use crate::access::purpose::Change;
 use crate::error::{Error, Result};
 use crate::ids::KeyId;
+use crate::keys::guard::records::v1;
 use crate::keys::keyring::{Keyring, StoredCmk, cmk_record, other_key};
 use crate::keys::model::cmk::Cmk;
+use crate::keys::model::key_state::Operation;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::storage::{Versioned, Write};
@@ -35,14 +37,38 @@ impl Keyring {
         let path = StorePath::Cmk(id);
         let (values, read_at) = self.vault.read(&[path.clone(), StorePath::Tombstone(id)]).await?;
         let mut values = values.into_iter();
-        let Some(stored) = values.next().flatten() else { return Ok(None) };
-        // A deletion puts the one in the other's place: somebody put it back.
-        if values.next().flatten().is_some() {
-            return Err(self.vault.not_intact(&path));
-        }
+        let stored = match (values.next().flatten(), values.next().flatten()) {
+            (Some(stored), None) => stored,
+            // A deletion puts the one in the other's place: somebody put it back.
+            (Some(_), Some(_)) => return Err(self.vault.not_intact(&path)),
+            (None, Some(_)) => return self.check_entombed(id).await.map(|()| None),
+            (None, None) => return self.check_never_was(id).await.map(|()| None),
+        };
         let found = Arc::new(self.open_cmk(id, &stored)?);
         self.cached.cmks.keep(read_at, id, Arc::clone(&found));
         Ok(Some(found))
+    }
+
+    /// Refuses where no tombstone tells what became of a CMK that was here.
+    pub(super) async fn check_entombed(&self, id: KeyId) -> Result<()> {
+        match self.vault.find::<v1::Tombstone>(&StorePath::Tombstone(id)).await? {
+            Some(_) => Ok(()),
+            None => Err(self.vault.not_intact(&StorePath::Cmk(id))),
+        }
+    }
+
+    /// Refuses where versions are left of a CMK that is not there: they come with
+    /// it, and do not go before it has a tombstone.
+    async fn check_never_was(&self, id: KeyId) -> Result<()> {
+        if self.vault.count(&StorePath::versions_of(id)).await? == 0 {
+            return Ok(());
+        }
+        let paths = [StorePath::Cmk(id), StorePath::Tombstone(id)];
+        let (values, _) = self.vault.read(&paths).await?;
+        if values.iter().all(Option::is_none) {
+            return Err(self.vault.not_intact(&StorePath::Cmk(id)));
+        }
+        Ok(())
     }
 
     /// Puts a changed CMK in the place of the one that was granted. Nothing is
@@ -63,7 +89,8 @@ impl Keyring {
     }
 
     /// Commits a changed CMK, its entry in the index of what is due, and other
-    /// writes that belong to the change.
+    /// writes that belong to the change. One that nobody may use from here on is
+    /// stored on a full disk, too.
     pub(super) async fn commit_cmk(
         &self,
         old: &StoredCmk,
@@ -79,12 +106,17 @@ impl Keyring {
             writes.extend(taken.map(|path| Write::Put(path, Vec::new())));
         }
         let unchanged = [StorePath::Cmk(new.id).at(old.revision)];
-        self.vault.commit(&unchanged, &writes).await.map(drop)
+        let committed = if new.state.check(Operation::Use).is_err() {
+            self.vault.commit_urgently(&unchanged, &writes).await
+        } else {
+            self.vault.commit(&unchanged, &writes).await
+        };
+        committed.map(drop)
     }
 
     /// Refuses where the CMK is not what it was: in the store, as another
     /// keyring over it may have changed what is kept here.
-    async fn unless_stale(&self, old: &StoredCmk) -> Result<(), NotDone> {
+    pub(super) async fn unless_stale(&self, old: &StoredCmk) -> Result<(), NotDone> {
         let path = StorePath::Cmk(old.cmk.id);
         let (values, _) = self.vault.read(std::slice::from_ref(&path)).await?;
         match values.into_iter().next().flatten() {

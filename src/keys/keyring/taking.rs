@@ -13,6 +13,7 @@ use crate::keys::keyring::{Keyring, StoredCmk};
 use crate::keys::model::cmk::KeyUsage;
 use crate::keys::model::key_state::Operation;
 use crate::keys::not_done::NotDone;
+use crate::keys::paths::StorePath;
 
 /// The actions that seal.
 const SEALING: Actions = GENERATING.with(Action::Encrypt).with(Action::ReEncryptTo);
@@ -29,10 +30,12 @@ const PAIRS: Actions = Actions::of(&[
 impl Keyring {
     /// The CMK whose version this is, if it is one of this store's.
     pub async fn find_by_version(&self, id: KeyVersionId) -> Result<Option<Arc<StoredCmk>>> {
-        match self.load_version(id).await? {
-            Some(loaded) => self.find(loaded.key_id).await,
-            None => Ok(None),
+        let Some(loaded) = self.load_version(id).await? else { return Ok(None) };
+        let found = self.find(loaded.key_id).await?;
+        if found.is_none() {
+            self.check_entombed(loaded.key_id).await?;
         }
+        Ok(found)
     }
 
     /// Takes the version that seals now.
@@ -60,7 +63,15 @@ impl Keyring {
         let current = self.usable(key).await?;
         current.cmk.check_seals()?;
         let id = version.unwrap_or(current.cmk.newest_version);
-        let loaded = self.load_version(id).await?.ok_or(Rule::KeyVersionNotFound)?;
+        let loaded = match self.load_version(id).await? {
+            Some(loaded) => loaded,
+            None if version.is_some() => return Err(Rule::KeyVersionNotFound.into()),
+            // The CMK names it: somebody took it away, unless both are deleted now.
+            None => {
+                self.unless_stale(&current).await?;
+                return Err(self.vault.not_intact(&StorePath::Version(id)).into());
+            }
+        };
         if loaded.key_id != current.cmk.id {
             return Err(
                 Error::internal("a key version was asked for by a grant for another key").into()

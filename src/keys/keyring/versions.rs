@@ -138,10 +138,14 @@ impl Keyring {
         })?;
         let paths: Vec<_> = listed.entries.iter().map(|id| StorePath::Version(*id)).collect();
         let found = self.vault.find_all(&paths).await?;
+        self.check_version_count(key_id, listed.total_count).await?;
         let mut entries = Vec::with_capacity(found.len());
         for (id, found) in listed.entries.iter().zip(found) {
-            // One that was deleted in between is passed over.
-            let Some(found) = found else { continue };
+            let Some(found) = found else {
+                // Deleted in between with its CMK, or taken away.
+                self.check_deleted(key_id, *id).await?;
+                continue;
+            };
             let entry = self.to_version(*id, found)?.entry;
             if entry.key_id != key_id {
                 return Err(self.vault.not_intact(&StorePath::KeyVersion(key_id, *id)));
@@ -149,6 +153,50 @@ impl Keyring {
             entries.push(entry);
         }
         Ok(listed.with(entries))
+    }
+
+    /// Refuses an index of versions that does not hold as many as the CMK says.
+    async fn check_version_count(&self, id: KeyId, listed: u64) -> Result<()> {
+        let kept = self.find(id).await?;
+        if kept.is_none_or(|kept| u64::from(kept.cmk.versions) == listed) {
+            return Ok(());
+        }
+        // One was made in between, unless the CMK does not change meanwhile.
+        let path = StorePath::Cmk(id);
+        let before = self.vault.find::<v1::Cmk>(&path).await?;
+        let listed = self.vault.count(&StorePath::versions_of(id)).await?;
+        let after = self.vault.find::<v1::Cmk>(&path).await?;
+        match (before, after) {
+            (Some(before), Some(after))
+                if before.revision == after.revision
+                    && u64::from(after.record.versions) != listed =>
+            {
+                Err(self.vault.not_intact(&path))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A version is not there: refuses where its CMK still is, which goes first.
+    async fn check_deleted(&self, key_id: KeyId, id: KeyVersionId) -> Result<()> {
+        match self.vault.find::<v1::Cmk>(&StorePath::Cmk(key_id)).await? {
+            Some(_) => Err(self.vault.not_intact(&StorePath::Version(id))),
+            None => Ok(()),
+        }
+    }
+
+    /// The CMKs that these versions belong to; `None` for one that is not there.
+    pub(in crate::keys) async fn owners_of(
+        &self,
+        versions: &[KeyVersionId],
+    ) -> Result<Vec<Option<KeyId>>> {
+        let paths: Vec<_> = versions.iter().map(|id| StorePath::Version(*id)).collect();
+        let found = self.vault.find_all(&paths).await?;
+        let owner = |(id, found): (&KeyVersionId, Option<_>)| match found {
+            Some(found) => Ok(Some(self.to_version(*id, found)?.entry.key_id)),
+            None => Ok(None),
+        };
+        versions.iter().zip(found).map(owner).collect()
     }
 
     pub(super) async fn load_version(

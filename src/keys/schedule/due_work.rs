@@ -157,6 +157,7 @@ impl Schedule {
         self.entomb(stored).await?;
         let cmk = &stored.cmk;
         tracing::info!(key_id = %cmk.id, creator = cmk.creator, "deleted a CMK, as was scheduled");
+        self.complete_index(stored).await?;
         self.erase(cmk.id).await?;
         Ok(())
     }

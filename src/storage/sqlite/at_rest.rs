@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use super::connection::CheckedConnection;
 use super::directory::Directory;
-use super::queries::{self, ListQuery, unavailable};
+use super::fault::{self, Fault};
+use super::queries::{self, ListQuery};
 use super::schema;
 use crate::storage::limits::{check_listing, check_read};
 use crate::storage::open::OpenStoreError;
@@ -20,27 +22,28 @@ use crate::storage::store::{
 };
 
 /// A store that is read and not held.
-pub struct StoreAtRest(Mutex<Connection>);
+pub struct StoreAtRest(Mutex<CheckedConnection>);
 
 impl StoreAtRest {
     /// Opens the store in this directory; `None` where none was made.
     pub fn open(directory: &Path) -> Result<Option<Self>, OpenStoreError> {
         let Some(directory) = Directory::look(directory)? else { return Ok(None) };
-        let connection =
-            connect(&directory).map_err(|source| schema::not_opened(&directory, source))?;
-        let blank = schema::judge(&directory, &connection)?;
-        Ok((!blank).then(|| Self(Mutex::new(connection))))
+        let not_opened = |fault| schema::not_opened(&directory, fault);
+        let connection = connect(&directory).map_err(|source| not_opened(source.into()))?;
+        if schema::judge(&directory, &connection)? {
+            return Ok(None);
+        }
+        schema::check_ours(&connection).map_err(not_opened)?;
+        Ok(Some(Self(Mutex::new(CheckedConnection::over(connection)))))
     }
 
     fn reading<T>(
         &self,
-        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        read: impl FnOnce(&Transaction<'_>) -> fault::Result<T>,
     ) -> Result<T, StoreError> {
         let mut connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = connection
-            .transaction_with_behavior(TransactionBehavior::Deferred)
-            .map_err(unavailable)?;
-        read(&snapshot).map_err(unavailable)
+        let snapshot = connection.begin(TransactionBehavior::Deferred).map_err(Fault::unread)?;
+        read(&snapshot).map_err(Fault::unread)
     }
 }
 

@@ -3,6 +3,7 @@
 //! 1. Make the directory, mode 0700, where it is absent, durably.
 //! 2. Lock `keyferry.lock`, before anything else in it is touched.
 //! 3. Make `keyferry.db`, empty, mode 0600, where it is absent, durably.
+//! 4. Keep `keyferry.reserve`, room for what must be stored on a full disk.
 //!
 //! From there on SQLite syncs its own files, and the directory when it makes a
 //! WAL.
@@ -19,6 +20,7 @@ use crate::storage::open::OpenStoreError;
 
 const DATABASE: &str = "keyferry.db";
 const LOCK: &str = "keyferry.lock";
+const RESERVE: &str = "keyferry.reserve";
 
 /// A store's directory, held against other processes as long as this lives.
 #[derive(Debug)]
@@ -63,6 +65,11 @@ impl Directory {
 
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    /// Where room is kept for what must be stored on a full disk.
+    pub(super) fn reserve(&self) -> PathBuf {
+        self.path.join(RESERVE)
     }
 
     /// The system refused something about this store.
@@ -121,7 +128,11 @@ fn lock(directory: &Path) -> Result<File, OpenStoreError> {
         .open(directory.join(LOCK))
         .map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => sign(&mut file).map_err(failed).map(|()| file),
+        Ok(()) => {
+            // A full disk may have no room for it, and it is for people alone.
+            let _ = sign(&mut file);
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => {
             let store = directory.display().to_string();
             Err(OpenStoreError::HeldByAnother { store, process: holder(&mut file) })

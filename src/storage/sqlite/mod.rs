@@ -13,6 +13,14 @@
 //!   judged after those before it, as the law's one line of commits wants.
 //! - One process: an exclusive lock on `keyferry.lock` goes when its holder
 //!   does, however that ends.
+//! - The log moves into the file after answers, and waits for nobody
+//!   (checkpoint.rs): another process may read the database, as backups do.
+//! - A full disk stops commits, not reads: the log and its index stay open, and a
+//!   COMMIT that found no room is no doubt. Room is kept for urgent commits
+//!   (reserve.rs).
+//! - The file is believed as data alone: its schema is compared with ours before a
+//!   transaction begins on it (connection.rs), and what a commit wrote is read back
+//!   in its own transaction (group_commit.rs).
 //! - Opening reads the schema and the revision; nothing else is loaded.
 
 use std::fmt;
@@ -32,18 +40,24 @@ use super::store::{
 };
 
 mod at_rest;
+mod checkpoint;
+mod connection;
 mod directory;
+mod fault;
 mod group_commit;
 mod queries;
 mod readers;
+mod reserve;
 mod schema;
 mod status;
 mod writer;
 
 pub use at_rest::StoreAtRest;
 use directory::Directory;
-use queries::{ListQuery, unavailable};
+use fault::Fault;
+use queries::ListQuery;
 use readers::Readers;
+use reserve::Reserve;
 use status::Status;
 use writer::{CommitJob, Job, Writer};
 
@@ -66,9 +80,16 @@ impl SqliteStore {
     /// Blocks on the disk; called once, at start.
     pub fn open(directory: &Path) -> Result<Self, OpenStoreError> {
         let directory = Arc::new(Directory::hold(directory)?);
-        let connection = schema::open_or_create(&directory)?;
+        let mut reserve = Reserve::keep(&directory);
+        let connection = match schema::open_or_create(&directory) {
+            // A log and its index are made at each start, and need room.
+            Err(OpenStoreError::Full { .. }) if reserve.give_up() => {
+                schema::open_or_create(&directory)?
+            }
+            opened => opened?,
+        };
         let status = Arc::new(Status::default());
-        let writer = Writer::new(Arc::clone(&directory), connection, Arc::clone(&status))?;
+        let writer = Writer::new(Arc::clone(&directory), connection, reserve, Arc::clone(&status))?;
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
@@ -80,30 +101,50 @@ impl SqliteStore {
 
     /// Has SQLite check the whole file. Takes time in proportion to it.
     pub async fn check_integrity(&self) -> Result<(), StoreError> {
-        let found: String = self
-            .reading(|snapshot| snapshot.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))
-            .await?;
+        let check = "PRAGMA quick_check(1)";
+        let found: String =
+            self.reading(|snapshot| Ok(snapshot.query_row(check, [], |row| row.get(0))?)).await?;
         match found.as_str() {
             "ok" => Ok(()),
             _ => Err(StoreError::Unavailable(format!("the file is damaged: {found}").into())),
         }
     }
 
+    async fn submit(
+        &self,
+        preconditions: &[Precondition],
+        writes: &[Write],
+        urgent: bool,
+    ) -> Result<Revision, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let (preconditions, writes) = (preconditions.to_vec(), writes.to_vec());
+        let job = Job::Commit(CommitJob { preconditions, writes, urgent, answer });
+        self.send(job).await.map_err(|()| StoreError::NotStored("the writer is gone".into()))?;
+        let gone = |_| StoreError::MaybeStored("the writer went without an answer".into());
+        answered.await.map_err(gone)?
+    }
+
     /// Runs a read in one snapshot on a reading connection.
     async fn reading<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Transaction<'_>) -> fault::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.settle_doubt().await?;
         let permit =
             self.readers.permit().await.ok_or_else(|| unavailable("the store is closed"))?;
         let readers = Arc::clone(&self.readers);
+        let seen = self.status.revision_seen();
         let read = move || {
             let _permit = permit;
-            readers.read(read)
+            readers.read(seen, read)
         };
         let answer = tokio::task::spawn_blocking(read).await;
-        answer.map_err(unavailable)?.map_err(unavailable)
+        answer.map_err(unavailable)?.map_err(|fault| self.unread(fault))
+    }
+
+    fn unread(&self, fault: Fault) -> StoreError {
+        self.status.note(&fault);
+        fault.unread()
     }
 
     /// Has the writer settle whether a failed COMMIT stands, if one failed.
@@ -176,12 +217,16 @@ impl Store for SqliteStore {
         writes: &[Write],
     ) -> Result<Revision, StoreError> {
         check_commit(preconditions, writes)?;
-        let (answer, answered) = oneshot::channel();
-        let (preconditions, writes) = (preconditions.to_vec(), writes.to_vec());
-        let job = Job::Commit(CommitJob { preconditions, writes, answer });
-        self.send(job).await.map_err(|()| StoreError::NotStored("the writer is gone".into()))?;
-        let gone = |_| StoreError::MaybeStored("the writer went without an answer".into());
-        answered.await.map_err(gone)?
+        self.submit(preconditions, writes, false).await
+    }
+
+    async fn commit_urgently(
+        &self,
+        preconditions: &[Precondition],
+        writes: &[Write],
+    ) -> Result<Revision, StoreError> {
+        check_commit(preconditions, writes)?;
+        self.submit(preconditions, writes, true).await
     }
 
     async fn changes_since(&self, revision: Revision) -> Result<Changes, StoreError> {
@@ -191,12 +236,20 @@ impl Store for SqliteStore {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
+        if self.status.is_altered() {
+            return Err(StoreError::Damaged("its file was found altered".into()));
+        }
         self.reading(queries::current_revision).await.map(drop)
     }
 
     fn revision_seen(&self) -> Revision {
         self.status.revision_seen()
     }
+}
+
+/// A read that failed.
+fn unavailable(why: impl fmt::Display) -> StoreError {
+    StoreError::Unavailable(why.to_string().into())
 }
 
 #[cfg(test)]

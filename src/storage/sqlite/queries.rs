@@ -1,32 +1,55 @@
 //! The reads, each in one snapshot.
 
-use std::fmt;
-
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use super::fault::{Fault, Result};
 use super::schema::{as_revision, as_stored, succession};
-use crate::storage::store::{Changes, Listing, Revision, Snapshot, StoreError, Versioned};
-
-/// A read that failed.
-pub(super) fn unavailable(why: impl fmt::Display) -> StoreError {
-    StoreError::Unavailable(why.to_string().into())
-}
+use crate::storage::store::{Changes, Listing, Revision, Snapshot, Versioned};
 
 /// The store's revision.
-pub(super) fn current_revision(snapshot: &Transaction<'_>) -> rusqlite::Result<Revision> {
-    snapshot.prepare_cached("SELECT revision FROM store")?.query_row([], |row| as_revision(row, 0))
+pub(super) fn current_revision(snapshot: &Transaction<'_>) -> Result<Revision> {
+    let mut current = snapshot.prepare_cached("SELECT revision FROM store")?;
+    Ok(current.query_row([], |row| as_revision(row, 0))?)
+}
+
+/// The store's revision, which never is below one that was seen before.
+pub(super) fn revision_from(seen: Revision, snapshot: &Transaction<'_>) -> Result<Revision> {
+    let revision = current_revision(snapshot)?;
+    if revision < seen {
+        return Err(Fault::altered(format!("its revision went back from {seen} to {revision}")));
+    }
+    Ok(revision)
+}
+
+/// Refuses a value of a commit that was not made yet.
+pub(super) fn check_past(revision: Revision, value_at: Revision) -> Result<()> {
+    if value_at > revision {
+        return Err(Fault::altered(format!("a value of revision {value_at} at {revision}")));
+    }
+    Ok(())
 }
 
 pub(super) const READ: &str = "SELECT revision, value FROM record WHERE path = ?1";
 
 /// The values at these paths.
-pub(super) fn read(snapshot: &Transaction<'_>, paths: &[String]) -> rusqlite::Result<Snapshot> {
+pub(super) fn read(snapshot: &Transaction<'_>, paths: &[String]) -> Result<Snapshot> {
     let revision = current_revision(snapshot)?;
-    let mut read = snapshot.prepare_cached(READ)?;
+    let values = paths.iter().map(|path| {
+        let found = read_one(snapshot, path)?;
+        found.iter().try_for_each(|found| check_past(revision, found.revision))?;
+        Ok(found)
+    });
+    Ok(Snapshot { revision, values: values.collect::<Result<_>>()? })
+}
+
+/// The value at this path.
+pub(super) fn read_one(
+    snapshot: &Transaction<'_>,
+    path: &str,
+) -> rusqlite::Result<Option<Versioned>> {
     let found =
         |row: &Row<'_>| Ok(Versioned { revision: as_revision(row, 0)?, value: row.get(1)? });
-    let values = paths.iter().map(|path| read.query_row([path], found).optional());
-    Ok(Snapshot { revision, values: values.collect::<rusqlite::Result<_>>()? })
+    snapshot.prepare_cached(READ)?.query_row([path], found).optional()
 }
 
 /// The two ways into the index; `?2` is where the prefix's range ends.
@@ -51,7 +74,7 @@ impl ListQuery {
     }
 
     /// Reads one entry more than asked for, to see whether there is more.
-    pub(super) fn run(&self, snapshot: &Transaction<'_>) -> rusqlite::Result<Listing> {
+    pub(super) fn run(&self, snapshot: &Transaction<'_>) -> Result<Listing> {
         let revision = current_revision(snapshot)?;
         let (sql, from) = self.sql();
         let limit = i64::try_from(self.limit.saturating_add(1)).unwrap_or(i64::MAX);
@@ -60,7 +83,8 @@ impl ListQuery {
             Ok((row.get(0)?, Versioned { revision: as_revision(row, 1)?, value: row.get(2)? }))
         };
         let rows = list.query_map(params![from, succession(&self.prefix), limit], entry)?;
-        let mut entries = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut entries: Vec<(_, Versioned)> = rows.collect::<rusqlite::Result<_>>()?;
+        entries.iter().try_for_each(|(_, value)| check_past(revision, value.revision))?;
         let more = entries.len() > self.limit;
         entries.truncate(self.limit);
         Ok(Listing { revision, entries, more })
@@ -71,7 +95,7 @@ impl ListQuery {
 pub(super) const COUNT: &str =
     "SELECT count(*) FROM record WHERE path >= ?1 AND path < ifnull(?2, x'')";
 
-pub(super) fn count(snapshot: &Transaction<'_>, prefix: &str) -> rusqlite::Result<u64> {
+pub(super) fn count(snapshot: &Transaction<'_>, prefix: &str) -> Result<u64> {
     let mut count = snapshot.prepare_cached(COUNT)?;
     let count: i64 = count.query_row(params![prefix, succession(prefix)], |row| row.get(0))?;
     Ok(count.unsigned_abs())
@@ -83,7 +107,7 @@ const CHANGES: &str = "SELECT DISTINCT path FROM change WHERE revision > ?1 ORDE
 pub(super) fn changes_since(
     snapshot: &Transaction<'_>,
     since: Revision,
-) -> rusqlite::Result<Option<Changes>> {
+) -> Result<Option<Changes>> {
     let (now, floor) = snapshot
         .prepare_cached("SELECT revision, log_floor FROM store")?
         .query_row([], |row| Ok((as_revision(row, 0)?, as_revision(row, 1)?)))?;

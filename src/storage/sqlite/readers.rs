@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::connection::CheckedConnection;
 use super::directory::Directory;
-use super::schema;
+use super::fault::Result;
+use super::queries::revision_from;
+use crate::storage::store::Revision;
 
 /// Most reads at once; more wait their turn.
 const READERS_MAX: usize = 4;
@@ -15,7 +18,7 @@ const READERS_MAX: usize = 4;
 /// is not used again.
 pub(super) struct Readers {
     directory: Arc<Directory>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<CheckedConnection>>,
     permits: Arc<Semaphore>,
 }
 
@@ -30,17 +33,19 @@ impl Readers {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// Runs a read in one snapshot.
+    /// Runs a read in one snapshot, which is none from before `seen`.
     pub(super) fn read<T>(
         &self,
-        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
+        seen: Revision,
+        read: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => schema::connect_reader(&self.directory)?,
+            None => CheckedConnection::reader(&self.directory)?,
         };
-        let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        let snapshot = connection.begin(TransactionBehavior::Deferred)?;
+        revision_from(seen, &snapshot)?;
         let answer = read(&snapshot)?;
         snapshot.commit()?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

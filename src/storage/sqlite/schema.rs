@@ -1,9 +1,11 @@
-//! The file's schema, and how a connection to it is set up.
+//! The file's schema: made, told from others, and compared to the letter.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
 
+use super::connection::{CheckedConnection, connect, set_writer};
 use super::directory::Directory;
+use super::fault::{self, Fault};
 use crate::storage::open::OpenStoreError;
 use crate::storage::store::Revision;
 
@@ -42,76 +44,38 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// For every connection: trust nothing that the file says beyond data, map
-/// nothing, wait a while for a foreign reader's lock.
-const COMMON: &str = "
-    PRAGMA busy_timeout = 5000;
-    PRAGMA trusted_schema = OFF;
-    PRAGMA cell_size_check = ON;
-    PRAGMA mmap_size = 0;
-    PRAGMA temp_store = MEMORY;
-";
-
-/// `FULL` syncs the WAL on every COMMIT; `secure_delete` overwrites what is
-/// deleted; a WAL that once grew is cut back when it is next reset.
-const WRITER: &str = "
-    PRAGMA synchronous = FULL;
-    PRAGMA secure_delete = ON;
-    PRAGMA cache_size = -8192;
-    PRAGMA wal_autocheckpoint = 1000;
-    PRAGMA journal_size_limit = 16777216;
-";
-
-const READER: &str = "
-    PRAGMA query_only = ON;
-    PRAGMA cache_size = -4096;
-";
-
-/// Not `CREATE`: the file is made beforehand, with its mode. No link followed,
-/// no URI read. Each connection is used by one thread at a time.
-fn connect(directory: &Directory, settings: &str) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(directory.database(), flags)?;
-    connection.execute_batch(COMMON)?;
-    connection.execute_batch(settings)?;
-    Ok(connection)
-}
-
-/// A connection to write with, to a file known to be ours.
-pub(super) fn connect_writer(directory: &Directory) -> rusqlite::Result<Connection> {
-    connect(directory, WRITER)
-}
-
-/// A connection to read with. It may write no record, but must be able to
-/// write the WAL's index, so that it can open the file by itself.
-pub(super) fn connect_reader(directory: &Directory) -> rusqlite::Result<Connection> {
-    connect(directory, READER)
-}
-
 /// The writer's connection to a file that is ours, or is now.
-pub(super) fn open_or_create(directory: &Directory) -> Result<Connection, OpenStoreError> {
-    let fault = |source: rusqlite::Error| not_opened(directory, source);
+pub(super) fn open_or_create(directory: &Directory) -> Result<CheckedConnection, OpenStoreError> {
+    let fault = |source: rusqlite::Error| not_opened(directory, source.into());
     let mut connection = connect(directory, "").map_err(fault)?;
     let blank = judge(directory, &connection)?;
+    if !blank {
+        check_ours(&connection).map_err(|fault| not_opened(directory, fault))?;
+    }
     // Only now: the settings write to the file.
-    connection.execute_batch(WRITER).map_err(fault)?;
+    set_writer(&connection).map_err(fault)?;
     enter_wal(&connection).map_err(fault)?;
     if blank {
         create(&mut connection).map_err(fault)?;
     }
-    Ok(connection)
+    Ok(CheckedConnection::over(connection))
 }
 
-/// SQLite refused to open the file.
-pub(super) fn not_opened(directory: &Directory, source: rusqlite::Error) -> OpenStoreError {
+/// The file was not opened.
+pub(super) fn not_opened(directory: &Directory, fault: Fault) -> OpenStoreError {
     let store = directory.database().display().to_string();
-    if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
-        return OpenStoreError::Foreign { store, found: "not an SQLite database".into() };
+    let full = fault.is_out_of_room();
+    match fault {
+        Fault::Sqlite(source) if full => OpenStoreError::Full { store, source: source.into() },
+        Fault::Altered(how) => OpenStoreError::Altered { store, how },
+        Fault::Sqlite(source) if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            OpenStoreError::Foreign { store, found: "not an SQLite database".into() }
+        }
+        Fault::Sqlite(source) => {
+            let advice = "check the disk, or restore a copy";
+            OpenStoreError::Failed { doing: "open", store, source: source.into(), advice }
+        }
     }
-    let advice = "check the disk, or restore a copy";
-    OpenStoreError::Failed { doing: "open", store, source: source.into(), advice }
 }
 
 /// Whether the file is blank: just made, or its making was cut short. A file
@@ -121,7 +85,7 @@ pub(super) fn judge(
     connection: &Connection,
 ) -> Result<bool, OpenStoreError> {
     let ask = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let ask = |sql| ask(sql).map_err(|source| not_opened(directory, source));
+    let ask = |sql| ask(sql).map_err(|source| not_opened(directory, source.into()));
     let tables = ask("SELECT count(*) FROM sqlite_schema")?;
     let store = directory.database().display().to_string();
     match (ask("PRAGMA application_id")?, ask("PRAGMA user_version")?) {
@@ -135,6 +99,36 @@ pub(super) fn judge(
             Err(OpenStoreError::Foreign { store, found })
         }
     }
+}
+
+/// The number of the schema, which SQLite changes with it.
+pub(super) fn number(snapshot: &Transaction<'_>) -> rusqlite::Result<i64> {
+    snapshot.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+/// A table, an index, or whatever else stands in a schema: its kind, its name, its
+/// table, and the text that made it.
+type SchemaObject = (String, String, String, Option<String>);
+
+/// Refuses a schema that is not ours to the letter, as SQLite itself writes it.
+pub(super) fn check_ours(connection: &Connection) -> fault::Result<()> {
+    let model = Connection::open_in_memory()?;
+    model.execute_batch(SCHEMA)?;
+    let (ours, found) = (schema_objects(&model)?, schema_objects(connection)?);
+    if let Some((kind, name, ..)) = found.iter().find(|object| !ours.contains(object)) {
+        return Err(Fault::altered(format!("its {kind} {name:?} is none of Keyferry's")));
+    }
+    match ours.iter().find(|object| !found.contains(object)) {
+        Some((kind, name, ..)) => Err(Fault::altered(format!("its {kind} {name:?} is gone"))),
+        None if found.len() == ours.len() => Ok(()),
+        None => Err(Fault::altered("its schema holds something twice")),
+    }
+}
+
+fn schema_objects(connection: &Connection) -> rusqlite::Result<Vec<SchemaObject>> {
+    let mut all = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
+    let object = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    all.query_map([], object)?.collect()
 }
 
 /// WAL mode stays with the file.

@@ -2,12 +2,40 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::fault::Fault;
 use crate::storage::store::Revision;
 
 #[derive(Debug, Default)]
 pub(super) struct Status {
     revision_seen: AtomicU64,
     in_doubt: AtomicBool,
+    altered: AtomicBool,
+    /// What tests make fail.
+    #[cfg(test)]
+    pub(super) failing: Failing,
+}
+
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Failing {
+    pub(super) commits: AtomicBool,
+    pub(super) settling: AtomicBool,
+}
+
+#[cfg(test)]
+impl Failing {
+    pub(super) fn commit(&self) -> Result<(), Fault> {
+        Self::unless(&self.commits)
+    }
+
+    pub(super) fn settle(&self) -> Result<(), Fault> {
+        Self::unless(&self.settling)
+    }
+
+    fn unless(failing: &AtomicBool) -> Result<(), Fault> {
+        let fails = failing.load(Ordering::SeqCst);
+        if fails { Err(rusqlite::Error::InvalidQuery.into()) } else { Ok(()) }
+    }
 }
 
 impl Status {
@@ -28,5 +56,20 @@ impl Status {
 
     pub(super) fn set_in_doubt(&self, in_doubt: bool) {
         self.in_doubt.store(in_doubt, Ordering::SeqCst);
+    }
+
+    /// Whether the file was ever found altered.
+    pub(super) fn is_altered(&self) -> bool {
+        self.altered.load(Ordering::SeqCst)
+    }
+
+    /// Remembers that the file was found altered, and raises the alarm once.
+    pub(super) fn note(&self, fault: &Fault) {
+        if matches!(fault, Fault::Altered(_)) && !self.altered.swap(true, Ordering::SeqCst) {
+            tracing::error!(
+                alarm = "store",
+                "{fault}: somebody has changed it; stop the server, and restore a copy from before"
+            );
+        }
     }
 }

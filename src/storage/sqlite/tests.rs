@@ -2,10 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tempfile::TempDir;
 
+use super::connection::CheckedConnection;
 use super::queries::{COUNT, LIST_AFTER, LIST_FROM, READ};
 use super::schema::succession;
 use super::*;
@@ -53,17 +57,29 @@ async fn every_connection_is_set_as_meant() {
     let (_home, path) = home();
     let directory = Directory::hold(&path).unwrap();
     let writer = schema::open_or_create(&directory).unwrap();
-    let reader = schema::connect_reader(&directory).unwrap();
+    let reader = CheckedConnection::reader(&directory).unwrap();
+    let (writer, reader) = (writer.sqlite(), reader.sqlite());
     let ask = |connection: &Connection, pragma: &str| -> String {
         let sql = format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}");
         connection.query_row(&sql, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!(ask(&writer, "journal_mode"), "wal");
-    assert_eq!(ask(&writer, "synchronous"), "2");
-    assert_eq!(ask(&writer, "secure_delete"), "1");
-    assert_eq!(ask(&reader, "query_only"), "1");
-    for connection in [&writer, &reader] {
+    assert_eq!(ask(writer, "journal_mode"), "wal");
+    assert_eq!(ask(writer, "synchronous"), "2");
+    assert_eq!(ask(writer, "secure_delete"), "1");
+    assert_eq!(ask(reader, "query_only"), "1");
+    for connection in [writer, reader] {
         assert_eq!(ask(connection, "trusted_schema"), "0");
+        let checkpoints: i64 =
+            connection.query_row("PRAGMA wal_autocheckpoint", [], |row| row.get(0)).unwrap();
+        assert_eq!(checkpoints, 0);
+        assert_eq!(ask(connection, "foreign_keys"), "0");
+        for (switch, on) in [
+            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+            (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        ] {
+            assert_eq!(connection.db_config(switch).unwrap(), on, "{switch:?}");
+        }
     }
     // Before 3.51.3 a WAL could be reset under a reader and lose commits.
     assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
@@ -146,19 +162,9 @@ async fn a_making_cut_short_is_finished() {
     assert_eq!(store.commit(&[], &put("a", b"x")).await, Ok(Revision(1)));
 }
 
-/// Makes COMMIT itself fail: a constraint that is judged only there.
-fn make_commits_fail(directory: &Path) {
-    intruder(directory)
-        .execute_batch(
-            "CREATE TABLE parent (id INTEGER PRIMARY KEY);
-             CREATE TABLE child (id REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
-             CREATE TRIGGER fault AFTER INSERT ON record BEGIN INSERT INTO child VALUES (1); END;",
-        )
-        .unwrap();
-}
-
-fn make_commits_work(directory: &Path) {
-    intruder(directory).execute_batch("DROP TRIGGER fault").unwrap();
+/// Makes COMMIT itself fail, or work again.
+fn make_commits_fail(store: &SqliteStore, fail: bool) {
+    store.status.failing.commits.store(fail, Ordering::SeqCst);
 }
 
 #[tokio::test]
@@ -166,14 +172,14 @@ async fn a_failed_commit_is_in_doubt_until_settled() {
     let (_home, path) = home();
     let store = SqliteStore::open(&path).unwrap();
     store.commit(&[], &put("a", b"one")).await.unwrap();
-    make_commits_fail(&path);
+    make_commits_fail(&store, true);
     let failed = store.commit(&[], &put("b", b"two")).await;
     assert!(matches!(failed, Err(StoreError::MaybeStored(_))), "{failed:?}");
     assert!(store.status.is_in_doubt());
     // The first read settles it, and what it finds stays so.
     assert_eq!(store.read(&["b"]).await.unwrap().values, [None]);
     assert!(!store.status.is_in_doubt());
-    make_commits_work(&path);
+    make_commits_fail(&store, false);
     assert_eq!(store.commit(&[], &put("b", b"two")).await, Ok(Revision(2)));
     drop(store);
     let doubts = "SELECT doubts FROM store";
@@ -185,21 +191,17 @@ async fn a_failed_commit_is_in_doubt_until_settled() {
 async fn nobody_reads_while_a_doubt_cannot_be_settled() {
     let (_home, path) = home();
     let store = SqliteStore::open(&path).unwrap();
-    make_commits_fail(&path);
+    make_commits_fail(&store, true);
     store.commit(&[], &put("b", b"two")).await.unwrap_err();
-    intruder(&path)
-        .execute_batch(
-            "CREATE TRIGGER unsettled BEFORE UPDATE ON store
-             BEGIN SELECT RAISE(ABORT, 'disk on fire'); END;",
-        )
-        .unwrap();
+    store.status.failing.settling.store(true, Ordering::SeqCst);
     for _ in 0..2 {
         let read = store.read(&["b"]).await;
         assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
         let commit = store.commit(&[], &put("c", b"x")).await;
         assert!(matches!(commit, Err(StoreError::NotStored(_))), "{commit:?}");
     }
-    intruder(&path).execute_batch("DROP TRIGGER unsettled; DROP TRIGGER fault").unwrap();
+    make_commits_fail(&store, false);
+    store.status.failing.settling.store(false, Ordering::SeqCst);
     assert_eq!(store.read(&["b"]).await.unwrap().values, [None]);
     store.commit(&[], &put("b", b"two")).await.unwrap();
 }
@@ -208,61 +210,247 @@ async fn nobody_reads_while_a_doubt_cannot_be_settled() {
 async fn commit_settled_tells_that_a_failed_commit_was_not_stored() {
     let (_home, path) = home();
     let store = SqliteStore::open(&path).unwrap();
-    make_commits_fail(&path);
+    make_commits_fail(&store, true);
     let result = commit_settled(&store, &[], &put("b", b"two")).await;
     assert!(matches!(result, Err(StoreError::NotStored(_))), "{result:?}");
 }
 
-/// SQLite says "disk is full" where a file has all the pages that it may have.
+/// A writer whose first connection has no more room: SQLite says "disk is full"
+/// where a file has all the pages that it may have. The next one has room again.
+struct FullDisk {
+    _home: TempDir,
+    reserve: PathBuf,
+    jobs: mpsc::Sender<Job>,
+    writer: JoinHandle<()>,
+}
+
+impl FullDisk {
+    fn new() -> Self {
+        let (home, path) = home();
+        let directory = Arc::new(Directory::hold(&path).unwrap());
+        let connection = schema::open_or_create(&directory).unwrap();
+        let bounded = connection.sqlite();
+        let pages: i64 = bounded.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        bounded.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        let reserve = Reserve::keep(&directory);
+        let writer =
+            Writer::new(Arc::clone(&directory), connection, reserve, Arc::default()).unwrap();
+        let (jobs, queue) = mpsc::channel(9);
+        let writer = std::thread::spawn(move || writer.run(queue));
+        Self { _home: home, reserve: path.join("keyferry.reserve"), jobs, writer }
+    }
+
+    fn ask(&self, size: usize, urgent: bool) -> oneshot::Receiver<Result<Revision, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let writes = put("a", &vec![7; size]);
+        let job = CommitJob { preconditions: vec![], writes, urgent, answer };
+        self.jobs.try_send(Job::Commit(job)).unwrap_or_else(|_| panic!("the queue is long enough"));
+        answered
+    }
+
+    fn close(self) {
+        drop(self.jobs);
+        self.writer.join().unwrap();
+    }
+}
+
+fn is_full(answer: &Result<Revision, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::NotStored(why)) if why.contains("full"))
+}
+
 #[test]
 fn a_full_disk_is_not_stored_and_leaves_the_writer_working() {
-    let (_home, path) = home();
-    let directory = Arc::new(Directory::hold(&path).unwrap());
-    let connection = schema::open_or_create(&directory).unwrap();
-    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
-    let writer = Writer::new(Arc::clone(&directory), connection, Arc::default()).unwrap();
-    let (jobs, queue) = mpsc::channel(9);
-    let ask = |jobs: &mpsc::Sender<Job>, size: usize| {
-        let (answer, answered) = oneshot::channel();
-        let job = CommitJob { preconditions: vec![], writes: put("a", &vec![7; size]), answer };
-        jobs.try_send(Job::Commit(job)).unwrap_or_else(|_| panic!("the queue is long enough"));
-        answered
-    };
-    let full = ask(&jobs, 60_000);
-    let innocent = ask(&jobs, 1);
-    std::thread::scope(|scope| {
-        scope.spawn(|| writer.run(queue));
-        for answered in [full, innocent] {
-            let answer = answered.blocking_recv().unwrap();
-            assert!(
-                matches!(&answer, Err(StoreError::NotStored(why)) if why.contains("full")),
-                "{answer:?}"
-            );
-        }
-        // The failed connection is gone, and its bound with it.
-        assert_eq!(ask(&jobs, 60_000).blocking_recv().unwrap(), Ok(Revision(1)));
-        drop(jobs);
-    });
+    let disk = FullDisk::new();
+    let answer = disk.ask(60_000, false).blocking_recv().unwrap();
+    assert!(is_full(&answer), "{answer:?}");
+    assert!(disk.reserve.exists(), "room is not given up for just any commit");
+    // The failed connection is gone, and its bound with it.
+    assert_eq!(disk.ask(60_000, false).blocking_recv().unwrap(), Ok(Revision(1)));
+    disk.close();
 }
+
+#[test]
+fn the_room_that_is_kept_is_given_up_for_an_urgent_commit() {
+    let disk = FullDisk::new();
+    assert_eq!(disk.reserve.metadata().unwrap().len(), 16 << 20);
+    assert_eq!(disk.ask(60_000, true).blocking_recv().unwrap(), Ok(Revision(1)));
+    assert!(!disk.reserve.exists());
+    // There is room in truth, so that it is kept again and others are served.
+    assert_eq!(disk.ask(60_000, false).blocking_recv().unwrap(), Ok(Revision(2)));
+    assert!(disk.reserve.exists());
+    disk.close();
+}
+
+/// Whether any file of the store holds these bytes.
+fn holds(directory: &Path, marker: &[u8]) -> bool {
+    std::fs::read_dir(directory).unwrap().any(|file| {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        bytes.windows(marker.len()).any(|window| window == marker)
+    })
+}
+
+async fn no_longer_holds(directory: &Path, marker: &[u8]) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while holds(directory, marker) {
+        assert!(Instant::now() < until, "the deleted value is still in a file");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+const MARKER: &[u8] = b"a value that nobody may find again";
 
 #[tokio::test]
 async fn a_deletion_leaves_no_trace_in_the_files() {
     let (_home, path) = home();
     let store = SqliteStore::open(&path).unwrap();
-    let marker = b"a value that nobody may find again".repeat(40);
-    store.commit(&[], &put("a", &marker)).await.unwrap();
+    store.commit(&[], &put("a", &MARKER.repeat(40))).await.unwrap();
     store.commit(&[], &put("b", b"kept")).await.unwrap();
-    let holds_marker = || {
-        std::fs::read_dir(&path).unwrap().any(|file| {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            bytes.windows(34).any(|window| window == &marker[..34])
-        })
-    };
-    assert!(holds_marker());
+    assert!(holds(&path, MARKER));
     store.commit(&[], &[Write::Delete("a".into())]).await.unwrap();
-    assert!(!holds_marker());
+    no_longer_holds(&path, MARKER).await;
     assert_eq!(store.count("").await, Ok(1));
+}
+
+/// A backup reads for an hour: no commit waits for it, and what was deleted goes
+/// from the log when it has ended, without another commit.
+#[tokio::test]
+async fn a_foreign_reader_is_in_the_way_of_no_commit() {
+    let (_home, path) = home();
+    let store = SqliteStore::open(&path).unwrap();
+    store.commit(&[], &put("a", &MARKER.repeat(40))).await.unwrap();
+    let mut backup = intruder(&path);
+    let reading = backup.transaction().unwrap();
+    reading.query_row("SELECT count(*) FROM record", [], |row| row.get::<_, i64>(0)).unwrap();
+    let commits = [vec![Write::Delete("a".into())], put("b", b"x"), put("c", b"x"), put("b", b"y")];
+    for writes in commits {
+        let began = Instant::now();
+        store.commit(&[], &writes).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+    assert!(holds(&path, MARKER), "it is still read");
+    reading.commit().unwrap();
+    no_longer_holds(&path, MARKER).await;
+}
+
+/// Without SQLite's own checkpoints the log is still kept short.
+#[tokio::test]
+async fn the_log_does_not_grow_without_end() {
+    let (_home, path) = home();
+    let store = SqliteStore::open(&path).unwrap();
+    let value = vec![7; 60_000];
+    for n in 0..400 {
+        store.commit(&[], &put(&format!("record/{}", n % 7), &value)).await.unwrap();
+    }
+    let log = path.join("keyferry.db-wal").metadata().unwrap().len();
+    assert!(log < 16 << 20, "{log} bytes of log, where 400 commits wrote 24 MB");
+}
+
+/// What an attacker could put beside our tables, or in the place of one.
+const ALTERATIONS: [&str; 9] = [
+    "CREATE TRIGGER undo AFTER UPDATE ON record
+     BEGIN UPDATE record SET value = OLD.value WHERE id = NEW.id; END",
+    "CREATE VIEW seen AS SELECT * FROM record",
+    "CREATE TABLE other (x)",
+    "CREATE INDEX record_revision ON record (revision)",
+    "DROP INDEX record_path; CREATE UNIQUE INDEX record_path ON record (path COLLATE NOCASE)",
+    "DROP INDEX record_path",
+    "DROP TABLE record;
+     CREATE TABLE record (id INTEGER PRIMARY KEY, path TEXT UNIQUE ON CONFLICT IGNORE,
+                          revision INTEGER, value BLOB);
+     CREATE UNIQUE INDEX record_path ON record (path)",
+    "ALTER TABLE change ADD COLUMN x TEXT",
+    "ANALYZE",
+];
+
+#[tokio::test]
+async fn a_schema_that_is_not_ours_to_the_letter_is_refused() {
+    for alteration in ALTERATIONS {
+        let (_home, path) = home();
+        let store = SqliteStore::open(&path).unwrap();
+        store.commit(&[], &put("a", b"x")).await.unwrap();
+        drop(store);
+        intruder(&path).execute_batch(alteration).unwrap();
+        let error = SqliteStore::open(&path).unwrap_err();
+        assert!(matches!(error, OpenStoreError::Altered { .. }), "{alteration}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_altered_under_an_open_store_stops_it() {
+    for alteration in ALTERATIONS {
+        let (_home, path) = home();
+        let store = SqliteStore::open(&path).unwrap();
+        store.commit(&[], &put("a", b"one")).await.unwrap();
+        store.read(&["a"]).await.unwrap();
+        intruder(&path).execute_batch(alteration).unwrap();
+        let commit = store.commit(&[], &put("a", b"two")).await;
+        assert!(matches!(commit, Err(StoreError::Damaged(_))), "{alteration}: {commit:?}");
+        let read = store.read(&["a"]).await;
+        assert!(matches!(read, Err(StoreError::Damaged(_))), "{alteration}: {read:?}");
+        assert!(store.probe().await.is_err());
+    }
+}
+
+/// Another program may pack the file: its schema stays as it is.
+#[tokio::test]
+async fn a_file_that_was_packed_is_still_ours() {
+    let (_home, path) = home();
+    let store = SqliteStore::open(&path).unwrap();
+    store.commit(&[], &put("a", b"one")).await.unwrap();
+    intruder(&path).execute_batch("VACUUM").unwrap();
+    assert_eq!(store.commit(&[], &put("a", b"two")).await, Ok(Revision(2)));
+    store.probe().await.unwrap();
+    drop(store);
+    SqliteStore::open(&path).unwrap();
+}
+
+/// One path thrice in the index, the schema put right again: writes go to one of
+/// them, and reads find another.
+#[tokio::test]
+async fn a_write_that_cannot_be_read_back_is_not_made() {
+    let (_home, path) = home();
+    let store = SqliteStore::open(&path).unwrap();
+    store.commit(&[], &put("a", b"one")).await.unwrap();
+    drop(store);
+    let rewrite = |unique: &str| {
+        intruder(&path)
+            .execute_batch(&format!(
+                "PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = 'CREATE {unique}INDEX record_path ON record (path)'
+                 WHERE name = 'record_path'"
+            ))
+            .unwrap();
+    };
+    rewrite("");
+    let twice =
+        "INSERT INTO record (path, revision, value) SELECT path, revision, value FROM record";
+    intruder(&path).execute_batch(&format!("{twice} LIMIT 1; {twice} LIMIT 1")).unwrap();
+    rewrite("UNIQUE ");
+    let store = SqliteStore::open(&path).unwrap();
+    let commit = store.commit(&[], &put("a", b"two")).await;
+    assert!(matches!(commit, Err(StoreError::Damaged(_))), "{commit:?}");
+    assert!(store.probe().await.is_err());
+}
+
+/// Caches and preconditions go by revisions: they rise, and never come again.
+#[tokio::test]
+async fn revisions_turned_by_sql_are_found() {
+    for revision in [i64::MAX, 1, 0] {
+        let (_home, path) = home();
+        let store = SqliteStore::open(&path).unwrap();
+        store.commit(&[], &put("a", b"one")).await.unwrap();
+        store.commit(&[], &put("b", b"two")).await.unwrap();
+        let turn = format!("UPDATE store SET revision = {revision}");
+        intruder(&path).execute_batch(&turn).unwrap();
+        let commit = store.commit(&[], &put("a", b"two")).await;
+        assert!(matches!(commit, Err(StoreError::Damaged(_))), "{revision}: {commit:?}");
+        drop(store);
+        if revision == 0 {
+            let store = SqliteStore::open(&path).unwrap();
+            let read = store.read(&["a"]).await;
+            assert!(matches!(read, Err(StoreError::Damaged(_))), "{read:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,20 @@
 //! The writer: a thread with the only writing connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Transaction, TransactionBehavior};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::error::Elapsed;
 
+use super::checkpoint::Checkpoints;
+use super::connection::CheckedConnection;
 use super::directory::Directory;
+use super::fault::Fault;
 use super::group_commit::{CommitResult, GroupCommit};
-use super::queries::{current_revision, unavailable};
+use super::queries::{current_revision, revision_from};
+use super::reserve::Reserve;
 use super::schema;
 use super::status::Status;
 use crate::storage::open::OpenStoreError;
@@ -20,6 +27,8 @@ const GROUP_COMMITS_MAX: usize = 64;
 pub(super) struct CommitJob {
     pub(super) preconditions: Vec<Precondition>,
     pub(super) writes: Vec<Write>,
+    /// Whether it may use the room that is kept on a full disk.
+    pub(super) urgent: bool,
     pub(super) answer: oneshot::Sender<CommitResult>,
 }
 
@@ -37,16 +46,16 @@ struct JobGroup {
 }
 
 impl JobGroup {
-    /// The next job, and the jobs that wait behind it.
-    fn take(queue: &mut mpsc::Receiver<Job>) -> Option<Self> {
+    /// A job, and the jobs that wait behind it.
+    fn take(first: Job, queue: &mut mpsc::Receiver<Job>) -> Self {
         let mut group = Self::default();
-        group.push(queue.blocking_recv()?);
+        group.push(first);
         while group.commits.len() < GROUP_COMMITS_MAX
             && let Ok(job) = queue.try_recv()
         {
             group.push(job);
         }
-        Some(group)
+        group
     }
 
     fn push(&mut self, job: Job) {
@@ -62,134 +71,209 @@ pub(super) struct Writer {
     status: Arc<Status>,
     /// `None` after a failure: a connection whose transaction went wrong is
     /// closed, which rolls back, and a new one is opened when next needed.
-    connection: Option<Connection>,
-    /// Something was deleted and may still lie in the WAL.
-    erasure_owed: bool,
+    connection: Option<CheckedConnection>,
+    checkpoints: Checkpoints,
+    reserve: Reserve,
+    /// For waiting with a limit alone.
+    waiting: Runtime,
 }
 
 impl Writer {
     pub(super) fn new(
         directory: Arc<Directory>,
-        mut connection: Connection,
+        mut connection: CheckedConnection,
+        reserve: Reserve,
         status: Arc<Status>,
     ) -> Result<Self, OpenStoreError> {
-        let seen = connection.transaction().and_then(|snapshot| current_revision(&snapshot));
-        let seen = seen.map_err(|source| schema::not_opened(&directory, source))?;
-        status.set_revision_seen(seen);
-        // A crash may have left a deletion's last traces in the WAL.
-        Ok(Self { directory, status, connection: Some(connection), erasure_owed: true })
+        let seen = connection
+            .begin(TransactionBehavior::Deferred)
+            .and_then(|snapshot| current_revision(&snapshot));
+        status.set_revision_seen(seen.map_err(|fault| schema::not_opened(&directory, fault))?);
+        let checkpoints = Checkpoints::new(&directory)
+            .map_err(|source| schema::not_opened(&directory, source.into()))?;
+        let waiting = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|source| directory.failed("start the writing thread of", source))?;
+        let connection = Some(connection);
+        Ok(Self { directory, status, connection, checkpoints, reserve, waiting })
     }
 
     /// Works until the store is dropped, and then to the end of the queue.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        self.erase_if_owed();
-        while let Some(group) = JobGroup::take(&mut queue) {
-            self.work(group);
+        loop {
+            // Every commit before is answered by now.
+            self.checkpoints.run();
+            match self.next(&mut queue) {
+                Ok(Some(job)) => self.work(JobGroup::take(job, &mut queue)),
+                Ok(None) => return,
+                Err(_) => {}
+            }
         }
+    }
+
+    /// The next job, or none for ever; or it is time for a checkpoint.
+    fn next(&self, queue: &mut mpsc::Receiver<Job>) -> Result<Option<Job>, Elapsed> {
+        let idle = self.checkpoints.idle_for().unwrap_or(Duration::MAX);
+        self.waiting.block_on(async { tokio::time::timeout(idle, queue.recv()).await })
     }
 
     fn work(&mut self, group: JobGroup) {
         if !group.settles.is_empty() {
-            let settled = self.settle_doubt().map_err(unavailable);
+            let settled = self.settle_with_reserve().map_err(|fault| {
+                self.status.note(&fault);
+                fault.unread()
+            });
             for answer in group.settles {
                 let _ = answer.send(settled.clone());
             }
         }
-        if group.commits.is_empty() {
-            return;
+        let mut jobs = group.commits;
+        if self.reserve.is_in_use() {
+            let full = StoreError::NotStored("the disk is full: what room is left is kept".into());
+            jobs = answer_ordinary(jobs, &full);
         }
-        let answers = self.commit_all(&group.commits);
-        for (job, answer) in group.commits.into_iter().zip(answers) {
-            // An error means that the caller no longer waits for the answer.
-            let _ = job.answer.send(answer);
+        while !jobs.is_empty() {
+            jobs = self.commit_all(jobs);
         }
     }
 
     /// One transaction for all. Even a `Conflict` is answered only after COMMIT:
-    /// it may be with a commit of this group.
-    fn commit_all(&mut self, jobs: &[CommitJob]) -> Vec<CommitResult> {
-        match self.try_commit_all(jobs) {
-            Ok(answers) => answers,
-            Err(failure) => {
-                self.connection = None;
-                tracing::error!(%failure, "a commit to the store failed");
-                vec![Err(failure); jobs.len()]
+    /// it may be with a commit of this group. Gives back those that are to be tried
+    /// once more: the urgent ones, where there was no room.
+    fn commit_all(&mut self, jobs: Vec<CommitJob>) -> Vec<CommitJob> {
+        let failure = match self.try_commit_all(&jobs) {
+            Ok(answers) => {
+                answer_each(jobs, answers);
+                return Vec::new();
             }
+            Err(failure) => failure,
+        };
+        self.connection = None;
+        let out_of_room = failure.fault.is_out_of_room() && !failure.in_doubt;
+        let told = self.told(failure);
+        tracing::error!(failure = %told, "a commit to the store failed");
+        let had = jobs.len();
+        let urgent = if out_of_room { answer_ordinary(jobs, &told) } else { jobs };
+        if out_of_room && !urgent.is_empty() && (urgent.len() < had || self.reserve.give_up()) {
+            self.checkpoints.make_room();
+            return urgent;
         }
+        answer_all(urgent, &told);
+        Vec::new()
     }
 
-    fn try_commit_all(&mut self, jobs: &[CommitJob]) -> Result<Vec<CommitResult>, StoreError> {
-        self.settle_doubt().map_err(not_stored)?;
-        let connection = connected(&mut self.connection, &self.directory).map_err(not_stored)?;
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(not_stored)?;
-        let mut group = GroupCommit::begin(&transaction).map_err(not_stored)?;
+    fn try_commit_all(&mut self, jobs: &[CommitJob]) -> Result<Vec<CommitResult>, Failure> {
+        self.settle_with_reserve()?;
+        let connection = connected(&mut self.connection, &self.directory)?;
+        let transaction = connection.begin(TransactionBehavior::Immediate)?;
+        let mut group = GroupCommit::begin(&transaction, self.status.revision_seen())?;
         let results = jobs.iter().map(|job| group.add(&job.preconditions, &job.writes));
-        let results = results.collect::<rusqlite::Result<_>>().map_err(not_stored)?;
-        let finished = group.finish().map_err(not_stored)?;
-        transaction.commit().map_err(|error| self.doubt(&error))?;
+        let results = results.collect::<Result<_, Fault>>()?;
+        let finished = group.finish()?;
+        commit(transaction, &self.status).map_err(Failure::of_commit)?;
         self.status.set_revision_seen(finished.revision);
-        self.erasure_owed |= finished.deleted;
-        self.erase_if_owed();
+        if finished.deleted {
+            self.checkpoints.owe_erasure();
+        }
         Ok(results)
     }
 
-    /// A COMMIT failed. Its frames may be whole in the WAL although no sync
+    /// What the callers are told of a failure.
+    ///
+    /// The frames of a COMMIT that failed may be whole in the WAL although no sync
     /// vouches for them: readers here do not see them, yet a restart could. So no
     /// read may answer until that is settled, or a restart would contradict it.
-    fn doubt(&self, error: &rusqlite::Error) -> StoreError {
+    fn told(&self, failure: Failure) -> StoreError {
+        self.status.note(&failure.fault);
+        if !failure.in_doubt {
+            return failure.fault.not_stored();
+        }
         self.status.set_in_doubt(true);
-        StoreError::MaybeStored(error.to_string().into())
+        StoreError::MaybeStored(failure.fault.to_string().into())
+    }
+
+    /// Nobody reads while there is a doubt: that is worth the room that is kept.
+    fn settle_with_reserve(&mut self) -> Result<(), Fault> {
+        match self.settle_doubt() {
+            Err(fault) if fault.is_out_of_room() && self.reserve.give_up() => self.settle_doubt(),
+            settled => settled,
+        }
     }
 
     /// Settles whether a failed COMMIT stands: the frames of a small COMMIT that
     /// succeeds lie over its frames in the WAL, or after them if they count.
-    fn settle_doubt(&mut self) -> rusqlite::Result<()> {
+    fn settle_doubt(&mut self) -> Result<(), Fault> {
         if !self.status.is_in_doubt() {
             return Ok(());
         }
         self.connection = None;
         let connection = connected(&mut self.connection, &self.directory)?;
-        let settling = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let settling = connection.begin(TransactionBehavior::Immediate)?;
+        let revision = revision_from(self.status.revision_seen(), &settling)?;
         settling.execute("UPDATE store SET doubts = doubts + 1", [])?;
-        let revision = current_revision(&settling)?;
+        #[cfg(test)]
+        self.status.failing.settle()?;
         settling.commit()?;
         self.status.set_revision_seen(revision);
         self.status.set_in_doubt(false);
         Ok(())
     }
+}
 
-    /// Moves the WAL into the file, where `secure_delete` has overwritten the
-    /// deleted values, and cuts it. If a foreign reader is in the way, it is tried
-    /// again after the next commit: the deletion itself stands.
-    fn erase_if_owed(&mut self) {
-        let Some(connection) = self.connection.as_ref().filter(|_| self.erasure_owed) else {
-            return;
-        };
-        let busy =
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        self.erasure_owed = !matches!(busy, Ok(0));
-        if self.erasure_owed {
-            tracing::warn!(
-                ?busy,
-                "deleted values are still in the store's write-ahead log; trying again later"
-            );
-        }
+// An answer that cannot be sent: its caller no longer waits for it.
+
+fn answer_each(jobs: Vec<CommitJob>, answers: Vec<CommitResult>) {
+    for (job, answer) in jobs.into_iter().zip(answers) {
+        let _ = job.answer.send(answer);
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-fn not_stored(error: rusqlite::Error) -> StoreError {
-    StoreError::NotStored(error.to_string().into())
+fn answer_all(jobs: Vec<CommitJob>, failure: &StoreError) {
+    for job in jobs {
+        let _ = job.answer.send(Err(failure.clone()));
+    }
+}
+
+/// Answers all that may not use the room that is kept, and gives back the others.
+fn answer_ordinary(jobs: Vec<CommitJob>, failure: &StoreError) -> Vec<CommitJob> {
+    let (urgent, ordinary) = jobs.into_iter().partition(|job| job.urgent);
+    answer_all(ordinary, failure);
+    urgent
+}
+
+/// A group of commits that failed.
+struct Failure {
+    fault: Fault,
+    /// A restart may find it stored.
+    in_doubt: bool,
+}
+
+impl Failure {
+    fn of_commit(fault: Fault) -> Self {
+        Self { in_doubt: !fault.wrote_no_commit(), fault }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, in_doubt: false }
+    }
+}
+
+#[cfg_attr(not(test), expect(unused_variables, reason = "tests make it fail"))]
+fn commit(transaction: Transaction<'_>, status: &Status) -> Result<(), Fault> {
+    #[cfg(test)]
+    status.failing.commit()?;
+    Ok(transaction.commit()?)
 }
 
 fn connected<'a>(
-    connection: &'a mut Option<Connection>,
+    connection: &'a mut Option<CheckedConnection>,
     directory: &Directory,
-) -> rusqlite::Result<&'a mut Connection> {
+) -> Result<&'a mut CheckedConnection, Fault> {
     match connection {
         Some(connection) => Ok(connection),
-        None => Ok(connection.insert(schema::connect_writer(directory)?)),
+        None => Ok(connection.insert(CheckedConnection::writer(directory)?)),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use keyferry::server::Limits;
-use keyferry::storage::MemoryStore;
+use keyferry::storage::{MemoryStore, Store};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -374,4 +374,29 @@ async fn an_rpc_by_another_protocol_is_told_what_is_spoken() {
         assert_eq!((answer.status, answer.header("x-request-id")), (415, Some("mine")));
         assert!(answer.body.contains("gRPC over HTTP/2"), "{content_type}: {answer:?}");
     }
+}
+
+/// Somebody with an access key has changes refused, each of which leaves its nonce
+/// in the store: so many, and no more. Others are not held up by it.
+#[tokio::test]
+async fn refused_changes_fill_so_much_of_the_store_and_no_more() {
+    let store = Arc::new(MemoryStore::new());
+    let server = TestServer::over(store.clone()).await;
+    let (greedy, other) =
+        (server.create_signer("greedy").await, server.create_signer("other").await);
+    let mut http = server.http().await;
+    let nowhere = owned(&[("KeyId", "alias/none")]);
+    let mut refused = 0;
+    let answer = loop {
+        let answer = http.v1(&greedy, "EnableKey", &nowhere).await;
+        if answer.code() != "Forbidden.AliasNotFound" {
+            break answer;
+        }
+        refused += 1;
+        assert!(refused <= 1000, "refused changes have no bound");
+    };
+    assert_eq!((answer.status, answer.code().as_str()), (429, "Rejected.Throttling"));
+    assert_eq!((refused, store.count("used-nonce/").await.unwrap()), (1000, 1000));
+    assert_eq!(http.v1(&greedy, "ListKeys", &[]).await.status, 200, "reading stores nothing");
+    assert_eq!(http.v1(&other, "CreateKey", &[]).await.status, 200);
 }
