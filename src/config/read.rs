@@ -16,7 +16,11 @@ use super::raw::RawConfig;
 use super::service_links::is_service_link;
 
 /// The start of each variable's name.
-pub(super) const PREFIX: &str = "KEYFERRY_";
+const PREFIX: &str = "KEYFERRY_";
+
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
 
 /// Variables of the command line's client side (contract, section 3), which
 /// are no fields of the server's configuration.
@@ -31,7 +35,7 @@ pub(super) fn read(
     let mut table = origins.parse_file()?;
     for (name, value) in environment {
         match ours(&name, &value)? {
-            Some((name, value)) if is_service_link(name, value) => {
+            Some((name, value)) if is_service_link(without_prefix(name), value) => {
                 origins.service_links.push(name.to_owned());
             }
             Some((name, value)) => origins.lay_over(&mut table, name, value)?,
@@ -114,7 +118,7 @@ impl<'a> Origins<'a> {
             )
             .set_at(Some(Origin::Variable(name.to_owned())))
         };
-        let keys = name.strip_prefix(PREFIX).unwrap_or(name).to_ascii_lowercase();
+        let keys = without_prefix(name).to_ascii_lowercase();
         let mut keys = keys.split("__");
         let mut path = keys.next().unwrap_or_default().to_owned();
         let mut field = table.entry(path.clone()).or_insert_with(empty_table);

@@ -9,16 +9,15 @@
 //! KEYFERRY_PORT=tcp://10.0.0.11:7311       KEYFERRY_PORT_7311_TCP_ADDR=10.0.0.11
 //! ```
 
-use super::read::PREFIX;
-
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// Whether a variable is one of them. No field of ours has such a name, and the
-/// parts of a field's path are joined by two underscores, which these lack.
-pub(super) fn is_service_link(name: &str, value: &str) -> bool {
-    let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| !rest.contains("__")) else {
+/// Whether a variable is one of them; `rest` is its name without `KEYFERRY_`. No
+/// field of ours has such a name, and the parts of a field's path are joined by two
+/// underscores, which these lack.
+pub(super) fn is_service_link(rest: &str, value: &str) -> bool {
+    if rest.contains("__") {
         return false;
-    };
+    }
     // The `_` of the prefix is the first of `_PORT`, where the Service is `keyferry`.
     let rest = format!("_{rest}");
     rest.ends_with("_SERVICE_HOST")
@@ -51,30 +50,29 @@ mod tests {
     #[test]
     fn service_links_are_told_from_fields() {
         for (name, value) in [
-            ("KEYFERRY_SERVICE_HOST", "10.0.0.11"),
-            ("KEYFERRY_SERVICE_PORT", "7311"),
-            ("KEYFERRY_SERVICE_PORT_GRPC", "7311"),
-            ("KEYFERRY_PORT", "tcp://10.0.0.11:7311"),
-            ("KEYFERRY_PORT_7311_TCP", "tcp://10.0.0.11:7311"),
-            ("KEYFERRY_PORT_7311_TCP_PROTO", "tcp"),
-            ("KEYFERRY_PORT_7311_UDP_PORT", "7311"),
-            ("KEYFERRY_PORT_7311_TCP_ADDR", "10.0.0.11"),
-            ("KEYFERRY_GATEWAY_SERVICE_HOST", "10.0.0.11"),
-            ("KEYFERRY_GATEWAY_PORT", "tcp://10.0.0.11:443"),
-            ("KEYFERRY_GATEWAY_PORT_443_TCP_ADDR", "10.0.0.11"),
+            ("SERVICE_HOST", "10.0.0.11"),
+            ("SERVICE_PORT", "7311"),
+            ("SERVICE_PORT_GRPC", "7311"),
+            ("PORT", "tcp://10.0.0.11:7311"),
+            ("PORT_7311_TCP", "tcp://10.0.0.11:7311"),
+            ("PORT_7311_TCP_PROTO", "tcp"),
+            ("PORT_7311_UDP_PORT", "7311"),
+            ("PORT_7311_TCP_ADDR", "10.0.0.11"),
+            ("GATEWAY_SERVICE_HOST", "10.0.0.11"),
+            ("GATEWAY_PORT", "tcp://10.0.0.11:443"),
+            ("GATEWAY_PORT_443_TCP_ADDR", "10.0.0.11"),
         ] {
             assert!(is_service_link(name, value), "{name}");
         }
         for (name, value) in [
-            ("KEYFERRY_PORT", "7311"),
-            ("KEYFERRY_PORTS", "tcp://10.0.0.11:7311"),
-            ("KEYFERRY_SERVICE", "x"),
-            ("KEYFERRY_PORT_7311", "x"),
-            ("KEYFERRY_PORT_7311_TLS", "x"),
-            ("KEYFERRY_PORT_7311_TCP_KEY", "x"),
-            ("KEYFERRY_LISTENER__0__PORT", "tcp://10.0.0.11:7311"),
-            ("KEYFERRY_REGION", "tcp://10.0.0.11:7311"),
-            ("SERVICE_HOST", "10.0.0.11"),
+            ("PORT", "7311"),
+            ("PORTS", "tcp://10.0.0.11:7311"),
+            ("SERVICE", "x"),
+            ("PORT_7311", "x"),
+            ("PORT_7311_TLS", "x"),
+            ("PORT_7311_TCP_KEY", "x"),
+            ("LISTENER__0__PORT", "tcp://10.0.0.11:7311"),
+            ("REGION", "tcp://10.0.0.11:7311"),
         ] {
             assert!(!is_service_link(name, value), "{name}");
         }

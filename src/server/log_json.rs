@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::{
 };
 use tracing_subscriber::registry::LookupSpan;
 
-use super::logs::{FIELDS_BYTES_MAX, cut};
+use super::log_bounds::{FIELDS_BYTES_MAX, cut};
 
 /// The layer that writes these lines.
 #[must_use]

@@ -10,7 +10,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
-use super::logs::{FIELDS_BYTES_MAX, cut};
+use super::log_bounds::{FIELDS_BYTES_MAX, cut};
 use crate::printable::printable;
 
 /// The fields of a span, or of an event, whose message stands alone.

@@ -18,13 +18,6 @@ pub use super::log_json::lines as json_lines;
 use super::log_text::TextFields;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
-/// Most bytes of the fields of an event, or of its span, as they are written: with
-/// both of them, and its head, a line stays within 2 KiB.
-pub(super) const FIELDS_BYTES_MAX: usize = 900;
-
-/// Most bytes of one value; a longer one is cut.
-const VALUE_BYTES_MAX: usize = 512;
-
 /// Lines that wait for the writer; the next ones are dropped.
 const WAITING_LINES_MAX: usize = 4096;
 
@@ -80,11 +73,6 @@ fn tell_of_drops(dropped: &ErrorCounter) {
             told = if dropped.dropped_lines() == all { all } else { told };
         }
     }
-}
-
-/// The value, or as much of it as a line has room for.
-pub(super) fn cut(value: &str) -> &str {
-    value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default()
 }
 
 const fn level(level: LogLevel) -> LevelFilter {

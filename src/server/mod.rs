@@ -18,6 +18,7 @@
 //! health.rs      health v1 · reflection.rs  reflection v1 and v1alpha
 //! stop.rs        signals · hardening.rs  the process
 //! logs.rs        the log: log_json.rs for programs, log_text.rs for people;
+//!                log_bounds.rs  the length of a line
 //!                stranger_log.rs  how much of it strangers may fill
 //! limits.rs      the bounds of all of them
 //! ```
@@ -40,6 +41,7 @@ mod health;
 mod leftover;
 mod limits;
 mod listener;
+mod log_bounds;
 mod log_json;
 mod log_text;
 pub mod logs;

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::advice;
+use super::causes::causes;
 use super::endpoint::Endpoint;
 use super::recording_stream::SpokeTls;
 use crate::cli::exit::Exit;
@@ -105,20 +106,6 @@ pub fn connection_broken(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> 
         format!("The connection to {endpoint} broke: {cause}."),
         "Check that a Keyferry server listens there (http:// for plaintext, https:// for TLS), and try again.",
     )
-}
-
-/// An error and its causes, also those inside an `io::Error`, whose `source`
-/// skips the error that it wraps.
-pub fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 mod advice;
 pub mod call;
 mod call_failure;
+mod causes;
 pub mod connection;
 pub mod endpoint;
 pub mod pages;

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::call_failure::causes;
+use super::causes::causes;
 
 /// A server's first bytes were those of TLS, where HTTP/2 was expected.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
-use super::call_failure::causes;
+use super::causes::causes;
 use super::endpoint::{Authority, Endpoint};
 use crate::cli::failure::Failure;
 use crate::cli::io::input::Input;

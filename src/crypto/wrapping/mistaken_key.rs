@@ -12,7 +12,6 @@ use der::{Decode, Tag};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::public_key::Found;
 use crate::crypto::pem::{self, BrokenPem, PUBLIC_KEY_LABEL};
 
 /// A thing that is not a public key of the accepted form.
@@ -111,34 +110,46 @@ impl Encoding {
     }
 }
 
+/// What was sent in place of a key, by its form.
+pub(super) enum Mistaken {
+    /// PEM that does not decode.
+    BrokenPem(BrokenPem),
+    /// PEM of something else.
+    Pem(Thing),
+    /// Something else.
+    Bytes(Thing),
+    /// Text that has to be decoded first, and what it holds.
+    Encoded(Encoding, Option<Thing>),
+}
+
 /// What the bytes are, where their form tells.
-pub(super) fn name(sent: &[u8]) -> Option<Found> {
+pub(super) fn name(sent: &[u8]) -> Option<Mistaken> {
     let is_pem = pem::has_armour(sent);
     if shows_private_key(sent, MAX_LAYERS) {
-        let found = if is_pem { Found::OtherPem } else { Found::Other };
-        return Some(found(Thing::PrivateKey));
+        let mistaken = if is_pem { Mistaken::Pem } else { Mistaken::Bytes };
+        return Some(mistaken(Thing::PrivateKey));
     }
     if is_pem {
         return name_pem(sent);
     }
     match Encoding::of(sent) {
         Some((encoding, content)) => Some(match thing(&content) {
-            Some(Thing::BareScalar) => Found::Other(Thing::BareScalar),
-            found => Found::Encoded(encoding, found),
+            Some(Thing::BareScalar) => Mistaken::Bytes(Thing::BareScalar),
+            found => Mistaken::Encoded(encoding, found),
         }),
-        None => thing(sent).map(Found::Other),
+        None => thing(sent).map(Mistaken::Bytes),
     }
 }
 
 /// PEM of something else, or broken PEM; `None` where its content is to blame.
-fn name_pem(sent: &[u8]) -> Option<Found> {
+fn name_pem(sent: &[u8]) -> Option<Mistaken> {
     let broken = pem::one_block(sent).err();
     let label = pem::blocks(sent).find_map(Result::ok).map(|block| block.label);
     let label = label.unwrap_or(PUBLIC_KEY_LABEL);
     if label == PUBLIC_KEY_LABEL || matches!(broken, Some(BrokenPem::ManyBlocks(_))) {
-        return broken.map(Found::BrokenPem);
+        return broken.map(Mistaken::BrokenPem);
     }
-    Some(Found::OtherPem(match label {
+    Some(Mistaken::Pem(match label {
         "RSA PUBLIC KEY" => Thing::Pkcs1PublicKey,
         "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => Thing::Certificate,
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Thing::CertificateRequest,

@@ -19,7 +19,7 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use thiserror::Error;
 
 use super::WrappingKeySpec;
-use super::mistaken_key::{self, Encoding, Thing};
+use super::mistaken_key::{self, Encoding, Mistaken, Thing};
 use super::rsa_oaep::RsaRecipientKey;
 use super::sm2_pke::Sm2RecipientKey;
 use crate::crypto::pem::{self, BrokenPem, PUBLIC_KEY_LABEL};
@@ -145,6 +145,17 @@ pub enum Found {
     /// Bytes that are no point at all.
     #[error("its point is not 04, x and y of 32 bytes each")]
     MalformedPoint,
+}
+
+impl From<Mistaken> for Found {
+    fn from(mistaken: Mistaken) -> Self {
+        match mistaken {
+            Mistaken::BrokenPem(broken) => Self::BrokenPem(broken),
+            Mistaken::Pem(thing) => Self::OtherPem(thing),
+            Mistaken::Bytes(thing) => Self::Other(thing),
+            Mistaken::Encoded(encoding, thing) => Self::Encoded(encoding, thing),
+        }
+    }
 }
 
 impl Found {
@@ -336,7 +347,7 @@ fn decode(sent: &[u8]) -> Result<Cow<'_, [u8]>, Found> {
 /// What is in place of a key, rather than what is wrong with it: a private key
 /// that is too large for a public one is a private key first.
 fn tell(sent: &[u8], found: Found) -> Found {
-    mistaken_key::name(sent).unwrap_or(found)
+    mistaken_key::name(sent).map_or(found, Found::from)
 }
 
 fn not_spki(error: der::Error) -> Found {

@@ -12,8 +12,9 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::connection::CheckedConnection;
 use super::directory::Directory;
 use super::fault::{self, Fault};
+use super::opening;
 use super::queries::{self, ListQuery};
-use super::schema;
+use super::schema::check_ours;
 use crate::storage::limits::{check_listing, check_read};
 use crate::storage::open::OpenStoreError;
 use crate::storage::store::{
@@ -28,12 +29,12 @@ impl StoreAtRest {
     /// Opens the store in this directory; `None` where none was made.
     pub fn open(directory: &Path) -> Result<Option<Self>, OpenStoreError> {
         let Some(directory) = Directory::look(directory)? else { return Ok(None) };
-        let not_opened = |fault| schema::not_opened(&directory, fault);
+        let not_opened = |fault| opening::not_opened(&directory, fault);
         let connection = connect(&directory).map_err(|source| not_opened(source.into()))?;
-        if schema::judge(&directory, &connection)? {
+        if opening::judge(&directory, &connection)? {
             return Ok(None);
         }
-        schema::check_ours(&connection).map_err(not_opened)?;
+        check_ours(&connection).map_err(not_opened)?;
         Ok(Some(Self(Mutex::new(CheckedConnection::over(connection)))))
     }
 

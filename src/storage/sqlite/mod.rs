@@ -45,6 +45,7 @@ mod connection;
 mod directory;
 mod fault;
 mod group_commit;
+mod opening;
 mod queries;
 mod readers;
 mod reserve;
@@ -81,10 +82,10 @@ impl SqliteStore {
     pub fn open(directory: &Path) -> Result<Self, OpenStoreError> {
         let directory = Arc::new(Directory::hold(directory)?);
         let mut reserve = Reserve::keep(&directory);
-        let connection = match schema::open_or_create(&directory) {
+        let connection = match opening::open_or_create(&directory) {
             // A log and its index are made at each start, and need room.
             Err(OpenStoreError::Full { .. }) if reserve.give_up() => {
-                schema::open_or_create(&directory)?
+                opening::open_or_create(&directory)?
             }
             opened => opened?,
         };

@@ -1,18 +1,15 @@
-//! The file's schema: made, told from others, and compared to the letter.
+//! The file's schema, and its comparison with ours to the letter.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Row, Transaction};
 
-use super::connection::{CheckedConnection, connect, set_writer};
-use super::directory::Directory;
 use super::fault::{self, Fault};
-use crate::storage::open::OpenStoreError;
 use crate::storage::store::Revision;
 
 /// "KEYF": what `file` and we tell the file by (SQLite's `application_id`).
-const APPLICATION_ID: i64 = 0x4B45_5946;
+pub(super) const APPLICATION_ID: i64 = 0x4B45_5946;
 /// The newest format that this program reads and writes (`user_version`).
-const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 1;
 
 /// - `store`: one row. Revisions up to `log_floor` are cut from the log;
 ///   `doubts` counts failed COMMITs settled, see the writer.
@@ -22,7 +19,7 @@ const FORMAT: i64 = 1;
 ///
 /// Comparison of TEXT in SQLite is `memcmp` of its UTF-8 unless a collation
 /// says otherwise: bytewise order, as the law wants.
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE store (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         revision INTEGER NOT NULL,
@@ -43,63 +40,6 @@ const SCHEMA: &str = "
         PRIMARY KEY (revision, path)
     ) STRICT, WITHOUT ROWID;
 ";
-
-/// The writer's connection to a file that is ours, or is now.
-pub(super) fn open_or_create(directory: &Directory) -> Result<CheckedConnection, OpenStoreError> {
-    let fault = |source: rusqlite::Error| not_opened(directory, source.into());
-    let mut connection = connect(directory, "").map_err(fault)?;
-    let blank = judge(directory, &connection)?;
-    if !blank {
-        check_ours(&connection).map_err(|fault| not_opened(directory, fault))?;
-    }
-    // Only now: the settings write to the file.
-    set_writer(&connection).map_err(fault)?;
-    enter_wal(&connection).map_err(fault)?;
-    if blank {
-        create(&mut connection).map_err(fault)?;
-    }
-    Ok(CheckedConnection::over(connection))
-}
-
-/// The file was not opened.
-pub(super) fn not_opened(directory: &Directory, fault: Fault) -> OpenStoreError {
-    let store = directory.database().display().to_string();
-    let full = fault.is_out_of_room();
-    match fault {
-        Fault::Sqlite(source) if full => OpenStoreError::Full { store, source: source.into() },
-        Fault::Altered(how) => OpenStoreError::Altered { store, how },
-        Fault::Sqlite(source) if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-            OpenStoreError::Foreign { store, found: "not an SQLite database".into() }
-        }
-        Fault::Sqlite(source) => {
-            let advice = "check the disk, or restore a copy";
-            OpenStoreError::Failed { doing: "open", store, source: source.into(), advice }
-        }
-    }
-}
-
-/// Whether the file is blank: just made, or its making was cut short. A file
-/// that is neither that nor ours is refused.
-pub(super) fn judge(
-    directory: &Directory,
-    connection: &Connection,
-) -> Result<bool, OpenStoreError> {
-    let ask = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let ask = |sql| ask(sql).map_err(|source| not_opened(directory, source.into()));
-    let tables = ask("SELECT count(*) FROM sqlite_schema")?;
-    let store = directory.database().display().to_string();
-    match (ask("PRAGMA application_id")?, ask("PRAGMA user_version")?) {
-        (0, 0) if tables == 0 => Ok(true),
-        (APPLICATION_ID, FORMAT) => Ok(false),
-        (APPLICATION_ID, found) if found > FORMAT => {
-            Err(OpenStoreError::Newer { store, found, known: FORMAT })
-        }
-        (id, version) => {
-            let found = format!("an SQLite database of application {id:#010x}, format {version}");
-            Err(OpenStoreError::Foreign { store, found })
-        }
-    }
-}
 
 /// The number of the schema, which SQLite changes with it.
 pub(super) fn number(snapshot: &Transaction<'_>) -> rusqlite::Result<i64> {
@@ -129,21 +69,6 @@ fn schema_objects(connection: &Connection) -> rusqlite::Result<Vec<SchemaObject>
     let mut all = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
     let object = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
     all.query_map([], object)?.collect()
-}
-
-/// WAL mode stays with the file.
-fn enter_wal(connection: &Connection) -> rusqlite::Result<()> {
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if mode == "wal" { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
-}
-
-/// All of the schema or none of it: its marks are in the same transaction.
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    let making = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    making.execute_batch(SCHEMA)?;
-    making.pragma_update(None, "application_id", APPLICATION_ID)?;
-    making.pragma_update(None, "user_version", FORMAT)?;
-    making.commit()
 }
 
 /// SQLite's integers are signed. No revision comes near the end of either, and

@@ -56,7 +56,7 @@ async fn counting_and_seeking_use_the_index_of_paths() {
 async fn every_connection_is_set_as_meant() {
     let (_home, path) = home();
     let directory = Directory::hold(&path).unwrap();
-    let writer = schema::open_or_create(&directory).unwrap();
+    let writer = opening::open_or_create(&directory).unwrap();
     let reader = CheckedConnection::reader(&directory).unwrap();
     let (writer, reader) = (writer.sqlite(), reader.sqlite());
     let ask = |connection: &Connection, pragma: &str| -> String {
@@ -228,7 +228,7 @@ impl FullDisk {
     fn new() -> Self {
         let (home, path) = home();
         let directory = Arc::new(Directory::hold(&path).unwrap());
-        let connection = schema::open_or_create(&directory).unwrap();
+        let connection = opening::open_or_create(&directory).unwrap();
         let bounded = connection.sqlite();
         let pages: i64 = bounded.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         bounded.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();

@@ -13,9 +13,9 @@ use super::connection::CheckedConnection;
 use super::directory::Directory;
 use super::fault::Fault;
 use super::group_commit::{CommitResult, GroupCommit};
+use super::opening;
 use super::queries::{current_revision, revision_from};
 use super::reserve::Reserve;
-use super::schema;
 use super::status::Status;
 use crate::storage::open::OpenStoreError;
 use crate::storage::store::{Precondition, StoreError, Write};
@@ -88,9 +88,9 @@ impl Writer {
         let seen = connection
             .begin(TransactionBehavior::Deferred)
             .and_then(|snapshot| current_revision(&snapshot));
-        status.set_revision_seen(seen.map_err(|fault| schema::not_opened(&directory, fault))?);
+        status.set_revision_seen(seen.map_err(|fault| opening::not_opened(&directory, fault))?);
         let checkpoints = Checkpoints::new(&directory)
-            .map_err(|source| schema::not_opened(&directory, source.into()))?;
+            .map_err(|source| opening::not_opened(&directory, source.into()))?;
         let waiting = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
