@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyferry::crypto::ciphertext_blob::{BlobKeys, CiphertextBlob, OVERHEAD_BYTES};
 use keyferry::crypto::encryption_context::EncryptionContext;
 use keyferry::crypto::key_pair::{KeyPairSpec, SigningAlgorithm, VerifyingKey};
+use keyferry::crypto::pem as armour;
 use keyferry::crypto::secret::{KeyMaterial, StoreKey};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::{WrappingKey, WrappingKeySpec, public_key as judge};
@@ -31,10 +32,11 @@ use keyferry::storage::{MemoryStore, Store, Write};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("blob", blob),
     ("encryption_context", encryption_context),
     ("parameters", parameters),
+    ("pem", pem),
     ("public_key", public_key),
     ("signature_v1", signature_v1),
     ("signature_v3", signature_v3),
@@ -42,6 +44,18 @@ pub const TARGETS: [Target; 9] = [
     ("sm2_signature", sm2_signature),
     ("stored_record", stored_record),
 ];
+
+/// Text in the strict form is in it already, and a block is what its strict form is.
+pub fn pem(data: &[u8]) {
+    let tidy = armour::tidy(data);
+    assert_eq!(*armour::tidy(&tidy), *tidy);
+    let Ok(block) = armour::one_block(data) else { return };
+    assert!(armour::has_armour(data));
+    let Ok(content) = block.decode() else { return };
+    let again = armour::one_block(&tidy).expect("the strict form of a block");
+    assert_eq!(again.label, block.label);
+    assert_eq!(*again.decode().expect("its content"), *content);
+}
 
 /// The keys of `tests/vectors`, so that its blobs open.
 static KEYS: LazyLock<BlobKeys> = LazyLock::new(|| {

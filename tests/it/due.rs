@@ -488,15 +488,15 @@ async fn a_deleted_version_is_in_no_file_of_the_store() {
     }
 }
 
-/// Whether any file of a folder holds these bytes: the database, and its log.
+/// Whether any file of a folder holds these bytes: the database, and its log. The
+/// log is read first, as it may move into the database meanwhile.
 fn holds(folder: &std::path::Path, needle: &[u8]) -> bool {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut seen = Vec::new();
-    let found = files.filter(|path| path.is_file()).any(|path| {
-        seen.push(path.clone());
+    let mut files: Vec<_> = files.filter(|path| path.is_file()).collect();
+    files.sort_unstable_by(|one, other| other.cmp(one));
+    assert!(!files.is_empty());
+    files.into_iter().any(|path| {
         let bytes = std::fs::read(path).unwrap();
         bytes.windows(needle.len()).any(|window| window == needle)
-    });
-    assert!(!seen.is_empty());
-    found
+    })
 }

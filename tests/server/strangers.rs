@@ -9,12 +9,12 @@ use keyferry::config::{LogConfig, LogFormat, LogLevel};
 use keyferry::server::{Limits, logs};
 use prost::Message as _;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::process::child;
-use crate::wire::{post, raw_client};
+use crate::wire::{frame, post, raw_client};
 use crate::world::{SOON, Server, TlsFiles, play, script, soon, tls_client};
 
 /// A message of a call as it stands in the body.
@@ -127,6 +127,57 @@ async fn a_body_that_does_not_come_ends_its_call() {
     let response = soon(response).await.unwrap();
     let status = tonic::Status::from_header_map(response.headers()).unwrap();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// CVE-2024-27316: a head that never ends, in frame after frame.
+#[tokio::test]
+async fn a_head_without_end_ends_its_connection() {
+    let server = Server::dev(Limits::default()).await;
+    let mut stream = TcpStream::connect(server.tcp()).await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
+    stream.write_all(&frame(1, 0, 1, &[0x83, 0x86])).await.unwrap();
+    let one = [&[0x00, 0x01, b'a', 0x7f, 0x80, 0x01][..], &[b'x'; 255]].concat();
+    let more = frame(9, 0, 1, &one.repeat(50));
+    let mut sent = 0;
+    while sent < 64 << 20 && soon(stream.write_all(&more)).await.is_ok() {
+        sent += more.len();
+    }
+    assert!(sent < 16 << 20, "{sent} bytes were taken");
+    play(&mut server.client().await, "whoami").await.unwrap();
+}
+
+/// One long field in the table, named again and again: 34 MB from 15 KB.
+#[tokio::test]
+async fn a_head_that_swells_is_not_unpacked() {
+    let server = Server::dev(Limits::default()).await;
+    let (mut client, _connection) = raw_client(&server).await;
+    let mut request = post();
+    let long = http::HeaderValue::from_str(&"x".repeat(2_900)).unwrap();
+    for _ in 0..12_000 {
+        request.headers_mut().append("a", long.clone());
+    }
+    let (response, _) = client.send_request(request, true).unwrap();
+    let refused = soon(response).await;
+    assert!(refused.as_ref().map_or(true, |answer| answer.status() == 431), "{refused:?}");
+    play(&mut server.client().await, "whoami").await.unwrap();
+}
+
+/// PINGs whose answers are never read: no more is taken than is answered.
+#[tokio::test]
+async fn answers_to_pings_that_nobody_reads_do_not_pile_up() {
+    let limits = Limits { idle: Duration::from_millis(500), ..Limits::default() };
+    let server = Server::dev(limits).await;
+    let mut stream = TcpStream::connect(server.tcp()).await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
+    let pings = frame(6, 0, 0, &[7; 8]).repeat(1000);
+    let mut sent = 0;
+    while sent < 256 << 20 && soon(stream.write_all(&pings)).await.is_ok() {
+        sent += pings.len();
+    }
+    assert!(sent < 64 << 20, "{sent} bytes were taken");
+    play(&mut server.client().await, "whoami").await.unwrap();
 }
 
 /// Standard error is a pipe that nobody reads; it holds some 300 lines.
