@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut contract = Compiler::new(["proto"])?;
     contract.include_source_info(true).include_imports(true).open_files(CONTRACT)?;
     generate(&contract, tonic_prost_build::configure().btree_map("."), &out)?;
-    // What reflection serves: the contract, never the stored records.
+    // Reflection serves the contract, never the stored records.
     fs::write(out.join("contract.bin"), contract.encode_file_descriptor_set())?;
 
     let mut records = Compiler::new(["proto"])?;

@@ -107,7 +107,7 @@ mod tests {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
     }
 
-    fn place(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
+    fn persist(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
         let mut file = temporary_beside(path, 0o600)?;
         file.write_all(bytes)?;
         place_file(file, path, existing)
@@ -144,8 +144,8 @@ mod tests {
         let link = home.path().join("link");
         symlink(home.path().join("elsewhere"), &link).unwrap();
         assert!(is_taken(create_file(&link, 0o600, b"two")));
-        assert!(is_taken(place(&link, b"two", Existing::Keep)));
-        assert!(is_taken(place(&path, b"two", Existing::Keep)));
+        assert!(is_taken(persist(&link, b"two", Existing::Keep)));
+        assert!(is_taken(persist(&path, b"two", Existing::Keep)));
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "no temporary file stays");
     }
@@ -155,7 +155,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("file");
         for (bytes, existing) in [(b"one", Existing::Keep), (b"two", Existing::Replace)] {
-            place(&path, bytes, existing).unwrap();
+            persist(&path, bytes, existing).unwrap();
             assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (&bytes[..], 0o600));
         }
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 pub const DOMAIN: &str = "keyferry";
 
 /// One row of the table.
-struct Row {
+struct RuleRow {
     code: Code,
     reason: &'static str,
     http: u16,
@@ -42,9 +42,9 @@ macro_rules! rules {
             /// Every rule, for tests and documentation.
             pub const ALL: [Self; [$(stringify!($rule)),+].len()] = [$(Self::$rule),+];
 
-            const fn row(self) -> Row {
+            const fn row(self) -> RuleRow {
                 match self {
-                    $(Self::$rule => Row {
+                    $(Self::$rule => RuleRow {
                         code: Code::$code,
                         reason: $reason,
                         http: $http,
@@ -336,7 +336,7 @@ impl Error {
     /// The gRPC status with its `google.rpc` details.
     #[must_use]
     pub fn into_status(self, request_id: &str) -> Status {
-        let Row { code, reason, retry_after, .. } = self.rule.row();
+        let RuleRow { code, reason, retry_after, .. } = self.rule.row();
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
         details.set_request_info(request_id, "");
         if code == Code::InvalidArgument

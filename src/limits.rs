@@ -18,7 +18,7 @@ pub struct Limit {
     pub min: usize,
     /// The most; `usize::MAX` where there is none.
     pub max: usize,
-    /// What the numbers count.
+    /// The unit that the numbers count.
     pub unit: &'static str,
     /// Where the contract tells it: `Message.field`; `field`, of every request
     /// that has it; `Service/Rpc`; or a file.
@@ -67,7 +67,7 @@ limits! {
     /// An id, alias or ARN that names a key.
     KEY_NAME_BYTES: between(1, 1024, "bytes"), in ["kms.proto"];
 
-    // What is encrypted, and under what.
+    // Plaintexts and the keys they are encrypted under.
 
     /// The pairs of an encryption context.
     CONTEXT_PAIRS: at_most(128, "pairs"),
@@ -77,11 +77,11 @@ limits! {
         in ["encryption_context", "source_encryption_context", "destination_encryption_context"];
     /// A data key.
     DATA_KEY_BYTES: between(1, 1024, "bytes"), in ["number_of_bytes"];
-    /// What Encrypt encrypts.
+    /// The plaintext of Encrypt.
     PLAINTEXT_BYTES: between(1, 6144, "bytes"), in ["EncryptRequest.plaintext"];
     /// A recipient's public key, as it is sent.
     PUBLIC_KEY_BYTES: at_most(1024, "bytes"), in ["public_key_blob"];
-    /// What SM2 encrypts: no other kind of key takes as much.
+    /// The plaintext for SM2: no other kind of key takes as much.
     SM2_PLAINTEXT_BYTES: between(1, 6047, "bytes"), in ["AsymmetricEncryptRequest.plaintext"];
     /// An SM2 ciphertext, in either encoding.
     SM2_CIPHERTEXT_BYTES: at_most(6200, "bytes"),

@@ -31,13 +31,13 @@ pub fn pool() -> &'static DescriptorPool {
     &POOL
 }
 
-/// What the contract says of a field.
+/// The contract's comment on a field.
 #[must_use]
 pub fn field_comment(field: &FieldDescriptor) -> String {
     comment(&field.parent_message().parent_file(), field.path())
 }
 
-/// What the contract says of an RPC.
+/// The contract's comment on an RPC.
 #[must_use]
 pub fn rpc_comment(rpc: &MethodDescriptor) -> String {
     comment(&rpc.parent_file(), rpc.path())
@@ -51,11 +51,11 @@ pub(crate) fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A message under way between its own type and text, whose bytes are wiped when
-/// it goes: they may be a plaintext.
-pub struct UnderWay(pub DynamicMessage);
+/// A message between its own type and text. Its bytes are wiped when it is dropped:
+/// they may be a plaintext.
+pub struct ZeroizingMessage(pub DynamicMessage);
 
-impl Drop for UnderWay {
+impl Drop for ZeroizingMessage {
     fn drop(&mut self) {
         for (_, value) in self.0.take_fields() {
             if let Value::Bytes(bytes) = value

@@ -67,7 +67,7 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, SecretF
     Ok(bytes)
 }
 
-/// Whoever can write a directory above can replace the file.
+/// A user who can write a directory above can replace the file.
 pub fn check_directories(path: &Path) -> Result<(), SecretFileError> {
     for directory in durable::parent(path).canonicalize()?.ancestors() {
         let found = directory.metadata()?;

@@ -3,7 +3,7 @@
 
 use std::marker::PhantomData;
 
-use super::action::Action;
+use super::operations::{Action, operations};
 use super::purpose::{Change, Look, Purpose, Use};
 
 /// The resource of a request that a decision is about.
@@ -60,88 +60,54 @@ impl<P: Purpose> Decisions<P> {
         self.required
     }
 
+    /// Those of every RPC whose grants are good for this purpose.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let rows = TABLE.iter().filter(|row| row.purpose == P::NAME);
+        rows.map(|row| Self { rpc: row.rpc, required: row.required, purpose: PhantomData })
+    }
+
     const fn row(&self) -> Row {
         Row { rpc: self.rpc, purpose: P::NAME, required: self.required }
     }
 }
 
+/// A constant for each operation, and the whole table.
 macro_rules! decisions {
-    ($($purpose:ident {
-        $($name:ident = $rpc:literal : $($action:ident on $resource:ident)&+;)+
+    ($($service:ident {
+        $($rpc:ident $([$http:ident])?: $purpose:ident = $($action:ident on $resource:ident)&+;)*
+    } streams {
+        $($stream:ident: $of_stream:ident = $($each:ident on $subject:ident)&+;)*
     })+) => {
-        $($(
-            #[doc = concat!("The decisions of ", $rpc, ".")]
-            pub const $name: Decisions<$purpose> = Decisions {
-                rpc: $rpc,
-                required: &[$(
-                    Decision { action: Action::$action, resource: Resource::$resource }
-                ),+],
-                purpose: PhantomData,
-            };
-        )+)+
+        pastey::paste! {
+            $(
+                $(decisions!(
+                    [<$rpc:snake:upper>] $service $rpc $purpose $($action on $resource)&+
+                );)*
+                $(decisions!(
+                    [<$stream:snake:upper>] $service $stream $of_stream $($each on $subject)&+
+                );)*
+            )+
 
-        $(
-            impl Decisions<$purpose> {
-                /// The rows of this purpose.
-                pub const ALL: &'static [Self] = &[$($name),+];
-            }
-        )+
-
-        /// The whole table.
-        pub const TABLE: &[Row] = &[$($($name.row()),+),+];
+            /// The whole table.
+            pub const TABLE: &[Row] = &[$(
+                $([<$rpc:snake:upper>].row(),)*
+                $([<$stream:snake:upper>].row(),)*
+            )+];
+        }
+    };
+    ($name:ident $service:ident $rpc:ident $purpose:ident $($action:ident on $resource:ident)&+) => {
+        #[doc = concat!("The decisions of ", stringify!($rpc), ".")]
+        pub const $name: Decisions<$purpose> = Decisions {
+            rpc: concat!(stringify!($service), "/", stringify!($rpc)),
+            required: &[$(
+                Decision { action: Action::$action, resource: Resource::$resource }
+            ),+],
+            purpose: PhantomData,
+        };
     };
 }
 
-decisions! {
-    Use {
-        GENERATE_DATA_KEY_WITHOUT_PLAINTEXT = "Kms/GenerateDataKeyWithoutPlaintext": GenerateDataKeyWithoutPlaintext on Key;
-        EXPORT_DATA_KEY = "Kms/ExportDataKey": ExportDataKey on Key;
-        GENERATE_DATA_KEY = "Kms/GenerateDataKey": GenerateDataKey on Key;
-        GENERATE_AND_EXPORT_DATA_KEY = "Kms/GenerateAndExportDataKey": GenerateDataKeyWithoutPlaintext on Key & ExportDataKey on Key;
-        ENCRYPT = "Kms/Encrypt": Encrypt on Key;
-        DECRYPT = "Kms/Decrypt": Decrypt on Key;
-        RE_ENCRYPT = "Kms/ReEncrypt": ReEncryptFrom on Key & ReEncryptTo on Destination;
-        EXPORT_DATA_KEYS = "Kms/ExportDataKeys": ExportDataKey on Key;
-        GET_PUBLIC_KEY = "Kms/GetPublicKey": GetPublicKey on Key;
-        ASYMMETRIC_ENCRYPT = "Kms/AsymmetricEncrypt": AsymmetricEncrypt on Key;
-        ASYMMETRIC_DECRYPT = "Kms/AsymmetricDecrypt": AsymmetricDecrypt on Key;
-        ASYMMETRIC_SIGN = "Kms/AsymmetricSign": AsymmetricSign on Key;
-        ASYMMETRIC_VERIFY = "Kms/AsymmetricVerify": AsymmetricVerify on Key;
-    }
-    Change {
-        CREATE_KEY = "KeyManagement/CreateKey": CreateKey on Instance;
-        UPDATE_KEY_DESCRIPTION = "KeyManagement/UpdateKeyDescription": UpdateKeyDescription on Key;
-        ENABLE_KEY = "KeyManagement/EnableKey": EnableKey on Key;
-        DISABLE_KEY = "KeyManagement/DisableKey": DisableKey on Key;
-        SCHEDULE_KEY_DELETION = "KeyManagement/ScheduleKeyDeletion": ScheduleKeyDeletion on Key;
-        CANCEL_KEY_DELETION = "KeyManagement/CancelKeyDeletion": CancelKeyDeletion on Key;
-        SET_DELETION_PROTECTION = "KeyManagement/SetDeletionProtection": SetDeletionProtection on Key;
-        CREATE_KEY_VERSION = "KeyManagement/CreateKeyVersion": CreateKeyVersion on Key;
-        UPDATE_ROTATION_POLICY = "KeyManagement/UpdateRotationPolicy": UpdateRotationPolicy on Key;
-        TAG_RESOURCE = "KeyManagement/TagResource": TagResource on Key;
-        UNTAG_RESOURCE = "KeyManagement/UntagResource": UntagResource on Key;
-        TAG_RESOURCES = "KeyManagement/TagResources": TagResource on Key;
-        UNTAG_RESOURCES = "KeyManagement/UntagResources": UntagResource on Key;
-        CREATE_ALIAS = "KeyManagement/CreateAlias": CreateAlias on Key;
-        UPDATE_ALIAS = "KeyManagement/UpdateAlias": UpdateAlias on Key & UpdateAlias on Destination;
-        DELETE_ALIAS = "KeyManagement/DeleteAlias": DeleteAlias on Key;
-        CREATE_ACCESS_KEY = "AccessManagement/CreateAccessKey": CreateAccessKey on Account;
-        DISABLE_ACCESS_KEY = "AccessManagement/DisableAccessKey": DisableAccessKey on Account;
-        DELETE_ACCESS_KEY = "AccessManagement/DeleteAccessKey": DeleteAccessKey on Account;
-    }
-    Look {
-        DESCRIBE_KEY = "KeyManagement/DescribeKey": DescribeKey on Key;
-        LIST_KEYS = "KeyManagement/ListKeys": ListKeys on Instance;
-        DESCRIBE_KEY_VERSION = "KeyManagement/DescribeKeyVersion": DescribeKeyVersion on Key;
-        LIST_KEY_VERSIONS = "KeyManagement/ListKeyVersions": ListKeyVersions on Key;
-        LIST_RESOURCE_TAGS = "KeyManagement/ListResourceTags": ListResourceTags on Key;
-        LIST_TAG_RESOURCES = "KeyManagement/ListTagResources": ListResourceTags on Key;
-        DESCRIBE_REGIONS = "KeyManagement/DescribeRegions": DescribeRegions on Instance;
-        LIST_ALIASES = "KeyManagement/ListAliases": ListAliases on Instance;
-        LIST_ALIASES_BY_KEY_ID = "KeyManagement/ListAliasesByKeyId": ListAliasesByKeyId on Key;
-        LIST_ACCESS_KEYS = "AccessManagement/ListAccessKeys": ListAccessKeys on Instance;
-    }
-}
+operations!(decisions);
 
 #[cfg(test)]
 mod tests {

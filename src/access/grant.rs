@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::action::Actions;
+use super::actions::Actions;
 use super::purpose::Use;
 use super::service_account::ServiceAccount;
 use crate::error::{Error, Result};

@@ -4,14 +4,15 @@
 //! | room | what it does |
 //! | --- | --- |
 //! | [`principal`], [`service_account`] | verified callers |
-//! | [`action`], [`decisions`] | the decisions that each RPC needs |
+//! | [`operations`], [`decisions`] | every RPC, once, with the decisions that it needs |
 //! | [`purpose`] | the three things that a grant can be good for |
 //! | [`policy`] | judges a question, and answers with a grant or a refusal |
-//! | [`grant`] | the proof that a request was allowed, which every door of the keys asks for |
+//! | [`actions`], [`grant`] | the proof that a request was allowed, which every door of the keys asks for |
 
-pub mod action;
+pub mod actions;
 pub mod decisions;
 pub mod grant;
+pub mod operations;
 pub mod policy;
 pub mod principal;
 pub mod purpose;

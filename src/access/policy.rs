@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use sha2::{Digest, Sha256};
 
-use super::action::Actions;
+use super::actions::Actions;
 use super::decisions::{Decisions, Resource};
 use super::grant::{Grant, GrantedSubject, KeyIdentity, PolicyDigest};
 use super::principal::{Principal, PrincipalKind};
@@ -53,7 +53,7 @@ pub struct KeyFacts<'a> {
     pub identity: KeyIdentity,
     /// The kind of its key material, as the contract has it.
     pub spec: &'a str,
-    /// What it may be used for, as the contract has it.
+    /// Its usage, as the contract has it.
     pub usage: &'a str,
     /// Its state, as the contract has it.
     pub state: &'a str,
@@ -184,8 +184,8 @@ impl Subject<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::action::Action;
     use super::super::decisions::{DESCRIBE_KEY, EXPORT_DATA_KEY, RE_ENCRYPT};
+    use super::super::operations::Action;
     use super::super::purpose::Use;
     use super::*;
     use crate::ids::KeyId;

@@ -31,10 +31,10 @@ pub enum PrincipalKind {
 
 /// A verified caller. Cheap to clone and to log: every request carries one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Principal(Arc<Parts>);
+pub struct Principal(Arc<PrincipalParts>);
 
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Parts {
+struct PrincipalParts {
     kind: PrincipalKind,
     authority: String,
     name: String,
@@ -51,7 +51,12 @@ impl Principal {
             PrincipalKind::Dev => "dev".to_owned(),
             PrincipalKind::AccessKey => format!("access-key:{name}"),
         };
-        Self(Arc::new(Parts { kind, authority: authority.to_owned(), name: name.to_owned(), text }))
+        Self(Arc::new(PrincipalParts {
+            kind,
+            authority: authority.to_owned(),
+            name: name.to_owned(),
+            text,
+        }))
     }
 
     /// The peer of a Unix socket.

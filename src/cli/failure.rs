@@ -27,7 +27,7 @@ impl From<Failure> for EarlyExit {
     }
 }
 
-/// What went wrong, and advice.
+/// A failure, with advice.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,

@@ -13,7 +13,7 @@ pub struct ConfigError {
     file: Option<PathBuf>,
 }
 
-/// The place where a field was set.
+/// The source of a field: the file or variable that set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A line of the file, counted from 1.

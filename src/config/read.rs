@@ -61,7 +61,7 @@ fn ours<'a>(name: &'a OsStr, value: &'a OsStr) -> Result<Option<(&'a str, &'a st
     Ok(Some((name, value)))
 }
 
-/// The place where each field was set, by its path: `listener[0].tls.cert`.
+/// The source of each field, by its path: `listener[0].tls.cert`.
 pub(super) struct Origins<'a> {
     text: &'a str,
     by_path: BTreeMap<String, Origin>,

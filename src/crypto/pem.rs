@@ -4,7 +4,7 @@
 //! anywhere around and within the Base64. Mail, forms, environment variables and
 //! editors add a byte order mark, and line breaks written out as `\n`. All of that
 //! is read here and written anew in the strict form, for which kept crates have
-//! readers. What is inside the armour is read strictly, by others.
+//! readers. The content of the armour is read strictly, by others.
 
 use der::pem::Decoder;
 use thiserror::Error;
@@ -46,7 +46,7 @@ pub enum BrokenPem {
 /// A block of PEM. Its content may be a private key: it is not printed.
 #[derive(Clone, Copy)]
 pub struct Block<'a> {
-    /// What it says it is.
+    /// Its label, which is what it says it is.
     pub label: &'a str,
     body: &'a [u8],
 }

@@ -40,16 +40,16 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// Fills `text` with letters and digits, each as likely as any other: 5.95 bits
 /// a character.
 pub fn fill_base62(text: &mut [u8]) -> Result<(), RandomUnavailable> {
-    let mut places = text.iter_mut();
+    let mut slots = text.iter_mut();
     let mut drawn = Zeroizing::new([0; 64]);
-    while places.len() > 0 {
+    while slots.len() > 0 {
         fill(drawn.as_mut_slice())?;
         // 62 of 64 values fit; the others are drawn anew, since a remainder
         // would favour some characters.
         let characters = drawn.iter().filter_map(|byte| BASE62.get(usize::from(byte % 64)));
         for character in characters {
-            let Some(place) = places.next() else { break };
-            *place = *character;
+            let Some(slot) = slots.next() else { break };
+            *slot = *character;
         }
     }
     Ok(())

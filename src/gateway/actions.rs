@@ -9,10 +9,10 @@ use super::descriptors;
 use super::parameter_tree::ParameterTree;
 use super::reply::ReplyMessage;
 use super::request;
+use crate::access::operations::operations;
 use crate::error::Result;
 use crate::service::Services;
 use crate::service::caller::Caller;
-use crate::service::operations::operations;
 
 /// The reply, once the service function has answered.
 pub(super) type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Result<ReplyMessage>> + Send + 'a>>;
@@ -43,7 +43,9 @@ impl ApiAction {
 
 /// The table: the operations of the list that are marked `HTTP`.
 macro_rules! actions {
-    ($($service:ident { $($rpc:ident $(: $http:ident)?,)* } streams $streams:tt)+) => {
+    ($($service:ident {
+        $($rpc:ident $([$http:ident])?: $purpose:ident = $($action:ident on $resource:ident)&+;)*
+    } streams $streams:tt)+) => {
         /// The whole table.
         pub const TABLE: &[ApiAction] = &[$($($(actions!(@$http $service $rpc),)?)*)+];
     };

@@ -74,7 +74,7 @@ pub struct Gateway {
     decoy: Arc<AccessKeySecret>,
 }
 
-/// What is known of a request so far; every reply needs it, a refusal too.
+/// The facts of a request that are known so far; every reply needs them, a refusal too.
 pub struct Seen {
     request_id: String,
     host: String,
@@ -179,7 +179,7 @@ impl Gateway {
 }
 
 impl Seen {
-    /// What the head of a request tells.
+    /// From the head of a request.
     pub fn of<B>(request: &Request<B>, request_id: &str) -> Self {
         Self {
             request_id: request_id.to_owned(),

@@ -93,8 +93,8 @@ fn operation(action: &ApiAction, rpc: &MethodDescriptor) -> Value {
     })
 }
 
-fn constant(place: &str, name: &str, value: &str) -> Value {
-    json!({"in": place, "name": name, "required": true, "schema": {"const": value}, "example": value})
+fn constant(location: &str, name: &str, value: &str) -> Value {
+    json!({"in": location, "name": name, "required": true, "schema": {"const": value}, "example": value})
 }
 
 // ---- requests ----
@@ -145,7 +145,7 @@ fn values(named: &EnumDescriptor) -> Vec<String> {
     values.filter_map(|value| value.name().strip_prefix(&prefix).map(str::to_owned)).collect()
 }
 
-/// What the table of limits says of a parameter, as a schema says it.
+/// The limits of a parameter, as a schema says them.
 fn bounds(field: &FieldDescriptor) -> Map<String, Value> {
     let mut bounds = Map::new();
     for limit in Limit::of_field(field.parent_message().name(), field.name()) {

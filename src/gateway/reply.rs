@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::descriptors::value_prefix;
 use super::names;
 use crate::error::{Error, Result};
-use crate::proto::UnderWay;
+use crate::proto::ZeroizingMessage;
 
 /// The format of a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl ReplyMessage {
         let decoded = DynamicMessage::decode(descriptor, encoded.as_slice());
         let message =
             decoded.map_err(|_| Error::internal("a message was not what its descriptor says"))?;
-        members(&UnderWay(message).0)
+        members(&ZeroizingMessage(message).0)
     }
 
     /// Members whose values are texts.

@@ -18,7 +18,7 @@ use super::names;
 use super::parameter_tree::{Form, ParameterTree};
 use crate::crypto::wrapping::public_key;
 use crate::error::{Error, Result};
-use crate::proto::UnderWay;
+use crate::proto::ZeroizingMessage;
 
 /// A number that no enum of the contract has.
 const NO_SUCH_VALUE: i32 = -1;
@@ -31,7 +31,7 @@ pub(super) fn read<M: Message + Default>(
     descriptor: &MessageDescriptor,
     parameters: &ParameterTree<'_>,
 ) -> Result<M> {
-    let filled = UnderWay(filled(descriptor, parameters)?);
+    let filled = ZeroizingMessage(filled(descriptor, parameters)?);
     let encoded = Zeroizing::new(filled.0.encode_to_vec());
     M::decode(encoded.as_slice())
         .map_err(|_| Error::internal("a message was not what its descriptor says"))

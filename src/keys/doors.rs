@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::access::action::Action;
 use crate::access::decisions::{Decisions, Resource};
 use crate::access::grant::Grant;
+use crate::access::operations::Action;
 use crate::access::policy::{Policy, Question, Subject};
 use crate::access::principal::Principal;
 use crate::access::purpose::{Change, Look, Purpose, Use};
@@ -50,7 +50,7 @@ impl House {
         let cmk = create(&keys, KeySpec::Aes256).await;
         let pair = create(&keys, KeySpec::EcP256).await;
         let account = Subject::Account(Some(&account()));
-        let grant = grant(decisions("CreateAccessKey", Decisions::<Change>::ALL), account);
+        let grant = grant(decisions::<Change>("CreateAccessKey"), account);
         let access_key = keys.access_keys.create(grant).await.unwrap();
         let page = PageRequest::parse(None, None, String::new()).unwrap();
         Self { keys, cmk, pair, access_key, page }
@@ -60,14 +60,13 @@ impl House {
     /// refused as a fault of ours unless one of its actions is served.
     async fn try_door<P: Purpose, T>(
         &self,
-        rows: &[Decisions<P>],
         key: &StoredCmk,
         resources: &[Resource],
         served: &[Action],
         door: impl AsyncFn(Grant<P>) -> Result<T, NotDone>,
     ) {
         let account = account();
-        for decisions in rows {
+        for decisions in Decisions::<P>::all() {
             let facts = Some(key.facts());
             for (resource, subject) in [
                 (Resource::Instance, Subject::Instance),
@@ -79,7 +78,7 @@ impl House {
                     && decisions.required().iter().any(|decision| {
                         decision.resource == resource && served.contains(&decision.action)
                     });
-                let outcome = door(grant(*decisions, subject)).await;
+                let outcome = door(grant(decisions, subject)).await;
                 let is_fault = matches!(
                     outcome,
                     Err(NotDone::Refused(error)) if error.rule() == Rule::Internal
@@ -101,7 +100,7 @@ impl House {
         door: impl AsyncFn(Grant<Use>) -> Result<T, NotDone>,
     ) {
         let keys = [Resource::Key, Resource::Destination];
-        self.try_door(Decisions::<Use>::ALL, key, &keys, served, door).await;
+        self.try_door(key, &keys, served, door).await;
     }
 
     async fn try_change<T>(
@@ -114,7 +113,7 @@ impl House {
         if resource == Resource::Key {
             resources.push(Resource::Destination);
         }
-        self.try_door(Decisions::<Change>::ALL, &self.cmk, &resources, served, door).await;
+        self.try_door(&self.cmk, &resources, served, door).await;
     }
 
     async fn try_look<T>(
@@ -123,7 +122,7 @@ impl House {
         served: &[Action],
         door: impl AsyncFn(Grant<Look>) -> Result<T, NotDone>,
     ) {
-        self.try_door(Decisions::<Look>::ALL, &self.cmk, &[resource], served, door).await;
+        self.try_door(&self.cmk, &[resource], served, door).await;
     }
 
     /// Takes a version with a grant for this row, if the row's grants can.
@@ -169,13 +168,13 @@ fn new_cmk(spec: KeySpec) -> NewCmk {
 }
 
 async fn create(keys: &Keys, spec: KeySpec) -> StoredCmk {
-    let grant = grant(decisions("CreateKey", Decisions::<Change>::ALL), Subject::Instance);
+    let grant = grant(decisions::<Change>("CreateKey"), Subject::Instance);
     let material = VersionMaterial::generate(spec).unwrap();
     keys.keyring.create(grant, new_cmk(spec), &material).await.unwrap()
 }
 
-fn decisions<P: Purpose>(method: &str, rows: &[Decisions<P>]) -> Decisions<P> {
-    *rows.iter().find(|row| row.rpc().split('/').next_back() == Some(method)).unwrap()
+fn decisions<P: Purpose>(method: &str) -> Decisions<P> {
+    Decisions::all().find(|row| row.rpc().split('/').next_back() == Some(method)).unwrap()
 }
 
 fn grant<P: Purpose>(decisions: Decisions<P>, subject: Subject<'_>) -> Grant<P> {
@@ -224,10 +223,10 @@ async fn key_versions_are_taken_for_uses_that_they_serve() {
 async fn a_symmetric_version_does_what_its_grant_is_for() {
     let house = House::new().await;
     let (cmk, context) = (&house.cmk, context());
-    let seed = house.keys.keyring.take_primary(grant(
-        decisions("GenerateDataKey", Decisions::<Use>::ALL),
-        Subject::Key(Some(cmk.facts())),
-    ));
+    let seed = house
+        .keys
+        .keyring
+        .take_primary(grant(decisions::<Use>("GenerateDataKey"), Subject::Key(Some(cmk.facts()))));
     let seed = seed.await.unwrap().generate(BlobKind::DataKeyShown, 32, &context, None);
     let (data_key, blob) = seed.unwrap();
     let taken = async |grant| house.taken(grant).await.ok_or_else(no_version);
@@ -315,7 +314,7 @@ async fn doors_that_change_aliases_take_their_own_grants() {
     let create = async |grant| keyring.create_alias(grant, &alias).await;
     house.try_change(Resource::Key, &[Action::CreateAlias], create).await;
     let good = || {
-        let update = decisions("UpdateAlias", Decisions::<Change>::ALL);
+        let update = decisions::<Change>("UpdateAlias");
         grant(update, Subject::Key(Some(cmk.facts())))
     };
     let from = async |grant| keyring.update_alias(grant, good(), &alias).await;

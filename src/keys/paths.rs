@@ -148,7 +148,7 @@ impl StorePath {
         Self::parse(text).ok_or_else(Self::malformed)
     }
 
-    /// What is wrong with a listed path that is none, or not one of those listed.
+    /// The fault of a listed path that is none, or not one of those listed.
     #[must_use]
     pub fn malformed() -> Error {
         Error::internal("a path in the store is malformed")

@@ -32,7 +32,7 @@ pub struct Vault {
 }
 
 /// A record that was read and opened.
-pub struct Opened<R> {
+pub struct OpenedRecord<R> {
     /// Its plain fields.
     pub record: R,
     /// Its secret bytes.
@@ -69,17 +69,20 @@ impl Vault {
     }
 
     /// The record at a path, if there is one.
-    pub async fn find<R: Record>(&self, path: &StorePath) -> Result<Option<Opened<R>>> {
+    pub async fn find<R: Record>(&self, path: &StorePath) -> Result<Option<OpenedRecord<R>>> {
         Ok(self.find_all(std::slice::from_ref(path)).await?.into_iter().next().flatten())
     }
 
     /// The records at these paths, all as of one moment.
-    pub async fn find_all<R: Record>(&self, paths: &[StorePath]) -> Result<Vec<Option<Opened<R>>>> {
+    pub async fn find_all<R: Record>(
+        &self,
+        paths: &[StorePath],
+    ) -> Result<Vec<Option<OpenedRecord<R>>>> {
         let (values, read_at) = self.read(paths).await?;
         let open = |(path, stored): (_, Option<Versioned>)| {
             let Some(stored) = stored else { return Ok(None) };
             let (record, secret) = self.open(path, &stored)?;
-            Ok(Some(Opened { record, secret, revision: stored.revision, read_at }))
+            Ok(Some(OpenedRecord { record, secret, revision: stored.revision, read_at }))
         };
         paths.iter().zip(values).map(open).collect()
     }
@@ -247,7 +250,7 @@ mod tests {
     use crate::keys::caches::FreshCache;
     use crate::keys::guard::records::v1;
     use crate::keys::model::alias_name::AliasName;
-    use crate::storage::memory::Fault;
+    use crate::storage::memory::InjectedFault;
     use crate::storage::{Changes, MemoryStore};
 
     /// A store whose next read, once it has read, waits before it answers.
@@ -380,12 +383,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_does_not_outlive_a_commit_of_unknown_outcome() {
-        for (fault, is) in [(Fault::MaybeStoredBut, "new"), (Fault::MaybeStoredNot, "old")] {
+        for (fault, is) in
+            [(InjectedFault::MaybeStoredBut, "new"), (InjectedFault::MaybeStoredNot, "old")]
+        {
             let world = World::new().await;
             let looked = world.look_slowly(async || {
                 world.store.store.fail_next(fault);
                 // Nor can it be settled: the read that would tell fails.
-                world.store.store.fail_next(Fault::Unavailable);
+                world.store.store.fail_next(InjectedFault::Unavailable);
                 assert!(matches!(world.change("new").await, Err(NotDone::Refused(_))));
             });
             assert_eq!(looked.await, "old");

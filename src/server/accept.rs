@@ -15,13 +15,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connections::{Connections, Place};
+use super::connections::{Connections, TrackedConnection};
 use super::delivery::StreamTasks;
 use super::edge::Edge;
 use super::limits::Limits;
 use super::listener::{Accepted, Admission, Listener};
 use super::peer::Peer;
-use super::stranger_log::{self, Kind};
+use super::stranger_log::{self, RefusalKind};
 use super::transport::{Protocol, Rewound, Transport};
 
 /// The pause after an accept that failed for want of file descriptors or
@@ -106,10 +106,10 @@ impl Acceptor {
         self.phases.stop.run_until_cancelled(accept).await;
     }
 
-    /// Gives a connection its place, and serves it in a task of its own.
+    /// Tracks a connection, and serves it in a task of its own.
     fn enter(&self, socket: Accepted, entrance: Entrance, permit: OwnedSemaphorePermit) {
-        let Some(place) = self.connections.enter(socket.address()) else {
-            if stranger_log::has_room(Kind::Connection) {
+        let Some(tracked) = self.connections.track(socket.address()) else {
+            if stranger_log::has_room(RefusalKind::Connection) {
                 let peer = socket.address().map(tracing::field::display);
                 tracing::info!(peer, "connection refused: too many of this address");
             }
@@ -117,8 +117,8 @@ impl Acceptor {
         };
         let acceptor = self.clone();
         self.tasks.spawn(async move {
-            let closed = place.closed().clone();
-            let lasting = Box::pin(acceptor.establish_and_serve(socket, &entrance, place));
+            let closed = tracked.closed().clone();
+            let lasting = Box::pin(acceptor.establish_and_serve(socket, &entrance, tracked));
             if closed.run_until_cancelled(lasting).await.is_none() {
                 tracing::debug!("connection closed: it was in the way of others");
             }
@@ -126,12 +126,19 @@ impl Acceptor {
         });
     }
 
-    async fn establish_and_serve(&self, socket: Accepted, entrance: &Entrance, place: Place) {
+    async fn establish_and_serve(
+        &self,
+        socket: Accepted,
+        entrance: &Entrance,
+        tracked: TrackedConnection,
+    ) {
         let limit = self.limits.handshake;
         let established = tokio::time::timeout(limit, establish(socket, entrance));
         match self.phases.stop.run_until_cancelled(established).await {
-            Some(Ok(Ok(established))) => self.serve(established, entrance, place).await,
-            Some(Ok(Err(Refused { peer, why }))) if stranger_log::has_room(Kind::Connection) => {
+            Some(Ok(Ok(established))) => self.serve(established, entrance, tracked).await,
+            Some(Ok(Err(Refused { peer, why })))
+                if stranger_log::has_room(RefusalKind::Connection) =>
+            {
                 tracing::info!(peer, %why, "connection refused");
             }
             Some(Err(_)) => tracing::debug!("connection dropped: no handshake in time"),
@@ -139,12 +146,17 @@ impl Acceptor {
         }
     }
 
-    async fn serve(&self, established: Established, entrance: &Entrance, place: Place) {
+    async fn serve(
+        &self,
+        established: Established,
+        entrance: &Entrance,
+        tracked: TrackedConnection,
+    ) {
         let Established { connection, protocol, peer } = established;
         if peer.is_certified() {
-            place.is_known();
+            tracked.set_known();
         }
-        let edge = self.edge.of_connection(peer, place, entrance.front_door);
+        let edge = self.edge.of_connection(peer, tracked, entrance.front_door);
         let mut connection = TimeoutWriter::new(connection);
         connection.set_timeout(Some(self.limits.idle));
         let io = TokioIo::new(Box::pin(connection));

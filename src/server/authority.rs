@@ -33,7 +33,7 @@ const AUTHORITY_INDEX: usize = 1;
 /// authorities.
 pub(super) struct WellFormed<T> {
     transport: T,
-    /// What was read: first what may be handed on, then the beginning of a frame.
+    /// The bytes read: first those that may be handed on, then the beginning of a frame.
     read: Vec<u8>,
     handed_on: usize,
     may_be_handed_on: usize,
@@ -253,7 +253,7 @@ mod tests {
         [&[0x40 | index, mark | u8::try_from(value.len()).unwrap()], value].concat()
     }
 
-    /// What comes out of bytes that come in pieces of this size.
+    /// The output for bytes that come in pieces of this size.
     fn read_in_pieces(bytes: &[u8], size: usize) -> Vec<u8> {
         let mut all = WellFormed::new(());
         let mut out = Vec::new();

@@ -55,10 +55,10 @@ pub(super) struct Connections {
     limits: Arc<Limits>,
 }
 
-type Open = HashMap<u64, Arc<State>>;
+type Open = HashMap<u64, Arc<ConnectionState>>;
 
 /// One open connection. Times are in milliseconds from `Connections::since`.
-struct State {
+struct ConnectionState {
     /// `None` for a Unix socket.
     network: Option<Network>,
     opened_at: u64,
@@ -72,11 +72,11 @@ struct State {
     closed: CancellationToken,
 }
 
-/// A place among the connections; it is free again when this is dropped.
-pub(super) struct Place {
+/// A connection that is counted among the open ones until this is dropped.
+pub(super) struct TrackedConnection {
     connections: Arc<Connections>,
     id: u64,
-    state: Arc<State>,
+    state: Arc<ConnectionState>,
 }
 
 /// How many connections there are.
@@ -93,17 +93,17 @@ impl Connections {
         Arc::new(Self { open, undelivered, since: Instant::now(), limits })
     }
 
-    /// Gives a new connection a place. Over TCP it is a stranger there, and another
-    /// stranger may lose theirs for it. `None` where its network holds too many of
+    /// Counts a new connection. Over TCP it is a stranger there, and another
+    /// stranger may be closed for it. `None` where its network holds too many of
     /// those that are known.
-    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
+    pub(super) fn track(self: &Arc<Self>, address: Option<IpAddr>) -> Option<TrackedConnection> {
         let network = address.map(Network::of);
         let mut open = self.open();
         if network.is_some() && !self.make_room(&mut open, network) {
             return None;
         }
         let now = self.now();
-        let state = Arc::new(State {
+        let state = Arc::new(ConnectionState {
             network,
             opened_at: now,
             known: AtomicBool::new(network.is_none()),
@@ -114,7 +114,7 @@ impl Connections {
         });
         let id = next_id();
         open.insert(id, state.clone());
-        Some(Place { connections: self.clone(), id, state })
+        Some(TrackedConnection { connections: self.clone(), id, state })
     }
 
     /// Whether there is room for one more stranger of this network.
@@ -182,14 +182,14 @@ fn count(open: &Open, network: Option<Network>) -> Count {
 }
 
 /// Closes the stranger that has done nothing for longest; whether there was one.
-fn close_idlest(open: &mut Open, among: impl Fn(&State) -> bool) -> bool {
+fn close_idlest(open: &mut Open, among: impl Fn(&ConnectionState) -> bool) -> bool {
     let strangers = open.iter().filter(|(_, state)| state.is_stranger() && among(state));
     let idlest = strangers.min_by_key(|(id, state)| (state.last_request(), **id));
     let Some(id) = idlest.map(|(id, _)| *id) else { return false };
     open.remove(&id).inspect(|state| state.closed.cancel()).is_some()
 }
 
-impl State {
+impl ConnectionState {
     fn is_stranger(&self) -> bool {
         !self.known.load(Ordering::Relaxed)
     }
@@ -203,9 +203,9 @@ impl State {
     }
 }
 
-impl Place {
+impl TrackedConnection {
     /// Its peer is known from now on.
-    pub(super) fn is_known(&self) {
+    pub(super) fn set_known(&self) {
         if self.state.is_stranger() {
             self.state.known.store(true, Ordering::Relaxed);
         }
@@ -249,7 +249,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TrackedConnection {
     fn drop(&mut self) {
         self.connections.open().remove(&self.id);
     }
@@ -259,7 +259,7 @@ impl Drop for Place {
 struct Undelivered {
     part: Bytes,
     connections: Arc<Connections>,
-    state: Arc<State>,
+    state: Arc<ConnectionState>,
 }
 
 impl AsRef<[u8]> for Undelivered {
@@ -298,8 +298,8 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn is_closed(place: &Place) -> bool {
-        place.closed().is_cancelled()
+    fn is_closed(tracked: &TrackedConnection) -> bool {
+        tracked.closed().is_cancelled()
     }
 
     #[test]
@@ -314,13 +314,13 @@ mod tests {
     #[test]
     fn the_stranger_that_did_nothing_for_longest_makes_room() {
         let all = connections(Limits { strangers: 3, ..Limits::default() });
-        let enter = |last| all.enter(Some(address(last))).unwrap();
-        let (first, second, known) = (enter(1), enter(2), enter(3));
-        known.is_known();
+        let track = |last| all.track(Some(address(last))).unwrap();
+        let (first, second, known) = (track(1), track(2), track(3));
+        known.set_known();
         std::thread::sleep(Duration::from_millis(2));
         first.begin_request();
-        let third = enter(4);
-        let fourth = enter(5);
+        let third = track(4);
+        let fourth = track(5);
         assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&known));
         assert!(!is_closed(&third) && !is_closed(&fourth));
     }
@@ -329,22 +329,22 @@ mod tests {
     fn a_network_takes_room_from_itself_alone() {
         let limits = Limits { strangers_of_network: 2, strangers: 4, ..Limits::default() };
         let all = connections(limits);
-        let other = all.enter(Some(address(9))).unwrap();
-        let of_one: Vec<_> = (0..100).map(|_| all.enter(Some(address(1))).unwrap()).collect();
+        let other = all.track(Some(address(9))).unwrap();
+        let of_one: Vec<_> = (0..100).map(|_| all.track(Some(address(1))).unwrap()).collect();
         assert!(!is_closed(&other));
-        assert_eq!(of_one.iter().filter(|place| !is_closed(place)).count(), 2);
+        assert_eq!(of_one.iter().filter(|tracked| !is_closed(tracked)).count(), 2);
     }
 
     #[test]
     fn a_network_that_is_known_everywhere_is_full_at_its_limit() {
         let all = connections(Limits { connections_of_network: 2, ..Limits::default() });
-        let [one, two] = [1, 1].map(|last| all.enter(Some(address(last))).unwrap());
-        one.is_known();
-        two.is_known();
-        assert!(all.enter(Some(address(1))).is_none());
-        assert!(all.enter(Some(address(2))).is_some() && all.enter(None).is_some());
+        let [one, two] = [1, 1].map(|last| all.track(Some(address(last))).unwrap());
+        one.set_known();
+        two.set_known();
+        assert!(all.track(Some(address(1))).is_none());
+        assert!(all.track(Some(address(2))).is_some() && all.track(None).is_some());
         drop(one);
-        assert!(all.enter(Some(address(1))).is_some());
+        assert!(all.track(Some(address(1))).is_some());
     }
 
     #[test]
@@ -352,9 +352,9 @@ mod tests {
         let limits = Limits { stranger_idle: Duration::from_millis(1), ..Limits::default() };
         let all = connections(limits);
         let (stranger, known) =
-            (all.enter(Some(address(1))).unwrap(), all.enter(Some(address(1))).unwrap());
-        let unix = all.enter(None).unwrap();
-        known.is_known();
+            (all.track(Some(address(1))).unwrap(), all.track(Some(address(1))).unwrap());
+        let unix = all.track(None).unwrap();
+        known.set_known();
         std::thread::sleep(Duration::from_millis(5));
         all.sweep();
         assert!(is_closed(&stranger) && !is_closed(&known) && !is_closed(&unix));
@@ -368,7 +368,7 @@ mod tests {
             ..Limits::default()
         };
         let all = connections(limits);
-        let [one, two] = [1, 2].map(|last| all.enter(Some(address(last))).unwrap());
+        let [one, two] = [1, 2].map(|last| all.track(Some(address(last))).unwrap());
         let part = || Bytes::from(vec![7; 4_000]);
         for _ in 0..10 {
             assert_eq!(two.deliver(part()), part());
@@ -378,7 +378,7 @@ mod tests {
         assert!(is_closed(&two));
         drop((held, two));
 
-        let two = all.enter(Some(address(2))).unwrap();
+        let two = all.track(Some(address(2))).unwrap();
         let _held = [one.deliver(part()), one.deliver(part()), two.deliver(part())];
         assert!(is_closed(&one) && !is_closed(&two));
         assert_eq!(all.undelivered.load(Ordering::Relaxed), 12_000);
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_taken_in_time_closes_its_connection() {
         let all = connections(Limits { idle: Duration::from_millis(1), ..Limits::default() });
-        let [slow, quick] = [1, 2].map(|last| all.enter(Some(address(last))).unwrap());
+        let [slow, quick] = [1, 2].map(|last| all.track(Some(address(last))).unwrap());
         let _held = slow.deliver(Bytes::from(vec![7; 4_000]));
         drop(quick.deliver(Bytes::from(vec![7; 4_000])));
         std::thread::sleep(Duration::from_millis(5));

@@ -13,7 +13,7 @@ use hyper::rt::Executor;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-/// What the task that is being polled last did with its answer.
+/// The last step, with its answer, of the task that is being polled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
     Nothing,

@@ -1,7 +1,7 @@
 //! The edge: every request passes it on its way to a service.
 //!
 //! In the contract's order of judgement: the request gets its id and its
-//! [`Record`], its caller is authenticated, its deadline is set. Its message is read
+//! [`RequestRecord`], its caller is authenticated, its deadline is set. Its message is read
 //! whole before it takes a permit, so that a caller who sends no message holds
 //! nothing. It is admitted, or told to come back. Then a service has it, with a
 //! [`Caller`] in its extensions, until it answers, panics or runs out of time;
@@ -23,20 +23,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::Instrument;
 
-use super::connections::Place;
+use super::connections::TrackedConnection;
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
 use super::leftover;
 use super::limits::Limits;
-use super::message::Reading;
+use super::message::MessageReader;
 use super::peer::Peer;
 use super::permits::{Permit, Permits, Share};
-use super::record::Record;
+use super::record::RequestRecord;
 use super::response::{self, Response};
 use crate::access::principal::Principal;
 use crate::error::{Error, Result, Rule};
 use crate::gateway::Gateway;
+use crate::service::Services;
 use crate::service::caller::{Caller, Connection};
 
 /// The faces of the services: gRPC, and beside it the HTTP front door, on the
@@ -97,7 +98,7 @@ impl Edge {
     pub(super) fn of_connection(
         &self,
         peer: Peer,
-        place: Place,
+        tracked: TrackedConnection,
         with_front_door: bool,
     ) -> ConnectionEdge {
         let front_door = self.front_door.clone().filter(|_| with_front_door);
@@ -105,7 +106,7 @@ impl Edge {
         ConnectionEdge(Arc::new(KnownConnection {
             edge,
             peer,
-            place: Arc::new(place),
+            tracked: Arc::new(tracked),
             share: OnceLock::new(),
         }))
     }
@@ -118,7 +119,7 @@ pub(super) struct ConnectionEdge(Arc<KnownConnection>);
 struct KnownConnection {
     edge: Edge,
     peer: Peer,
-    place: Arc<Place>,
+    tracked: Arc<TrackedConnection>,
     /// Its principal's share of the permits, once it has asked for one.
     share: OnceLock<Share>,
 }
@@ -163,8 +164,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionEdge {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
-        let place = &self.0.place;
-        place.begin_request();
+        let tracked = &self.0.tracked;
+        tracked.begin_request();
         let grpc = content_subtype(request.headers());
         let stage = match (grpc, request.version()) {
             (Some(""), Version::HTTP_2) => self.call_service(request),
@@ -195,22 +196,22 @@ fn is_rpc(path: &str) -> bool {
 }
 
 /// Whether the caller of this RPC sends messages one after the other. The items of
-/// ExportDataKeys take a permit each; reflection needs none.
+/// such a stream take a permit each; reflection needs none.
 fn sends_messages(path: &str) -> bool {
-    path == "/keyferry.v1.Kms/ExportDataKeys" || path.starts_with("/grpc.reflection.")
+    Services::STREAMS.contains(&path) || path.starts_with("/grpc.reflection.")
 }
 
 impl ConnectionEdge {
     fn call_service(&self, mut request: Request<Incoming>) -> Stage {
-        let KnownConnection { edge, peer, place, .. } = self.0.as_ref();
+        let KnownConnection { edge, peer, tracked, .. } = self.0.as_ref();
         let principal = peer.principal();
-        let record = Record::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
+        let record = RequestRecord::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
         let caller = principal.and_then(|principal| edge.caller(&record, principal, &request));
         let caller = match caller {
             Ok(caller) => caller,
             Err(error) => return Stage::ready(response::of_error(record, error)),
         };
-        place.is_known();
+        tracked.set_known();
         let deadline = caller.deadline;
         let extensions = request.extensions_mut();
         extensions.insert(caller);
@@ -218,23 +219,23 @@ impl ConnectionEdge {
         let step = if sends_messages(request.uri().path()) {
             Step::serving(edge, request, None)
         } else {
-            Step::Reading(Reading::begin(request, deadline.min(Instant::now() + edge.body)))
+            Step::Reading(MessageReader::begin(request, deadline.min(Instant::now() + edge.body)))
         };
         Stage::Service(ServiceCall { record, step, deadline, alarm: None })
     }
 
     /// To the HTTP front door, where there is one.
     fn call_front_door(&self, request: Request<Incoming>) -> Stage {
-        let KnownConnection { edge, peer, place, .. } = self.0.as_ref();
+        let KnownConnection { edge, peer, tracked, .. } = self.0.as_ref();
         let Some(front_door) = &edge.front_door else {
             return self.refuse_encoding(request);
         };
         if let Some(answer) = front_door.public_answer(&request) {
             return Stage::ready(answer);
         }
-        let record = Record::of_action(request.headers(), peer);
+        let record = RequestRecord::of_action(request.headers(), peer);
         let span = record.span().clone();
-        let answer = front_door.clone().answer(record, place.clone(), request).instrument(span);
+        let answer = front_door.clone().answer(record, tracked.clone(), request).instrument(span);
         Stage::FrontDoor(Box::pin(answer))
     }
 }
@@ -243,7 +244,7 @@ impl ConnectionEdge {
     /// Says what is spoken here, in what of it the peer understands.
     fn refuse_encoding(&self, mut request: Request<Incoming>) -> Stage {
         let KnownConnection { peer, .. } = self.0.as_ref();
-        let record = Record::of_rpc(&mut request, None, peer);
+        let record = RequestRecord::of_rpc(&mut request, None, peer);
         let over_grpc =
             request.version() == Version::HTTP_2 && content_subtype(request.headers()).is_some();
         let (head, mut body) = request.into_parts();
@@ -263,7 +264,7 @@ impl Edge {
     /// The caller for the service.
     fn caller<B>(
         &self,
-        record: &Record,
+        record: &RequestRecord,
         principal: &Principal,
         request: &Request<B>,
     ) -> Result<Caller> {
@@ -291,7 +292,7 @@ enum Stage {
 }
 
 struct ServiceCall {
-    record: Record,
+    record: RequestRecord,
     step: Step,
     deadline: Instant,
     /// Made when the service first waits; many never do.
@@ -300,7 +301,7 @@ struct ServiceCall {
 
 enum Step {
     /// The message is on its way.
-    Reading(Reading),
+    Reading(MessageReader),
     /// The service has it.
     Serving {
         serving: <Routes as tower::Service<Request<Incoming>>>::Future,
@@ -330,7 +331,7 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.poll_stage(cx));
-        Poll::Ready(Ok(response.map(|body| body.over(self.connection.place.clone()))))
+        Poll::Ready(Ok(response.map(|body| body.over(self.connection.tracked.clone()))))
     }
 }
 

@@ -12,13 +12,13 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use prost::bytes::Bytes;
 
-use super::connections::{Network, Place};
+use super::connections::{Network, TrackedConnection};
 use super::deadline::bounded;
 use super::health::Health;
 use super::leftover;
 use super::limits::Limits;
 use super::permits::Permits;
-use super::record::{Outcome, Record};
+use super::record::{RequestOutcome, RequestRecord};
 use super::response::{self, Response};
 use crate::access::principal::Principal;
 use crate::error::{Result, Rule};
@@ -65,15 +65,15 @@ impl FrontDoor {
     /// The answer to a signed request.
     pub(super) async fn answer(
         self,
-        mut record: Record,
-        place: Arc<Place>,
+        mut record: RequestRecord,
+        tracked: Arc<TrackedConnection>,
         request: Request<Incoming>,
     ) -> Response {
         let mut seen = Seen::of(&request, record.request_id().as_str());
         let (head, mut body) = request.into_parts();
         let headers = head.headers.clone();
         let request = Request::from_parts(head, &mut body);
-        let (answer, broken) = match self.act(&mut record, &place, &mut seen, request).await {
+        let (answer, broken) = match self.act(&mut record, &tracked, &mut seen, request).await {
             Ok(answer) => (answer, None),
             Err(error) => {
                 error.log_ours();
@@ -84,26 +84,26 @@ impl FrontDoor {
                 (self.gateway.refusal(&error, &seen), Some(error.rule()))
             }
         };
-        record.end(&Outcome::over_http(answer.status(), broken));
+        record.end(&RequestOutcome::over_http(answer.status(), broken));
         response::of_front_door(answer)
     }
 
     async fn act(
         &self,
-        record: &mut Record,
-        place: &Place,
+        record: &mut RequestRecord,
+        tracked: &TrackedConnection,
         seen: &mut Seen,
         request: Request<&mut Incoming>,
     ) -> Result<http::Response<Bytes>> {
         let deadline = record.began() + self.deadline;
         let call = {
-            let _permit = self.unverified.share_of(&place.network()).take()?;
+            let _permit = self.unverified.share_of(&tracked.network()).take()?;
             let read_by = deadline.min(Instant::now() + self.body);
             bounded(deadline, self.gateway.authenticate(request, read_by, seen)).await?
         };
         let principal = call.principal().clone();
         record.verified(seen.action(), &principal);
-        place.is_known();
+        tracked.set_known();
         let _permit = self.in_flight.share_of(&principal).take()?;
         let request_id = record.request_id().as_str().to_owned();
         let caller = Caller { principal, request_id, deadline };

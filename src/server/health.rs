@@ -98,10 +98,10 @@ impl Health {
         self.readiness.send_replace(Readiness::Draining);
     }
 
-    fn subject(&self, service: &str) -> Option<Subject> {
+    fn subject(&self, service: &str) -> Option<HealthSubject> {
         match service {
-            "" => Some(Subject::Process),
-            name if self.names.contains(&name) => Some(Subject::Service),
+            "" => Some(HealthSubject::Process),
+            name if self.names.contains(&name) => Some(HealthSubject::Service),
             _ => None,
         }
     }
@@ -109,12 +109,12 @@ impl Health {
 
 /// The subject of a check.
 #[derive(Clone, Copy)]
-enum Subject {
+enum HealthSubject {
     Process,
     Service,
 }
 
-impl Subject {
+impl HealthSubject {
     const fn status(self, readiness: Readiness) -> ServingStatus {
         match (self, readiness) {
             (_, Readiness::Ready) | (Self::Process, Readiness::NotReady) => ServingStatus::Serving,
@@ -158,7 +158,7 @@ impl Contract for Health {
 /// The statuses of one subject, each change once, until the drain.
 pub struct StatusChanges {
     readiness: WatchStream<Readiness>,
-    subject: Option<Subject>,
+    subject: Option<HealthSubject>,
     last: Option<ServingStatus>,
     over: bool,
 }

@@ -1,4 +1,4 @@
-//! What is left of a body when its request is refused.
+//! The rest of a body when its request is refused.
 //!
 //! A connection that is closed, or a stream that is reset, while its peer still
 //! sends may lose the answer on the way: the kernel throws away what the peer has

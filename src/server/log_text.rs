@@ -22,15 +22,15 @@ impl<'writer> FormatFields<'writer> for TextFields {
         mut writer: Writer<'writer>,
         fields: R,
     ) -> fmt::Result {
-        let mut text = Text(String::with_capacity(256));
+        let mut text = FieldText(String::with_capacity(256));
         fields.record(&mut text);
         writer.write_str(text.fitting())
     }
 }
 
-struct Text(String);
+struct FieldText(String);
 
-impl Text {
+impl FieldText {
     /// As much of it as a line has room for.
     fn fitting(&self) -> &str {
         let Self(text) = self;
@@ -51,7 +51,7 @@ impl Text {
     }
 }
 
-impl Visit for Text {
+impl Visit for FieldText {
     fn record_str(&mut self, field: &Field, value: &str) {
         if !needs_no_escape(value) {
             return self.record_debug(field, &value);

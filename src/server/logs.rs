@@ -24,7 +24,7 @@ const WAITING_LINES_MAX: usize = 4096;
 /// The pause between two looks at what was dropped.
 const DROPPED_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The log, for as long as it lives. What waits when it is dropped is written first,
+/// The log, for as long as it lives. Lines that wait when it is dropped are written first,
 /// if that takes no longer than a second.
 #[must_use]
 pub struct Log(#[expect(dead_code, reason = "its drop writes what waits")] WorkerGuard);

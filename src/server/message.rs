@@ -22,7 +22,7 @@ use crate::limits::REQUEST_BYTES;
 const PREFIX_BYTES: usize = 5;
 
 /// A request whose message is being read.
-pub(super) struct Reading {
+pub(super) struct MessageReader {
     /// There until the message is.
     head: Option<Parts>,
     message: Pin<Box<Collect<Limited<Incoming>>>>,
@@ -31,7 +31,7 @@ pub(super) struct Reading {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-impl Reading {
+impl MessageReader {
     /// Begins to read, whole by `by`.
     pub(super) fn begin(request: Request<Incoming>, by: Instant) -> Self {
         let (head, body) = request.into_parts();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listener.rs    where to listen: TCP, or a Unix socket of mode 0600
-//! accept.rs      a socket → place → TLS handshake → HTTP/2 or HTTP/1.1
+//! accept.rs      a socket → tracked → TLS handshake → HTTP/2 or HTTP/1.1
 //! connections.rs which are open, and the room of strangers among them
 //! delivery.rs    answers that nobody takes
 //! tls.rs         certificates, their reload, who may connect

@@ -14,7 +14,7 @@ use tracing::field::Empty;
 
 use super::peer::Peer;
 use super::request_id::{RequestId, X_REQUEST_ID};
-use super::stranger_log::{self, Kind};
+use super::stranger_log::{self, RefusalKind};
 use crate::access::principal::Principal;
 use crate::error::{Rule, code_name};
 
@@ -23,17 +23,17 @@ const RPC_MAX_BYTES: usize = 128;
 
 /// The record of one request. Dropped before its end, it records that the caller
 /// left.
-pub(super) struct Record {
+pub(super) struct RequestRecord {
     request_id: RequestId,
     span: Span,
     began: Instant,
-    /// What it is, while nobody knows whose it is.
-    stranger: Option<Kind>,
+    /// The kind of its refusal, while nobody knows whose it is.
+    stranger: Option<RefusalKind>,
     ended: bool,
 }
 
 /// How a request ended.
-pub(super) struct Outcome<'a> {
+pub(super) struct RequestOutcome<'a> {
     pub(super) code: Code,
     /// Why it was refused.
     pub(super) reason: Option<&'a str>,
@@ -41,7 +41,7 @@ pub(super) struct Outcome<'a> {
     pub(super) http_status: Option<u16>,
 }
 
-impl Outcome<'_> {
+impl RequestOutcome<'_> {
     /// The end of a request over HTTP; the rule is the one that was broken.
     pub(super) fn over_http(status: http::StatusCode, broken: Option<Rule>) -> Self {
         Self {
@@ -52,14 +52,14 @@ impl Outcome<'_> {
     }
 }
 
-impl Record {
+impl RequestRecord {
     /// Of a request over gRPC. Takes the caller's request id out of its headers.
     pub(super) fn of_rpc<B>(
         request: &mut Request<B>,
         principal: Option<&Principal>,
         peer: &Peer,
     ) -> Self {
-        let given = RequestId::given(request.headers_mut().remove(X_REQUEST_ID));
+        let given = RequestId::from_header(request.headers_mut().remove(X_REQUEST_ID));
         let request_id = given.unwrap_or_else(RequestId::new);
         let path = request.uri().path();
         let rpc = path.get(..path.floor_char_boundary(RPC_MAX_BYTES)).unwrap_or_default();
@@ -73,13 +73,13 @@ impl Record {
             principal = principal.map(Principal::as_str),
             peer = peer.address(),
         );
-        Self::begin(request_id, span, principal.is_none().then_some(Kind::Rpc))
+        Self::begin(request_id, span, principal.is_none().then_some(RefusalKind::Rpc))
     }
 
     /// Of a request through the HTTP front door. The header stays: it may be
     /// signed. Action and principal are known once the signature is verified.
     pub(super) fn of_action(headers: &HeaderMap, peer: &Peer) -> Self {
-        let given = RequestId::given(headers.get(X_REQUEST_ID).cloned());
+        let given = RequestId::from_header(headers.get(X_REQUEST_ID).cloned());
         let request_id = given.unwrap_or_else(RequestId::new);
         let span = tracing::error_span!(
             parent: None,
@@ -89,10 +89,10 @@ impl Record {
             principal = Empty,
             peer = peer.address(),
         );
-        Self::begin(request_id, span, Some(Kind::Action))
+        Self::begin(request_id, span, Some(RefusalKind::Action))
     }
 
-    fn begin(request_id: RequestId, span: Span, stranger: Option<Kind>) -> Self {
+    fn begin(request_id: RequestId, span: Span, stranger: Option<RefusalKind>) -> Self {
         Self { request_id, span, began: Instant::now(), stranger, ended: false }
     }
 
@@ -117,16 +117,16 @@ impl Record {
     }
 
     /// The end of the request.
-    pub(super) fn end(mut self, outcome: &Outcome<'_>) {
+    pub(super) fn end(mut self, outcome: &RequestOutcome<'_>) {
         self.log(outcome);
     }
 
-    fn log(&mut self, outcome: &Outcome<'_>) {
+    fn log(&mut self, outcome: &RequestOutcome<'_>) {
         self.ended = true;
         if self.stranger.is_some_and(|kind| !stranger_log::has_room(kind)) {
             return;
         }
-        let Outcome { code, reason, http_status } = *outcome;
+        let RequestOutcome { code, reason, http_status } = *outcome;
         let us = || u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         macro_rules! line {
             ($level:ident) => {
@@ -150,11 +150,11 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
         if !self.ended {
             let code = Code::Cancelled;
-            self.log(&Outcome { code, reason: Some("the caller left"), http_status: None });
+            self.log(&RequestOutcome { code, reason: Some("the caller left"), http_status: None });
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The one that the caller chose, if it has the form.
-    pub(super) fn given(header: Option<HeaderValue>) -> Option<Self> {
+    pub(super) fn from_header(header: Option<HeaderValue>) -> Option<Self> {
         header.filter(|header| has_form(header.as_bytes())).map(Self::of)
     }
 

@@ -18,9 +18,9 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::connections::Place;
+use super::connections::TrackedConnection;
 use super::delivery;
-use super::record::{Outcome, Record};
+use super::record::{RequestOutcome, RequestRecord};
 use super::request_id::X_REQUEST_ID;
 use crate::error::{DOMAIN, Error, Rule};
 
@@ -30,7 +30,7 @@ const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-en
 pub(super) type Response = http::Response<ResponseBody>;
 
 /// The answer that a service gave over gRPC.
-pub(super) fn of_service(record: Record, mut response: http::Response<Body>) -> Response {
+pub(super) fn of_service(record: RequestRecord, mut response: http::Response<Body>) -> Response {
     if response.headers().contains_key(Status::GRPC_STATUS) {
         let status = response.extensions_mut().remove::<Status>();
         let status = status
@@ -44,12 +44,12 @@ pub(super) fn of_service(record: Record, mut response: http::Response<Body>) -> 
 }
 
 /// The answer that is given over gRPC in a service's place.
-pub(super) fn of_error(record: Record, error: Error) -> Response {
+pub(super) fn of_error(record: RequestRecord, error: Error) -> Response {
     let status = error.into_status(record.request_id().as_str());
     only_trailers(record, status)
 }
 
-fn only_trailers(record: Record, status: Status) -> Response {
+fn only_trailers(record: RequestRecord, status: Status) -> Response {
     let request_id = record.request_id().header();
     end(record, &status);
     let unsupported = status.code() == Code::Unimplemented;
@@ -70,7 +70,7 @@ pub(super) fn of_front_door(response: http::Response<Bytes>) -> Response {
 
 /// A refusal in plain text. PROTOCOL-HTTP2: what is not gRPC is answered 415, so that
 /// gRPC clients never take it for a status.
-pub(super) fn in_plain(record: Record, error: &Error) -> Response {
+pub(super) fn in_plain(record: RequestRecord, error: &Error) -> Response {
     let status = StatusCode::from_u16(error.rule().http_status());
     let status = status.unwrap_or(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let mut response = http::Response::new(Bytes::from(format!("{}\n", error.text())));
@@ -78,7 +78,7 @@ pub(super) fn in_plain(record: Record, error: &Error) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(X_REQUEST_ID, record.request_id().header());
-    record.end(&Outcome::over_http(status, Some(error.rule())));
+    record.end(&RequestOutcome::over_http(status, Some(error.rule())));
     of_front_door(response)
 }
 
@@ -87,19 +87,19 @@ pub(super) fn in_plain(record: Record, error: &Error) -> Response {
 pub(super) struct ResponseBody {
     body: Body,
     /// There until the status is known.
-    record: Option<Record>,
+    record: Option<RequestRecord>,
     /// The connection that it goes out by, once it is on its way.
-    place: Option<Arc<Place>>,
+    tracked: Option<Arc<TrackedConnection>>,
 }
 
 impl ResponseBody {
-    fn new(body: Body, record: Option<Record>) -> Self {
-        Self { body, record, place: None }
+    fn new(body: Body, record: Option<RequestRecord>) -> Self {
+        Self { body, record, tracked: None }
     }
 
     /// The body as it goes out by a connection.
-    pub(super) fn over(self, place: Arc<Place>) -> Self {
-        Self { place: Some(place), ..self }
+    pub(super) fn over(self, tracked: Arc<TrackedConnection>) -> Self {
+        Self { tracked: Some(tracked), ..self }
     }
 
     /// Records the status in the trailers, and puts it in the contract's form.
@@ -107,7 +107,7 @@ impl ResponseBody {
         let Some(record) = self.record.take() else { return };
         let code = trailers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
         if code == Some(Code::Ok) {
-            return record.end(&Outcome { code: Code::Ok, reason: None, http_status: None });
+            return record.end(&RequestOutcome { code: Code::Ok, reason: None, http_status: None });
         }
         let status = Status::from_header_map(trailers).unwrap_or_else(|| Status::internal(""));
         let status = in_form(status, During::Response, record.request_id().as_str());
@@ -150,8 +150,8 @@ impl http_body::Body for ResponseBody {
                 this.end(&mut trailers);
                 Frame::trailers(trailers)
             }
-            Err(data) => match &this.place {
-                Some(place) => data.map_data(|part| place.deliver(part)),
+            Err(data) => match &this.tracked {
+                Some(tracked) => data.map_data(|part| tracked.deliver(part)),
                 None => data,
             },
         })))
@@ -166,9 +166,9 @@ impl http_body::Body for ResponseBody {
     }
 }
 
-fn end(record: Record, status: &Status) {
+fn end(record: RequestRecord, status: &Status) {
     let (code, reason) = (status.code(), reason(status));
-    record.end(&Outcome { code, reason: reason.as_deref(), http_status: None });
+    record.end(&RequestOutcome { code, reason: reason.as_deref(), http_status: None });
 }
 
 fn reason(status: &Status) -> Option<String> {
@@ -272,7 +272,7 @@ mod tests {
 
     fn body(of: fn() -> Frame<Bytes>) -> ResponseBody {
         let peer = Peer::of_tcp(SocketAddr::from(([127, 0, 0, 1], 7311)));
-        let record = Record::of_rpc(&mut Request::new(()), None, &peer);
+        let record = RequestRecord::of_rpc(&mut Request::new(()), None, &peer);
         ResponseBody::new(Body::new(Fails(of)), Some(record))
     }
 

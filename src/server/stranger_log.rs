@@ -17,9 +17,9 @@ const LINES_A_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 /// The pause between two lines about what was left out.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a stranger is refused.
+/// The kinds of refusals of strangers.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum RefusalKind {
     /// A connection.
     Connection,
     /// An RPC.
@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Action,
 }
 
-impl Kind {
+impl RefusalKind {
     const NAMED: [(Self, &'static str); 3] =
         [(Self::Connection, "connection"), (Self::Rpc, "rpc"), (Self::Action, "action")];
 }
@@ -61,7 +61,7 @@ impl Budget {
 static BUDGETS: LazyLock<[Budget; 3]> = LazyLock::new(|| std::array::from_fn(|_| Budget::new()));
 
 /// Whether there is room for a line of this kind. If there is none, it is counted.
-pub(super) fn has_room(kind: Kind) -> bool {
+pub(super) fn has_room(kind: RefusalKind) -> bool {
     BUDGETS.get(kind as usize).is_none_or(Budget::has_room)
 }
 
@@ -69,7 +69,7 @@ pub(super) fn has_room(kind: Kind) -> bool {
 pub(super) async fn tell_of_left_out() -> Infallible {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        for (kind, refused) in Kind::NAMED {
+        for (kind, refused) in RefusalKind::NAMED {
             let lines = BUDGETS.get(kind as usize).map_or(0, Budget::take_left_out);
             if lines > 0 {
                 tracing::warn!(refused, lines, "refusals of strangers were left out of the log");

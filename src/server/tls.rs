@@ -86,7 +86,7 @@ impl LoadedTls {
         self.attention.has_lists()
     }
 
-    /// What verdicts depend on beside the certificate and its end: the load, and how
+    /// Verdicts depend on this beside the certificate and its end: the load, and how
     /// many of its revocation lists have expired.
     fn state(&self, now: u64) -> u64 {
         let expired = u64::try_from(self.attention.lists_expired(now)).unwrap_or(u64::MAX);
@@ -130,7 +130,7 @@ impl Tls {
         Ok(true)
     }
 
-    /// What the operator should know of the files in use: a line each, which names
+    /// Warnings for the operator about the files in use: a line each, which names
     /// the file and what to do.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::authorise::AccessRequest;
 use super::caller::Caller;
-use super::change::{Change, Event};
+use super::change::{Event, PendingChange};
 use super::cmk::{date, total};
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
@@ -132,7 +132,7 @@ impl Services {
     }
 }
 
-impl Change {
+impl PendingChange {
     /// Finds an access key and asks whether the caller may change it. One that does
     /// not exist is judged too: only a caller who would be allowed learns that.
     async fn authorise_access_key(

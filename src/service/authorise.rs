@@ -76,7 +76,7 @@ impl Services {
         Ok(GrantedKey { key, grant })
     }
 
-    /// Asks whether the caller may. What concerns no key in particular is asked
+    /// Asks whether the caller may. A matter of no key in particular is asked
     /// for the whole instance.
     pub(super) fn authorise<P: Purpose>(
         &self,

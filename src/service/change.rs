@@ -7,7 +7,7 @@
 //!
 //! An operation that changes something hands its own steps to
 //! [`Services::change`]: what to find and by which decisions, what to check, and
-//! at their end [`Change::commit`] with what it is and the commit. That is the one
+//! at their end [`PendingChange::commit`] with what it is and the commit. That is the one
 //! place where a change is recorded: its intent before the commit, its outcome
 //! after it.
 
@@ -35,7 +35,7 @@ use crate::keys::model::cmk::KeyState;
 use crate::keys::not_done::NotDone;
 
 /// A change on its way: its caller, its RPC, and what its steps work with.
-pub(super) struct Change {
+pub(super) struct PendingChange {
     pub(super) services: Services,
     pub(super) caller: Caller,
     /// Cancelled when the caller has left.
@@ -76,7 +76,7 @@ impl Services {
         decisions: Decisions<purpose::Change>,
         dry_run: bool,
         input: I,
-        steps: for<'a> fn(&'a Change, &'a I) -> Steps<'a, T>,
+        steps: for<'a> fn(&'a PendingChange, &'a I) -> Steps<'a, T>,
     ) -> Result<T>
     where
         I: Send + Sync + 'static,
@@ -86,7 +86,7 @@ impl Services {
         let left = CancellationToken::new();
         let _leaves = left.clone().drop_guard();
         let (services, caller) = (self.clone(), caller.clone());
-        let change = Change { services, caller, left, decisions, dry_run };
+        let change = PendingChange { services, caller, left, decisions, dry_run };
         let task = async move { until_fresh!({ steps(&change, &input).await }) };
         let task = tokio::spawn(task.instrument(tracing::Span::current()));
         let ended = task.await;
@@ -95,7 +95,7 @@ impl Services {
     }
 }
 
-impl Change {
+impl PendingChange {
     /// Finds a key and asks whether the caller may change it.
     pub(super) async fn authorise_key(
         &self,
@@ -119,7 +119,7 @@ impl Change {
 
     /// Ends a dry run; else commits, and records that. The commit is a future
     /// that nothing has polled yet, so that it begins here.
-    pub(super) async fn commit<T: Outcome>(
+    pub(super) async fn commit<T: CommitResult>(
         &self,
         mut event: Event,
         commit: impl Future<Output = Result<T, NotDone>> + Send,
@@ -134,28 +134,28 @@ impl Change {
 }
 
 /// The result of a commit. It adds to the event the ids that the commit made.
-pub(super) trait Outcome {
+pub(super) trait CommitResult {
     fn complete(&self, event: &mut Event);
 }
 
-impl Outcome for () {
+impl CommitResult for () {
     fn complete(&self, _: &mut Event) {}
 }
 
-impl Outcome for StoredCmk {
+impl CommitResult for StoredCmk {
     fn complete(&self, event: &mut Event) {
         event.key_id = Some(self.cmk.id);
         event.creator = Some(self.cmk.creator.clone());
     }
 }
 
-impl Outcome for VersionEntry {
+impl CommitResult for VersionEntry {
     fn complete(&self, event: &mut Event) {
         event.key_version_id = Some(self.id);
     }
 }
 
-impl Outcome for AccessKey {
+impl CommitResult for AccessKey {
     fn complete(&self, event: &mut Event) {
         event.access_key_id = Some(self.id);
         event.account = Some(self.account.clone());

@@ -211,7 +211,7 @@ impl Services {
 }
 
 /// The content of a blob, and the key version that opened it.
-pub(super) struct Opened {
+pub(super) struct OpenedBlob {
     pub(super) key_id: KeyId,
     pub(super) version_id: KeyVersionId,
     pub(super) data_key: DataKey,
@@ -225,7 +225,7 @@ impl Services {
         blob: &CiphertextBlob,
         context: &EncryptionContext,
         wrapping: Option<&Wrapping>,
-    ) -> Result<Opened> {
+    ) -> Result<OpenedBlob> {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
         let access = access.with_context(context).with_recipient(recipient_sha256);
         let version = until_fresh!({
@@ -238,6 +238,6 @@ impl Services {
         access.caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
         let data_key = version.open(blob, context, recipient_sha256)?;
-        Ok(Opened { key_id, version_id, data_key })
+        Ok(OpenedBlob { key_id, version_id, data_key })
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn data_key_len(spec: i32, number_of_bytes: Option<u32>) -> Result<us
     }
 }
 
-/// A ciphertext blob. What is not one gets the answer of a blob that does not
+/// A ciphertext blob. Any other bytes get the answer of a blob that does not
 /// open.
 pub(super) fn blob(bytes: &[u8]) -> Result<CiphertextBlob> {
     if bytes.is_empty() {

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Services;
 use super::caller::{Caller, Connection};
-use super::operations::operations;
+use crate::access::operations::operations;
 use crate::error::{Error, Result, Rule};
 use crate::limits::REQUEST_BYTES;
 use crate::proto::v1;
@@ -62,12 +62,12 @@ type ResponseStream<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, Status
 
 /// A stream that was opened: its caller and connection, as the edge has
 /// established them, and its items.
-type Opened<S> = (Caller, Arc<dyn Connection>, S);
+type OpenedStream<S> = (Caller, Arc<dyn Connection>, S);
 
 /// Opens a stream.
 fn open_stream<T>(
     mut request: Request<Streaming<T>>,
-) -> std::result::Result<Opened<impl Stream<Item = Result<T>> + use<T>>, Status> {
+) -> std::result::Result<OpenedStream<impl Stream<Item = Result<T>> + use<T>>, Status> {
     let connection = request.extensions_mut().remove::<Arc<dyn Connection>>();
     let (caller, items) = open(request)?;
     let connection = connection
@@ -83,7 +83,7 @@ fn answer_stream<T>(
     Response::new(Box::pin(answers))
 }
 
-/// What ended a stream of items before its end: tonic says so in a status of its
+/// The error for a stream of items that broke off: tonic says so in a status of its
 /// own.
 fn unreadable(status: &Status) -> Error {
     match status.code() {
@@ -95,7 +95,11 @@ fn unreadable(status: &Status) -> Error {
 
 /// The gRPC services, by the list of operations.
 macro_rules! grpc_services {
-    ($($service:ident { $($rpc:ident $(: $http:ident)?,)* } streams { $($stream:ident,)* })+) => {
+    ($($service:ident {
+        $($rpc:ident $([$http:ident])?: $purpose:ident = $($action:ident on $resource:ident)&+;)*
+    } streams {
+        $($stream:ident: $of_stream:ident = $($each:ident on $subject:ident)&+;)*
+    })+) => {
         $(pastey::paste! {
             #[tonic::async_trait]
             impl $service for Services {
@@ -121,6 +125,13 @@ macro_rules! grpc_services {
                 })*
             }
         })+
+
+        impl Services {
+            /// The paths of RPCs whose callers send messages one after the other.
+            pub const STREAMS: &[&str] = &[$(
+                $(concat!("/keyferry.v1.", stringify!($service), "/", stringify!($stream)),)*
+            )+];
+        }
     };
 }
 

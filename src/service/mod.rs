@@ -20,7 +20,6 @@ mod fields;
 pub mod grpc;
 pub mod life_cycle;
 pub mod naming;
-pub(crate) mod operations;
 mod private_key_pool;
 pub mod re_encryption;
 pub mod region;

@@ -19,7 +19,7 @@ use super::store::{
 
 /// A failure that is to happen once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// The next commit fails, is not stored, and says so.
     NotStored,
     /// The next commit fails, is not stored, and cannot tell.
@@ -76,7 +76,7 @@ struct Contents {
     revision: Revision,
     records: BTreeMap<String, Versioned>,
     changes: BTreeMap<Revision, Vec<String>>,
-    faults: VecDeque<Fault>,
+    faults: VecDeque<InjectedFault>,
     holds: VecDeque<Hold>,
 }
 
@@ -95,7 +95,7 @@ impl MemoryStore {
 
     /// Makes the next call of the fault's kind (commit, or read) fail. Faults
     /// of one kind queue up.
-    pub fn fail_next(&self, fault: Fault) {
+    pub fn fail_next(&self, fault: InjectedFault) {
         self.contents().faults.push_back(fault);
     }
 
@@ -116,7 +116,7 @@ impl MemoryStore {
     /// The contents for a read, unless one is to fail.
     fn readable(&self) -> Result<MutexGuard<'_, Contents>, StoreError> {
         let mut contents = self.contents();
-        match contents.take_fault(|fault| fault == Fault::Unavailable) {
+        match contents.take_fault(|fault| fault == InjectedFault::Unavailable) {
             Some(_) => Err(StoreError::Unavailable("a fault was asked for".into())),
             None => Ok(contents),
         }
@@ -132,7 +132,7 @@ impl MemoryStore {
 }
 
 impl Contents {
-    fn take_fault(&mut self, is_kind: impl Fn(Fault) -> bool) -> Option<Fault> {
+    fn take_fault(&mut self, is_kind: impl Fn(InjectedFault) -> bool) -> Option<InjectedFault> {
         let at = self.faults.iter().position(|fault| is_kind(*fault))?;
         self.faults.remove(at)
     }
@@ -148,11 +148,13 @@ impl Contents {
         writes: &[Write],
     ) -> Result<Revision, StoreError> {
         let maybe = || Err(StoreError::MaybeStored("a fault was asked for".into()));
-        match self.take_fault(|fault| fault != Fault::Unavailable) {
-            None | Some(Fault::Unavailable) => self.apply(preconditions, writes),
-            Some(Fault::NotStored) => Err(StoreError::NotStored("a fault was asked for".into())),
-            Some(Fault::MaybeStoredNot) => maybe(),
-            Some(Fault::MaybeStoredBut) => {
+        match self.take_fault(|fault| fault != InjectedFault::Unavailable) {
+            None | Some(InjectedFault::Unavailable) => self.apply(preconditions, writes),
+            Some(InjectedFault::NotStored) => {
+                Err(StoreError::NotStored("a fault was asked for".into()))
+            }
+            Some(InjectedFault::MaybeStoredNot) => maybe(),
+            Some(InjectedFault::MaybeStoredBut) => {
                 self.apply(preconditions, writes)?;
                 maybe()
             }
@@ -288,9 +290,9 @@ mod tests {
     #[tokio::test]
     async fn a_failure_of_each_kind_comes_once_and_leaves_what_it_says() {
         let rows = [
-            (Fault::NotStored, false),
-            (Fault::MaybeStoredNot, false),
-            (Fault::MaybeStoredBut, true),
+            (InjectedFault::NotStored, false),
+            (InjectedFault::MaybeStoredNot, false),
+            (InjectedFault::MaybeStoredBut, true),
         ];
         for (fault, stored) in rows {
             let store = MemoryStore::new();
@@ -304,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_read_comes_once_and_spares_commits() {
         let store = MemoryStore::new();
-        store.fail_next(Fault::Unavailable);
+        store.fail_next(InjectedFault::Unavailable);
         store.commit(&[], &put("a")).await.unwrap();
         assert!(matches!(store.read(&["a"]).await, Err(StoreError::Unavailable(_))));
         assert_eq!(store.count("").await, Ok(1));

@@ -107,7 +107,7 @@ async fn unchanged_since(store: &dyn Store, before: Revision, writes: &[Write]) 
 mod tests {
     use super::*;
     use crate::storage::MemoryStore;
-    use crate::storage::memory::{Fault, Moment};
+    use crate::storage::memory::{InjectedFault, Moment};
 
     const PATH: &str = "cmk/1";
 
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn failed_and_not_stored_is_not_stored() {
-        for fault in [Fault::NotStored, Fault::MaybeStoredNot] {
+        for fault in [InjectedFault::NotStored, InjectedFault::MaybeStoredNot] {
             let store = MemoryStore::new();
             store.fail_next(fault);
             let result = commit_settled(&store, &absent(), &put(b"one")).await;
@@ -142,13 +142,15 @@ mod tests {
     async fn failed_but_stored_is_stored_at_its_revision() {
         let store = MemoryStore::new();
         store.commit(&[], &[Write::Put("other".into(), b"x".to_vec())]).await.unwrap();
-        store.fail_next(Fault::MaybeStoredBut);
+        store.fail_next(InjectedFault::MaybeStoredBut);
         assert_eq!(commit_settled(&store, &absent(), &put(b"one")).await, Ok(Revision(2)));
     }
 
     #[tokio::test]
     async fn a_replacement_is_settled_both_ways() {
-        for (fault, stored) in [(Fault::MaybeStoredNot, false), (Fault::MaybeStoredBut, true)] {
+        for (fault, stored) in
+            [(InjectedFault::MaybeStoredNot, false), (InjectedFault::MaybeStoredBut, true)]
+        {
             let store = MemoryStore::new();
             let first = store.commit(&[], &put(b"one")).await.unwrap();
             let at = [Precondition::At(PATH.into(), first)];
@@ -171,17 +173,17 @@ mod tests {
 
     #[tokio::test]
     async fn where_looking_fails_it_stays_open() {
-        for fault in [Fault::MaybeStoredNot, Fault::MaybeStoredBut] {
+        for fault in [InjectedFault::MaybeStoredNot, InjectedFault::MaybeStoredBut] {
             let store = MemoryStore::new();
             store.fail_next(fault);
-            store.fail_next(Fault::Unavailable);
+            store.fail_next(InjectedFault::Unavailable);
             let result = commit_settled(&store, &absent(), &put(b"one")).await;
             assert!(is_open(&result), "{fault:?}: {result:?}");
         }
     }
 
     /// Runs a commit whose answer is held back while `between` runs.
-    async fn overtaken(fault: Fault, between: Vec<Write>) -> Result<Revision, StoreError> {
+    async fn overtaken(fault: InjectedFault, between: Vec<Write>) -> Result<Revision, StoreError> {
         let store = MemoryStore::new();
         store.fail_next(fault);
         let mut held = store.hold_next_commit(Moment::After);
@@ -197,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_writer_over_it_leaves_it_open() {
-        for fault in [Fault::MaybeStoredNot, Fault::MaybeStoredBut] {
+        for fault in [InjectedFault::MaybeStoredNot, InjectedFault::MaybeStoredBut] {
             let result = overtaken(fault, put(b"theirs")).await;
             assert!(is_open(&result), "{fault:?}: {result:?}");
         }
@@ -205,30 +207,33 @@ mod tests {
 
     #[tokio::test]
     async fn made_and_deleted_since_is_never_called_not_stored() {
-        let result = overtaken(Fault::MaybeStoredBut, vec![Write::Delete(PATH.into())]).await;
+        let result =
+            overtaken(InjectedFault::MaybeStoredBut, vec![Write::Delete(PATH.into())]).await;
         assert!(is_open(&result), "{result:?}");
     }
 
     #[tokio::test]
     async fn another_writer_elsewhere_does_not_matter() {
         let elsewhere = || vec![Write::Put("other".into(), b"x".to_vec())];
-        assert_eq!(overtaken(Fault::MaybeStoredBut, elsewhere()).await, Ok(Revision(1)));
-        assert!(is_not_stored(&overtaken(Fault::MaybeStoredNot, elsewhere()).await));
+        assert_eq!(overtaken(InjectedFault::MaybeStoredBut, elsewhere()).await, Ok(Revision(1)));
+        assert!(is_not_stored(&overtaken(InjectedFault::MaybeStoredNot, elsewhere()).await));
     }
 
     #[tokio::test]
     async fn an_empty_value_proves_nothing() {
-        let result = overtaken(Fault::MaybeStoredNot, put(b"")).await;
+        let result = overtaken(InjectedFault::MaybeStoredNot, put(b"")).await;
         assert!(is_open(&result), "{result:?}");
         let store = MemoryStore::new();
-        store.fail_next(Fault::MaybeStoredBut);
+        store.fail_next(InjectedFault::MaybeStoredBut);
         let result = commit_settled(&store, &absent(), &put(b"")).await;
         assert!(is_open(&result), "{result:?}");
     }
 
     #[tokio::test]
     async fn a_deletion_not_made_is_not_stored_and_one_made_stays_open() {
-        for (fault, made) in [(Fault::MaybeStoredNot, false), (Fault::MaybeStoredBut, true)] {
+        for (fault, made) in
+            [(InjectedFault::MaybeStoredNot, false), (InjectedFault::MaybeStoredBut, true)]
+        {
             let store = MemoryStore::new();
             let first = store.commit(&[], &put(b"one")).await.unwrap();
             store.fail_next(fault);

@@ -1,7 +1,8 @@
 //! A grant is made by the policy alone.
 use std::marker::PhantomData;
 
-use keyferry::access::action::{Action, Actions};
+use keyferry::access::actions::Actions;
+use keyferry::access::operations::Action;
 use keyferry::access::grant::Grant;
 use keyferry::access::policy::Policy;
 use keyferry::access::purpose::Use;

@@ -13,7 +13,7 @@ use keyferry::keys::clock::SystemClock;
 use keyferry::proto::v1::{self, AccessKey, ListAccessKeysRequest, ListAccessKeysResponse};
 use keyferry::service::Services;
 use keyferry::service::caller::Caller;
-use keyferry::storage::memory::{Fault, Moment};
+use keyferry::storage::memory::{InjectedFault, Moment};
 use keyferry::storage::{MemoryStore, Store};
 use tonic::{Code, Status};
 
@@ -302,9 +302,11 @@ async fn a_deleted_access_key_leaves_nothing_but_its_accounts_record() {
 
 #[tokio::test]
 async fn an_uncertain_commit_is_settled_before_it_is_answered() {
-    for (fault, stored) in
-        [(Fault::NotStored, false), (Fault::MaybeStoredNot, false), (Fault::MaybeStoredBut, true)]
-    {
+    for (fault, stored) in [
+        (InjectedFault::NotStored, false),
+        (InjectedFault::MaybeStoredNot, false),
+        (InjectedFault::MaybeStoredBut, true),
+    ] {
         let store = Arc::new(MemoryStore::new());
         let services = services_over(store.clone()).await;
         store.fail_next(fault);

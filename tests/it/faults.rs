@@ -9,7 +9,7 @@ use keyferry::error::{Error, Rule};
 use keyferry::proto::v1;
 use keyferry::service::Services;
 use keyferry::service::caller::Caller;
-use keyferry::storage::memory::{Fault, Moment};
+use keyferry::storage::memory::{InjectedFault, Moment};
 use keyferry::storage::{MemoryStore, Store};
 
 use crate::support::{eventually, services_over};
@@ -50,9 +50,11 @@ async fn key_count(services: &Services) -> u32 {
 /// Rows in pairs: failed and not stored, failed but stored.
 #[tokio::test]
 async fn an_uncertain_commit_is_settled_before_it_is_answered() {
-    for (fault, stored) in
-        [(Fault::NotStored, false), (Fault::MaybeStoredNot, false), (Fault::MaybeStoredBut, true)]
-    {
+    for (fault, stored) in [
+        (InjectedFault::NotStored, false),
+        (InjectedFault::MaybeStoredNot, false),
+        (InjectedFault::MaybeStoredBut, true),
+    ] {
         let store = Arc::new(MemoryStore::new());
         let services = services_over(store.clone()).await;
         store.fail_next(fault);
@@ -89,8 +91,8 @@ async fn what_cannot_be_settled_says_so() {
     let services = services_over(store.clone()).await;
     let key_id = create_key(&services).await.unwrap();
     assert_eq!(state(&services, &key_id).await, "Enabled");
-    store.fail_next(Fault::MaybeStoredBut);
-    store.fail_next(Fault::Unavailable);
+    store.fail_next(InjectedFault::MaybeStoredBut);
+    store.fail_next(InjectedFault::Unavailable);
     let error = disable(&services, &key_id).await.unwrap_err();
     assert_eq!(error.rule(), Rule::StoreUnreachable);
     assert!(error.text().contains("may have happened"), "{}", error.text());
@@ -103,7 +105,7 @@ async fn a_read_that_fails_is_unavailable_and_nothing_is_remembered() {
     let store = Arc::new(MemoryStore::new());
     let services = services_over(store.clone()).await;
     let key_id = create_key(&services).await.unwrap();
-    store.fail_next(Fault::Unavailable);
+    store.fail_next(InjectedFault::Unavailable);
     let request =
         v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
     assert_eq!(
@@ -111,7 +113,7 @@ async fn a_read_that_fails_is_unavailable_and_nothing_is_remembered() {
         Rule::StoreUnreachable
     );
     assert!(services.encrypt(&caller(), request).await.is_ok());
-    store.fail_next(Fault::Unavailable);
+    store.fail_next(InjectedFault::Unavailable);
     assert!(!services.is_healthy().await);
     assert!(services.is_healthy().await);
 }

@@ -1,4 +1,4 @@
-//! What to do about a refusal, by the server's reason and the field it blames.
+//! Advice on a refusal, by the server's reason and the field it blames.
 
 use std::time::Duration;
 

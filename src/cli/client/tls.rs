@@ -128,8 +128,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
     })
 }
 
-/// What is wrong with how a certificate was made, and what to do, where rustls has
-/// only a name for it, or tells a consequence.
+/// The fault in how a certificate was made, and the remedy, where rustls has only a
+/// name for it, or tells a consequence.
 fn certificate_fault(error: &rustls::Error) -> Option<(&'static str, &'static str)> {
     let rustls::Error::InvalidCertificate(error) = error else { return None };
     match error {

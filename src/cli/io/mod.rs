@@ -1,4 +1,4 @@
-//! What a command reads, writes and prints.
+//! Input and output of the commands.
 //!
 //! ```text
 //! input.rs          files and standard input

@@ -1,4 +1,4 @@
-//! What a command prints: text for people, or with `--json` the response as
+//! The output of a command: text for people, or with `--json` the response as
 //! proto-JSON for programs.
 
 use std::borrow::Cow;

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::proto::{UnderWay, pool, v1};
+use crate::proto::{ZeroizingMessage, pool, v1};
 
 /// A response that names the version of a CMK that was used.
 pub trait KeyVersionResponse: Name {
@@ -49,10 +49,10 @@ pub fn json_line<M: Name>(message: &M) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut line = Zeroizing::new(Vec::with_capacity(1024 + 2 * message.encoded_len()));
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
     let mut encode = || {
-        let mut under_way = UnderWay(DynamicMessage::new(descriptor::<M>()?));
-        under_way.0.transcode_from(message).ok()?;
+        let mut dynamic = ZeroizingMessage(DynamicMessage::new(descriptor::<M>()?));
+        dynamic.0.transcode_from(message).ok()?;
         let mut serializer = serde_json::Serializer::new(&mut *line);
-        under_way.0.serialize_with_options(&mut serializer, &options).ok()
+        dynamic.0.serialize_with_options(&mut serializer, &options).ok()
     };
     encode().ok_or_else(|| {
         Failure::new(

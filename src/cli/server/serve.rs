@@ -138,7 +138,7 @@ fn check(config: &Config, file: &Path) -> Result<(), EarlyExit> {
     output.print(&Text::line(UNCHECKED))
 }
 
-/// What a check cannot find out by reading.
+/// The faults that a check cannot find by reading.
 const UNCHECKED: &str = "Not checked: that its addresses are free, that no other process holds the store, and the records of single keys.";
 
 fn serve(config: &Config) -> Result<(), EarlyExit> {

@@ -110,7 +110,7 @@ impl Encoding {
     }
 }
 
-/// What was sent in place of a key, by its form.
+/// Input that was sent in place of a key, by its form.
 pub(super) enum Mistaken {
     /// PEM that does not decode.
     BrokenPem(BrokenPem),
@@ -122,7 +122,7 @@ pub(super) enum Mistaken {
     Encoded(Encoding, Option<Thing>),
 }
 
-/// What the bytes are, where their form tells.
+/// Names the input, where its form tells.
 pub(super) fn name(sent: &[u8]) -> Option<Mistaken> {
     let is_pem = pem::has_armour(sent);
     if shows_private_key(sent, MAX_LAYERS) {
@@ -157,7 +157,7 @@ fn name_pem(sent: &[u8]) -> Option<Mistaken> {
     }))
 }
 
-/// What the bytes are, if they are encoded no further.
+/// Names bytes that are encoded no further.
 fn thing(bytes: &[u8]) -> Option<Thing> {
     if pem::has_armour(bytes) {
         return Some(Thing::Pem);
@@ -247,7 +247,7 @@ fn is_der_of_public_key(der: &[u8]) -> bool {
     matches!(in_sequence(der).and_then(in_sequence), Some([6, ..]))
 }
 
-/// What follows the head of a SEQUENCE.
+/// The content of a SEQUENCE, after its head.
 fn in_sequence(der: &[u8]) -> Option<&[u8]> {
     match der {
         [0x30, length, rest @ ..] => {

@@ -344,8 +344,8 @@ fn decode(sent: &[u8]) -> Result<Cow<'_, [u8]>, Found> {
     Ok(Cow::Owned(content.to_vec()))
 }
 
-/// What is in place of a key, rather than what is wrong with it: a private key
-/// that is too large for a public one is a private key first.
+/// Prefers the name of a mistaken input to what is wrong with it as a key: a private
+/// key that is too large for a public one is a private key first.
 fn tell(sent: &[u8], found: Found) -> Found {
     mistaken_key::name(sent).map_or(found, Found::from)
 }

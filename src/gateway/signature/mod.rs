@@ -61,7 +61,7 @@ pub enum Scheme {
     V3,
 }
 
-/// What a request says of itself, unproved.
+/// The statements of a request about itself, unproved.
 #[derive(PartialEq, Eq)]
 pub struct Claim {
     access_key_id: String,
@@ -102,8 +102,8 @@ impl Claim {
         }
     }
 
-    fn new(parts: Parts<'_>, scheme: ClaimedScheme) -> Result<Self> {
-        let Parts { access_key_id, nonce, time, signature } = parts;
+    fn new(parts: SchemeFields<'_>, scheme: ClaimedScheme) -> Result<Self> {
+        let SchemeFields { access_key_id, nonce, time, signature } = parts;
         bounded("access key id", access_key_id)?;
         bounded("signature nonce", nonce)?;
         bounded("time stamp", time)?;
@@ -176,9 +176,9 @@ impl Claim {
     }
 }
 
-/// The parts that both schemes have.
+/// The fields that both schemes have.
 #[derive(Clone, Copy)]
-struct Parts<'a> {
+struct SchemeFields<'a> {
     access_key_id: &'a str,
     nonce: &'a str,
     time: &'a str,

@@ -10,7 +10,7 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{Claim, ClaimedScheme, Parts, Signed, encoding, incomplete, mismatch};
+use super::{Claim, ClaimedScheme, SchemeFields, Signed, encoding, incomplete, mismatch};
 use crate::error::{Error, Result};
 
 /// The claim in the parameters.
@@ -21,7 +21,7 @@ pub(super) fn claim(signed: &Signed<'_>, signature: &str) -> Result<Claim> {
     if signed.parameters.get("SignatureType").is_some_and(|kind| !kind.is_empty()) {
         return Err(Error::invalid("SignatureType", "access keys sign without one"));
     }
-    let parts = Parts {
+    let parts = SchemeFields {
         access_key_id: needed(signed, "AccessKeyId")?,
         nonce: needed(signed, "SignatureNonce")?,
         time: needed(signed, "Timestamp")?,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::super::parameters::Parameters;
-use super::{Claim, ClaimedScheme, Parts, Signed, encoding, incomplete, mismatch};
+use super::{Claim, ClaimedScheme, SchemeFields, Signed, encoding, incomplete, mismatch};
 use crate::error::{Error, Result};
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
@@ -72,7 +72,7 @@ pub(super) fn claim(signed: &Signed<'_>, authorization: &str) -> Result<Claim> {
         Authorization::parse(authorization)?;
     let signed_headers = SignedHeaders::parse(signed_headers)?;
     check_headers(signed, &signed_headers)?;
-    let parts = Parts {
+    let parts = SchemeFields {
         access_key_id: credential,
         nonce: one(signed.headers, NONCE)?,
         time: one(signed.headers, DATE)?,

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::access::action::Action;
 use crate::access::grant::Grant;
+use crate::access::operations::Action;
 use crate::access::purpose::Look;
 use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result};

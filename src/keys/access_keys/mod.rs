@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::access::action::Action;
 use crate::access::grant::Grant;
+use crate::access::operations::Action;
 use crate::access::principal::Principal;
 use crate::access::purpose::Change;
 use crate::access::service_account::ServiceAccount;
@@ -28,7 +28,7 @@ use crate::keys::guard::records::v1;
 use crate::keys::model::named::named;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
-use crate::keys::vault::{Opened, Vault};
+use crate::keys::vault::{OpenedRecord, Vault};
 use crate::limits::ACCESS_KEYS;
 use crate::storage::{Precondition, Revision, Write};
 
@@ -226,9 +226,9 @@ impl AccessKeys {
     fn to_access_key(
         &self,
         id: AccessKeyId,
-        found: Opened<v1::AccessKey>,
+        found: OpenedRecord<v1::AccessKey>,
     ) -> Result<StoredAccessKey> {
-        let Opened { record, secret, revision, .. } = found;
+        let OpenedRecord { record, secret, revision, .. } = found;
         let key = || {
             Some(AccessKey {
                 id,

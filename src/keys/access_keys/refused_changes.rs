@@ -40,8 +40,8 @@ impl RefusedChanges {
             return Err(Error::from(Rule::TooManyRequests).saying(text));
         }
         let at = past_at.checked_add(KEPT_FOR).unwrap_or(Timestamp::MAX);
-        let place = erased_at.partition_point(|other| *other <= at);
-        erased_at.insert(place, at);
+        let position = erased_at.partition_point(|other| *other <= at);
+        erased_at.insert(position, at);
         Ok(())
     }
 

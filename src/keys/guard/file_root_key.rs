@@ -56,7 +56,7 @@ impl FileRootKey {
     }
 
     fn decode(path: &Path, text: &str) -> Option<Self> {
-        // What editors add is passed over, as in PEM.
+        // Characters that editors add are passed over, as in PEM.
         let line = pem::without_bom(text.as_bytes()).trim_ascii_start();
         let mut encoded = Zeroizing::new(Vec::with_capacity(line.len()));
         encoded.extend(pem::significant(line.strip_prefix(FILE_HEAD.as_bytes())?));

@@ -4,8 +4,8 @@
 //! CMK that it means, its place in the order of creation, and the list of its
 //! CMK's names.
 
-use crate::access::action::Action;
 use crate::access::grant::Grant;
+use crate::access::operations::Action;
 use crate::access::purpose::{Change, Look};
 use crate::error::{Error, Result, Rule};
 use crate::ids::{AliasId, KeyId};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::access::action::Action;
 use crate::access::grant::Grant;
+use crate::access::operations::Action;
 use crate::access::purpose::Look;
 use crate::error::Result;
 use crate::ids::KeyId;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::access::action::{Action, Actions};
+use crate::access::actions::Actions;
 use crate::access::grant::Grant;
+use crate::access::operations::Action;
 use crate::access::purpose::Use;
 use crate::crypto::ciphertext_blob::{BlobKeys, BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;

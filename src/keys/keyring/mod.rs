@@ -29,8 +29,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::access::action::{Action, Actions};
+use crate::access::actions::Actions;
 use crate::access::grant::{Grant, KeyIdentity};
+use crate::access::operations::Action;
 use crate::access::policy::KeyFacts;
 use crate::access::purpose::Look;
 use crate::error::{Error, Result};

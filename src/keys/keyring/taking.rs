@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::access::action::{Action, Actions};
+use crate::access::actions::Actions;
 use crate::access::grant::{Grant, KeyIdentity};
+use crate::access::operations::Action;
 use crate::access::purpose::Use;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::access::action::Action;
 use crate::access::grant::Grant;
+use crate::access::operations::Action;
 use crate::access::purpose::{Change, Look};
 use crate::crypto::ciphertext_blob::BlobKeys;
 use crate::crypto::key_pair::KeyPair;
@@ -21,7 +21,7 @@ use crate::keys::model::cmk::{Cmk, KeySpec, NewCmk};
 use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
-use crate::keys::vault::Opened;
+use crate::keys::vault::OpenedRecord;
 use crate::storage::Write;
 
 /// A version without its key material; nothing of it is secret.
@@ -225,8 +225,12 @@ impl Keyring {
         Ok(Some(loaded))
     }
 
-    fn to_version(&self, id: KeyVersionId, found: Opened<v1::KeyVersion>) -> Result<StoredVersion> {
-        let Opened { record, secret, .. } = found;
+    fn to_version(
+        &self,
+        id: KeyVersionId,
+        found: OpenedRecord<v1::KeyVersion>,
+    ) -> Result<StoredVersion> {
+        let OpenedRecord { record, secret, .. } = found;
         let parts = || {
             let key_id = KeyId::parse(&record.key_id).ok()?;
             let created_at = Timestamp::from_second(record.created_at_seconds).ok()?;

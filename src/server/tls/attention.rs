@@ -1,5 +1,6 @@
-//! What the operator should know of a listener's files: what is about to expire, and
-//! what clients will not like. What can't be served at all is an error.
+//! Warnings for the operator about a listener's files: certificates that are about to
+//! expire, and those that clients will not like. A file that can't be served at all is
+//! an error.
 
 use std::path::{Path, PathBuf};
 
@@ -37,10 +38,10 @@ impl Attention {
     ) -> Result<Self, TlsError> {
         let mut chain_ends = Vec::new();
         let mut faults = Vec::new();
-        for (place, certificate) in chain.iter().enumerate() {
+        for (position, certificate) in chain.iter().enumerate() {
             let certificate = parsed(&files.cert, certificate)?;
             chain_ends.push(end(&certificate));
-            if place == 0 {
+            if position == 0 {
                 faults = faults_of_server(&certificate);
             }
         }
@@ -67,8 +68,9 @@ impl Attention {
     pub(super) fn warnings(&self, now: u64) -> Vec<String> {
         let cert = self.cert.display();
         let faults = self.faults.iter().map(|fault| format!("{cert}: {fault}"));
-        let ends = self.chain_ends.iter().enumerate().filter_map(|(place, end)| {
-            let which = if place == 0 { "the certificate" } else { "a certificate of the chain" };
+        let ends = self.chain_ends.iter().enumerate().filter_map(|(position, end)| {
+            let which =
+                if position == 0 { "the certificate" } else { "a certificate of the chain" };
             ends_soon(*end, now).map(|when| format!("{cert}: {which} {when}: renew it"))
         });
         let lists = self.crl.iter().filter(|_| self.lists_expired(now) > 0).map(|crl| {

@@ -24,7 +24,7 @@ impl Fault {
         Self::Altered(how.into())
     }
 
-    /// What a read that met it answers.
+    /// The answer of a read that met it.
     pub(super) fn unread(self) -> StoreError {
         match self {
             Self::Sqlite(error) => StoreError::Unavailable(error.to_string().into()),
@@ -32,7 +32,7 @@ impl Fault {
         }
     }
 
-    /// What a commit answers that met it before its COMMIT.
+    /// The answer of a commit that met it before its COMMIT.
     pub(super) fn not_stored(self) -> StoreError {
         match self {
             Self::Sqlite(error) => StoreError::NotStored(error.to_string().into()),

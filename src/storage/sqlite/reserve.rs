@@ -20,7 +20,7 @@ const RESERVE_BYTES: u64 = 16 << 20;
 
 /// Whether the room is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ReserveState {
     /// The file is there.
     Kept,
     /// It was there, and was given up.
@@ -31,16 +31,16 @@ enum State {
 
 pub(super) struct Reserve {
     path: PathBuf,
-    state: State,
+    state: ReserveState,
 }
 
 impl Reserve {
     /// Makes the file where it is absent and there is room for it, and as much
     /// again.
     pub(super) fn keep(directory: &Directory) -> Self {
-        let mut reserve = Self { path: directory.reserve(), state: State::Wanting };
+        let mut reserve = Self { path: directory.reserve(), state: ReserveState::Wanting };
         if reserve.path.symlink_metadata().is_ok() {
-            reserve.state = State::Kept;
+            reserve.state = ReserveState::Kept;
         } else if let Err(error) = reserve.make() {
             tracing::warn!(
                 %error,
@@ -52,10 +52,10 @@ impl Reserve {
 
     /// Gives the file up; whether there was one.
     pub(super) fn give_up(&mut self) -> bool {
-        if self.state != State::Kept {
+        if self.state != ReserveState::Kept {
             return false;
         }
-        self.state = State::GivenUp;
+        self.state = ReserveState::GivenUp;
         tracing::error!(
             alarm = "disk",
             "the store's disk is full, and the room that was kept is given up: make room now"
@@ -66,10 +66,10 @@ impl Reserve {
     /// Whether what room there is, is for urgent changes alone: the file was given
     /// up, and cannot be made again yet.
     pub(super) fn is_in_use(&mut self) -> bool {
-        if self.state == State::GivenUp && self.make().is_ok() {
+        if self.state == ReserveState::GivenUp && self.make().is_ok() {
             tracing::info!("there is room on the store's disk again");
         }
-        self.state == State::GivenUp
+        self.state == ReserveState::GivenUp
     }
 
     fn make(&mut self) -> io::Result<()> {
@@ -81,7 +81,7 @@ impl Reserve {
             let _ = std::fs::remove_file(&self.path);
             return Err(error);
         }
-        self.state = State::Kept;
+        self.state = ReserveState::Kept;
         Ok(())
     }
 

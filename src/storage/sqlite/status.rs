@@ -10,7 +10,7 @@ pub(super) struct Status {
     revision_seen: AtomicU64,
     in_doubt: AtomicBool,
     altered: AtomicBool,
-    /// What tests make fail.
+    /// The steps that tests make fail.
     #[cfg(test)]
     pub(super) failing: Failing,
 }

@@ -1,4 +1,4 @@
-//! What only a look inside can show: failed COMMITs, full disks, plans.
+//! Faults that only a look inside can show: failed COMMITs, full disks, plans.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -349,7 +349,7 @@ async fn the_log_does_not_grow_without_end() {
     assert!(log < 16 << 20, "{log} bytes of log, where 400 commits wrote 24 MB");
 }
 
-/// What an attacker could put beside our tables, or in the place of one.
+/// Objects that an attacker could put beside our tables, or instead of one.
 const ALTERATIONS: [&str; 9] = [
     "CREATE TRIGGER undo AFTER UPDATE ON record
      BEGIN UPDATE record SET value = OLD.value WHERE id = NEW.id; END",

@@ -163,7 +163,7 @@ impl Writer {
         Vec::new()
     }
 
-    fn try_commit_all(&mut self, jobs: &[CommitJob]) -> Result<Vec<CommitResult>, Failure> {
+    fn try_commit_all(&mut self, jobs: &[CommitJob]) -> Result<Vec<CommitResult>, FailedGroup> {
         self.settle_with_reserve()?;
         let connection = connected(&mut self.connection, &self.directory)?;
         let transaction = connection.begin(TransactionBehavior::Immediate)?;
@@ -171,7 +171,7 @@ impl Writer {
         let results = jobs.iter().map(|job| group.add(&job.preconditions, &job.writes));
         let results = results.collect::<Result<_, Fault>>()?;
         let finished = group.finish()?;
-        commit(transaction, &self.status).map_err(Failure::of_commit)?;
+        commit(transaction, &self.status).map_err(FailedGroup::of_commit)?;
         self.status.set_revision_seen(finished.revision);
         if finished.deleted {
             self.checkpoints.owe_erasure();
@@ -179,12 +179,12 @@ impl Writer {
         Ok(results)
     }
 
-    /// What the callers are told of a failure.
+    /// The answer to callers after a failure.
     ///
     /// The frames of a COMMIT that failed may be whole in the WAL although no sync
     /// vouches for them: readers here do not see them, yet a restart could. So no
     /// read may answer until that is settled, or a restart would contradict it.
-    fn told(&self, failure: Failure) -> StoreError {
+    fn told(&self, failure: FailedGroup) -> StoreError {
         self.status.note(&failure.fault);
         if !failure.in_doubt {
             return failure.fault.not_stored();
@@ -243,19 +243,19 @@ fn answer_ordinary(jobs: Vec<CommitJob>, failure: &StoreError) -> Vec<CommitJob>
 }
 
 /// A group of commits that failed.
-struct Failure {
+struct FailedGroup {
     fault: Fault,
     /// A restart may find it stored.
     in_doubt: bool,
 }
 
-impl Failure {
+impl FailedGroup {
     fn of_commit(fault: Fault) -> Self {
         Self { in_doubt: !fault.wrote_no_commit(), fault }
     }
 }
 
-impl From<Fault> for Failure {
+impl From<Fault> for FailedGroup {
     fn from(fault: Fault) -> Self {
         Self { fault, in_doubt: false }
     }

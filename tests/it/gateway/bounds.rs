@@ -27,7 +27,7 @@ async fn a_body_that_says_it_is_huge_is_not_read() {
     assert!(http.ended().await, "the connection ends");
 }
 
-/// What the peer still sends must not cost it the answer.
+/// A peer that still sends must get its answer all the same.
 #[tokio::test]
 async fn a_refusal_waits_for_what_is_still_sent() {
     let server = TestServer::start().await;

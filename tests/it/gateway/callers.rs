@@ -8,7 +8,7 @@ use keyferry::keys::clock::SystemClock;
 use keyferry::proto::v1;
 use keyferry::server::Limits;
 use keyferry::storage::MemoryStore;
-use keyferry::storage::memory::Fault;
+use keyferry::storage::memory::InjectedFault;
 
 use crate::support::http::{Signer, V3, owned, query};
 use crate::support::{Founded, TestServer, services_of, services_over};
@@ -218,7 +218,7 @@ async fn a_store_out_of_reach_is_not_ready_and_yet_alive() {
     let mut http = server.http().await;
     let mut seen = Vec::new();
     while seen.last() != Some(&503) {
-        store.fail_next(Fault::Unavailable);
+        store.fail_next(InjectedFault::Unavailable);
         tokio::time::sleep(Duration::from_millis(5)).await;
         seen.push(http.get("/readyz").await.status);
         assert!(seen.len() < 1000, "always ready");

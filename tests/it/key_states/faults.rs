@@ -1,6 +1,6 @@
 //! Each change over a store that fails: done, or not done and said so.
 
-use keyferry::storage::memory::Fault;
+use keyferry::storage::memory::InjectedFault;
 use tonic::Code;
 
 use super::calls::World;
@@ -34,13 +34,13 @@ async fn a_change_is_done_or_said_not_to_be() {
         let subject = world.subject(Kind::Symmetric, &format!("alias/{number}")).await;
         world.bring(&subject.key_id, state).await;
         let before = everything(&world, &subject).await;
-        for fault in [Fault::NotStored, Fault::MaybeStoredNot] {
+        for fault in [InjectedFault::NotStored, InjectedFault::MaybeStoredNot] {
             world.store.fail_next(fault);
             let outcome = world.call(rpc, part, &subject, false).await;
             assert_eq!(outcome, later, "{rpc} {part} {fault:?}");
             assert_eq!(everything(&world, &subject).await, before, "{rpc} {part} {fault:?}");
         }
-        world.store.fail_next(Fault::MaybeStoredBut);
+        world.store.fail_next(InjectedFault::MaybeStoredBut);
         let outcome = world.call(rpc, part, &subject, false).await;
         assert_eq!(outcome, Ok(()), "{rpc} {part}: the store is asked what became of it");
         assert_ne!(everything(&world, &subject).await, before, "{rpc} {part}");

@@ -8,7 +8,7 @@ use keyferry::keys::Keys;
 use keyferry::keys::schedule::due_work::Carried;
 use keyferry::proto::v1;
 use keyferry::service::Services;
-use keyferry::storage::memory::Fault;
+use keyferry::storage::memory::InjectedFault;
 use keyferry::storage::{MemoryStore, Store};
 
 use super::at_rest::Paths;
@@ -347,20 +347,20 @@ impl World {
 }
 
 impl Trouble {
-    fn faults(self) -> &'static [Fault] {
+    fn faults(self) -> &'static [InjectedFault] {
         match self {
-            Self::NotStored => &[Fault::NotStored],
-            Self::MaybeStoredNot => &[Fault::MaybeStoredNot],
-            Self::MaybeStoredBut => &[Fault::MaybeStoredBut],
-            Self::Unread => &[Fault::Unavailable],
-            Self::UnsettledNot => &[Fault::MaybeStoredNot, Fault::Unavailable],
-            Self::UnsettledBut => &[Fault::MaybeStoredBut, Fault::Unavailable],
+            Self::NotStored => &[InjectedFault::NotStored],
+            Self::MaybeStoredNot => &[InjectedFault::MaybeStoredNot],
+            Self::MaybeStoredBut => &[InjectedFault::MaybeStoredBut],
+            Self::Unread => &[InjectedFault::Unavailable],
+            Self::UnsettledNot => &[InjectedFault::MaybeStoredNot, InjectedFault::Unavailable],
+            Self::UnsettledBut => &[InjectedFault::MaybeStoredBut, InjectedFault::Unavailable],
         }
     }
 
     /// Whether a read fails.
     fn reads(self) -> bool {
-        self.faults().contains(&Fault::Unavailable)
+        self.faults().contains(&InjectedFault::Unavailable)
     }
 }
 

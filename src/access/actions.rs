@@ -1,56 +1,6 @@
-//! Actions: what decisions are about.
+//! Sets of actions: those that a grant is good for, and those that a door serves.
 
-use std::fmt;
-
-/// An action of a principal on a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are those of the operations")]
-pub enum Action {
-    GenerateDataKeyWithoutPlaintext,
-    GenerateDataKey,
-    ExportDataKey,
-    Encrypt,
-    Decrypt,
-    ReEncryptFrom,
-    ReEncryptTo,
-    GetPublicKey,
-    AsymmetricEncrypt,
-    AsymmetricDecrypt,
-    AsymmetricSign,
-    AsymmetricVerify,
-    CreateKey,
-    DescribeKey,
-    ListKeys,
-    UpdateKeyDescription,
-    EnableKey,
-    DisableKey,
-    ScheduleKeyDeletion,
-    CancelKeyDeletion,
-    SetDeletionProtection,
-    CreateKeyVersion,
-    DescribeKeyVersion,
-    ListKeyVersions,
-    UpdateRotationPolicy,
-    TagResource,
-    UntagResource,
-    ListResourceTags,
-    DescribeRegions,
-    CreateAlias,
-    UpdateAlias,
-    DeleteAlias,
-    ListAliases,
-    ListAliasesByKeyId,
-    CreateAccessKey,
-    ListAccessKeys,
-    DisableAccessKey,
-    DeleteAccessKey,
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+use super::operations::Action;
 
 /// A set of actions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
