@@ -211,6 +211,11 @@ impl TrackedConnection {
         }
     }
 
+    /// Its number, which no other connection has.
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Where its peer is; `None` over a Unix socket.
     pub(super) fn network(&self) -> Option<Network> {
         self.state.network

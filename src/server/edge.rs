@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Request, Version, header};
 use hyper::body::Incoming;
 use prost::bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::Instrument;
 
+use super::admission::{Admission, Shares};
 use super::connections::TrackedConnection;
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
@@ -31,7 +31,6 @@ use super::leftover;
 use super::limits::Limits;
 use super::message::MessageReader;
 use super::peer::Peer;
-use super::permits::{Permit, Permits, Share};
 use super::record::RequestRecord;
 use super::response::{self, Response};
 use crate::access::principal::Principal;
@@ -39,6 +38,7 @@ use crate::error::{Error, Result, Rule};
 use crate::gateway::Gateway;
 use crate::service::Services;
 use crate::service::caller::{Caller, Connection};
+use crate::service::permits::Permit;
 
 /// The faces of the services: gRPC, and beside it the HTTP front door, on the
 /// listeners that are configured with it.
@@ -60,7 +60,7 @@ impl From<Routes> for Faces {
 pub(super) struct Edge {
     routes: Routes,
     front_door: Option<FrontDoor>,
-    in_flight: Arc<Permits<Principal>>,
+    admission: Arc<Admission>,
     deadline: Duration,
     body: Duration,
     stream_idle: Duration,
@@ -74,14 +74,14 @@ impl Edge {
         limits: &Limits,
         draining: CancellationToken,
     ) -> Self {
-        let in_flight = Arc::new(Permits::new(limits.in_flight, limits.in_flight_of_principal));
+        let admission = Arc::new(Admission::new(limits));
         let front_door = faces
             .gateway
-            .map(|gateway| FrontDoor::new(gateway, health.clone(), limits, in_flight.clone()));
+            .map(|gateway| FrontDoor::new(gateway, health.clone(), limits, admission.clone()));
         Self {
             routes: faces.rpcs.prepare(),
             front_door,
-            in_flight,
+            admission,
             deadline: limits.deadline,
             body: limits.body,
             stream_idle: limits.stream_idle,
@@ -107,7 +107,7 @@ impl Edge {
             edge,
             peer,
             tracked: Arc::new(tracked),
-            share: OnceLock::new(),
+            shares: OnceLock::new(),
         }))
     }
 }
@@ -120,8 +120,8 @@ struct KnownConnection {
     edge: Edge,
     peer: Peer,
     tracked: Arc<TrackedConnection>,
-    /// Its principal's share of the permits, once it has asked for one.
-    share: OnceLock<Share>,
+    /// Those of its principal, once it has asked for something.
+    shares: OnceLock<Shares>,
 }
 
 impl KnownConnection {
@@ -130,8 +130,24 @@ impl KnownConnection {
         if Health::serves(path) {
             return Ok(None);
         }
-        let principal = self.peer.principal()?;
-        self.share.get_or_init(|| self.edge.in_flight.share_of(principal)).take().map(Some)
+        self.shares(self.peer.principal()?).admit().map(Some)
+    }
+
+    fn shares(&self, principal: &Principal) -> &Shares {
+        self.shares.get_or_init(|| self.edge.admission.shares_of(principal))
+    }
+
+    /// The caller for the service.
+    fn caller<B>(
+        &self,
+        record: &RequestRecord,
+        principal: &Principal,
+        request: &Request<B>,
+    ) -> Result<Caller> {
+        let deadline = deadline::of_rpc(request.headers(), record.began(), self.edge.deadline)?;
+        let request_id = record.request_id().as_str().to_owned();
+        let work = self.shares(principal).work.clone();
+        Ok(Caller { principal: principal.clone(), request_id, deadline, work })
     }
 }
 
@@ -145,8 +161,8 @@ impl Connection for KnownConnection {
         Instant::now() + self.edge.deadline
     }
 
-    async fn admit(&self) -> Result<OwnedSemaphorePermit> {
-        self.edge.in_flight.wait().await
+    async fn admit(&self) -> Result<Permit> {
+        self.shares(self.peer.principal()?).in_flight.take(1).await
     }
 
     fn idle_limit(&self) -> Duration {
@@ -206,7 +222,7 @@ impl ConnectionEdge {
         let KnownConnection { edge, peer, tracked, .. } = self.0.as_ref();
         let principal = peer.principal();
         let record = RequestRecord::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
-        let caller = principal.and_then(|principal| edge.caller(&record, principal, &request));
+        let caller = principal.and_then(|principal| self.0.caller(&record, principal, &request));
         let caller = match caller {
             Ok(caller) => caller,
             Err(error) => return Stage::ready(response::of_error(record, error)),
@@ -257,20 +273,6 @@ impl ConnectionEdge {
                 response::in_plain(record, &error)
             }
         }))
-    }
-}
-
-impl Edge {
-    /// The caller for the service.
-    fn caller<B>(
-        &self,
-        record: &RequestRecord,
-        principal: &Principal,
-        request: &Request<B>,
-    ) -> Result<Caller> {
-        let deadline = deadline::of_rpc(request.headers(), record.began(), self.deadline)?;
-        let request_id = record.request_id().as_str().to_owned();
-        Ok(Caller { principal: principal.clone(), request_id, deadline })
     }
 }
 

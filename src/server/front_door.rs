@@ -12,26 +12,48 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use prost::bytes::Bytes;
 
+use super::admission::Admission;
 use super::connections::{Network, TrackedConnection};
 use super::deadline::bounded;
 use super::health::Health;
 use super::leftover;
 use super::limits::Limits;
-use super::permits::Permits;
 use super::record::{RequestOutcome, RequestRecord};
 use super::response::{self, Response};
-use crate::access::principal::Principal;
 use crate::error::{Result, Rule};
 use crate::gateway::{DESCRIPTION, Gateway, Seen};
 use crate::service::caller::Caller;
+use crate::service::permits::{Permit, Permits};
+
+/// Permits for requests that are read before their callers are known.
+struct Unverified {
+    of_network: Permits<Option<Network>>,
+    of_connection: Permits<u64>,
+}
+
+impl Unverified {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            of_network: Permits::new(limits.unverified, limits.unverified_of_network),
+            of_connection: Permits::new(limits.unverified, limits.unverified_of_connection),
+        }
+    }
+
+    fn admit(&self, tracked: &TrackedConnection) -> Result<(Permit, Permit)> {
+        let of_connection = self.of_connection.share_of(&tracked.id()).try_take(1);
+        let of_network = || self.of_network.share_of(&tracked.network()).try_take(1);
+        let permits = of_connection.and_then(|permit| Some((permit, of_network()?)));
+        permits.ok_or_else(|| Rule::TooManyRequests.into())
+    }
+}
 
 /// The HTTP front door. Clones share it.
 #[derive(Clone)]
 pub(super) struct FrontDoor {
     gateway: Gateway,
     health: Health,
-    unverified: Arc<Permits<Option<Network>>>,
-    in_flight: Arc<Permits<Principal>>,
+    unverified: Arc<Unverified>,
+    admission: Arc<Admission>,
     deadline: Duration,
     body: Duration,
 }
@@ -41,12 +63,11 @@ impl FrontDoor {
         gateway: Gateway,
         health: Health,
         limits: &Limits,
-        in_flight: Arc<Permits<Principal>>,
+        admission: Arc<Admission>,
     ) -> Self {
-        let unverified = Permits::new(limits.unverified, limits.unverified_of_network);
-        let unverified = Arc::new(unverified);
+        let unverified = Arc::new(Unverified::new(limits));
         let (deadline, body) = (limits.deadline, limits.body);
-        Self { gateway, health, unverified, in_flight, deadline, body }
+        Self { gateway, health, unverified, admission, deadline, body }
     }
 
     /// The answer to a request that anybody may make, without a signature. It is
@@ -97,16 +118,17 @@ impl FrontDoor {
     ) -> Result<http::Response<Bytes>> {
         let deadline = record.began() + self.deadline;
         let call = {
-            let _permit = self.unverified.share_of(&tracked.network()).take()?;
+            let _permits = self.unverified.admit(tracked)?;
             let read_by = deadline.min(Instant::now() + self.body);
             bounded(deadline, self.gateway.authenticate(request, read_by, seen)).await?
         };
         let principal = call.principal().clone();
         record.verified(seen.action(), &principal);
         tracked.set_known();
-        let _permit = self.in_flight.share_of(&principal).take()?;
+        let shares = self.admission.shares_of(&principal);
+        let _permit = shares.admit()?;
         let request_id = record.request_id().as_str().to_owned();
-        let caller = Caller { principal, request_id, deadline };
+        let caller = Caller { principal, request_id, deadline, work: shares.work };
         bounded(deadline, self.gateway.act(call, &caller, seen)).await
     }
 }

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::limits::{DEADLINE_SECONDS, STREAM_IDLE_SECONDS};
 
+/// Of one principal, for each thread of the machine: three operations with private
+/// keys, which keeps all threads at work while two principals take turns.
+const WORK_OF_PRINCIPAL_PER_THREAD: usize = 128;
+
 /// A limit on everything. The defaults are the contract's, where it has one.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -30,11 +34,18 @@ pub struct Limits {
     pub in_flight: usize,
     /// The same, of one principal.
     pub in_flight_of_principal: usize,
+    /// Cryptographic work that is done at once, in units of an RSA wrap. More of it
+    /// waits.
+    pub work: usize,
+    /// The same, of one principal.
+    pub work_of_principal: usize,
     /// Requests over HTTP that are read at once, before their callers are known;
     /// further ones are told to come back.
     pub unverified: usize,
     /// The same, from one address.
     pub unverified_of_network: usize,
+    /// The same, on one connection.
+    pub unverified_of_connection: usize,
     /// Bytes of answers that one connection's peer has not taken, of those that have
     /// 1 KiB or more.
     pub undelivered_bytes_of_connection: usize,
@@ -71,6 +82,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let work_of_principal = WORK_OF_PRINCIPAL_PER_THREAD * threads;
         Self {
             connections: 4096,
             connections_of_network: 1024,
@@ -82,8 +95,11 @@ impl Default for Limits {
             streams_per_connection: 256,
             in_flight: 1024,
             in_flight_of_principal: 512,
+            work: 2 * work_of_principal,
+            work_of_principal,
             unverified: 1024,
             unverified_of_network: 256,
+            unverified_of_connection: 64,
             undelivered_bytes_of_connection: 8 << 20,
             undelivered_bytes: 64 << 20,
             header_list_bytes: 16 * 1024,

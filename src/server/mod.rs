@@ -2,19 +2,19 @@
 //!
 //! ```text
 //! listener.rs    where to listen: TCP, or a Unix socket of mode 0600
-//! accept.rs      a socket → tracked → TLS handshake → HTTP/2 or HTTP/1.1
-//! connections.rs which are open, and the room of strangers among them
+//! accept.rs      a socket → counted → TLS handshake → HTTP/2 or HTTP/1.1
+//! connections.rs the open ones, and the room of strangers among them
 //! delivery.rs    answers that nobody takes
 //! tls.rs         certificates, their reload, who may connect
 //! transport.rs   the bytes of a connection · peer.rs  its other end
-//! authority.rs   what gRPC clients send over Unix sockets
+//! authority.rs   mends the :authority of gRPC clients on Unix sockets
 //! edge.rs        a request: authenticate → deadline → message → permit → service → answer
-//! message.rs     reads the message of an RPC · permits.rs  work at once, in shares
+//! message.rs     reads the message of an RPC · admission.rs  work at once, in shares
 //! front_door.rs  the same over HTTP, for a request that the gateway verifies
 //! record.rs      a request in the log: a span around it, a line at its end
 //! response.rs    the form of an answer, every error in the contract's
 //! request_id.rs  a request's id · deadline.rs  its deadline
-//! leftover.rs    what is left of a refused request
+//! leftover.rs    drains the rest of a refused request
 //! health.rs      health v1 · reflection.rs  reflection v1 and v1alpha
 //! stop.rs        signals · hardening.rs  the process
 //! logs.rs        the log: log_json.rs for programs, log_text.rs for people;
@@ -30,6 +30,7 @@
 //! and chooses when to stop.
 
 mod accept;
+mod admission;
 mod authority;
 mod connections;
 mod deadline;
@@ -47,7 +48,6 @@ mod log_text;
 pub mod logs;
 mod message;
 mod peer;
-mod permits;
 mod record;
 mod reflection;
 mod request_id;

@@ -4,6 +4,7 @@
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
+use super::cost::Cost;
 use super::fields;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
@@ -56,6 +57,7 @@ impl Services {
         let algorithm = fields::wrapping_algorithm("algorithm", request.algorithm)?;
         let encoding = fields::sm2_ciphertext_encoding(request.sm2_ciphertext_encoding)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
+        let _permit = caller.admit(Cost::of_encryption(algorithm)).await?;
         let usage = Some(KeyUsage::EncryptDecrypt);
         let version = self.take_pair(caller, ASYMMETRIC_ENCRYPT, &name, usage).await?;
         caller.check_deadline()?;
@@ -85,7 +87,7 @@ impl Services {
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
         let work = move || version.decrypt("ciphertext_blob", algorithm, &ciphertext);
-        let plaintext = self.private_keys.run(work).await?;
+        let plaintext = self.private_keys.run(caller, work).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::AsymmetricDecryptResponse {
             key_id: key_id.to_string(),
@@ -109,7 +111,8 @@ impl Services {
         version.check_signs("algorithm", algorithm)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
-        let value = self.private_keys.run(move || version.sign(algorithm, &digest)).await?;
+        let work = move || version.sign(algorithm, &digest);
+        let value = self.private_keys.run(caller, work).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::AsymmetricSignResponse {
             key_id: key_id.to_string(),
@@ -129,6 +132,7 @@ impl Services {
         let digest = fields::digest("digest", &request.digest)?;
         let signature = fields::present("value", request.value)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
+        let _permit = caller.admit(Cost::of_verification(algorithm)).await?;
         let usage = Some(KeyUsage::SignVerify);
         let version = self.take_pair(caller, ASYMMETRIC_VERIFY, &name, usage).await?;
         version.check_signs("algorithm", algorithm)?;

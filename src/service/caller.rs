@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
-
+use super::cost::Cost;
+use super::permits::{Permit, Share};
 use crate::access::principal::Principal;
 use crate::error::{Result, Rule};
 
@@ -18,12 +18,26 @@ pub struct Caller {
     pub request_id: String,
     /// When the caller stops waiting.
     pub deadline: Instant,
+    /// The principal's share of the cryptographic work that is done at once.
+    pub work: Share,
 }
 
 impl Caller {
     /// Refuses to begin costly work for a caller who has stopped waiting.
     pub fn check_deadline(&self) -> Result<()> {
         if Instant::now() < self.deadline { Ok(()) } else { Err(Rule::DeadlinePassed.into()) }
+    }
+
+    /// Waits until work of this cost may begin, as long as the caller does. The work
+    /// keeps the permit until it is done. Only one is asked for at a time, so that
+    /// nobody waits for what they hold.
+    pub async fn admit(&self, cost: Cost) -> Result<Permit> {
+        if let Some(permit) = self.work.try_take(cost.weight()) {
+            return Ok(permit);
+        }
+        let waiting = Box::pin(self.work.take(cost.weight()));
+        let waited = tokio::time::timeout_at(self.deadline.into(), waiting).await;
+        waited.map_err(|_| Rule::DeadlinePassed)?
     }
 }
 
@@ -36,8 +50,8 @@ pub trait Connection: Send + Sync + 'static {
     fn principal(&self) -> Result<Principal>;
     /// When work that begins now must be done.
     fn deadline(&self) -> Instant;
-    /// Waits for a permit among the requests in flight.
-    async fn admit(&self) -> Result<OwnedSemaphorePermit>;
+    /// Waits for a permit among the caller's requests in flight.
+    async fn admit(&self) -> Result<Permit>;
     /// How long a peer may send nothing, or take nothing.
     fn idle_limit(&self) -> Duration;
     /// Returns when the server stops.

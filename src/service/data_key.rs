@@ -109,6 +109,7 @@ impl Services {
                 sm2_ciphertext_encoding: request.sm2_ciphertext_encoding,
             },
         )?;
+        let _permit = caller.admit(wrapping.cost()).await?;
         let access = AccessRequest::new(caller, GENERATE_AND_EXPORT_DATA_KEY);
         let made = self.generate(access, &new, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
         let exported = self.wrap(caller, made.data_key, &wrapping)?;
@@ -149,6 +150,7 @@ impl Services {
             },
         )?;
         let context = fields::context("encryption_context", request.encryption_context)?;
+        let _permit = caller.admit(wrapping.cost()).await?;
         let access = AccessRequest::new(caller, decisions);
         let opened = self.open(access, &blob, &context, Some(&wrapping)).await?;
         let exported = self.wrap(caller, opened.data_key, &wrapping)?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::contract_enums::Unspecified;
+use super::cost::Cost;
 use crate::crypto::ciphertext_blob::CiphertextBlob;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::key_pair::SigningAlgorithm;
@@ -91,6 +92,11 @@ impl WrappingFields<'_> {
 }
 
 impl Wrapping {
+    /// The cost of the wrap.
+    pub(super) fn cost(&self) -> Cost {
+        Cost::of_wrap(self.method.algorithm(), self.recipient.key())
+    }
+
     /// Refuses what is too long for the recipient's key, before any key is
     /// touched.
     pub(super) fn check_fits(&self, field: &'static str, len: usize) -> Result<()> {

@@ -8,23 +8,19 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
+use super::cost::Cost;
 use crate::access::principal::Principal;
 use crate::error::{Error, Result, Rule};
 use crate::keys::keyring::version_material::VersionMaterial;
 use crate::keys::model::cmk::KeySpec;
 
-/// Most operations that wait for a thread; one more is refused.
-const MAX_WAITING: usize = 1024;
-
 /// Most callers who wait for an RSA key, and most of them of one principal.
 const MAX_GENERATIONS_WAITING: usize = 32;
 const MAX_GENERATIONS_WAITING_OF_PRINCIPAL: usize = 8;
 
-/// A bounded number of threads, and a bounded number of operations that wait
-/// for one.
+/// A bounded number of threads. Operations that wait for one are admitted by their
+/// cost, and bounded as all requests in flight are.
 pub(super) struct PrivateKeyPool {
-    /// Permits for operations that wait or are at work.
-    admission: Arc<Semaphore>,
     threads: Arc<Semaphore>,
     generation: GenerationQueue,
 }
@@ -36,7 +32,7 @@ struct GenerationQueue {
     waiting: Arc<Mutex<HashMap<Principal, usize>>>,
 }
 
-/// A place in that queue; it is free again when this is dropped.
+/// One who waits in that queue, until this is dropped.
 struct Waiting {
     queue: Arc<Mutex<HashMap<Principal, usize>>>,
     principal: Principal,
@@ -45,20 +41,17 @@ struct Waiting {
 impl PrivateKeyPool {
     pub(super) fn new() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self {
-            admission: Arc::new(Semaphore::new(threads + MAX_WAITING)),
-            threads: Arc::new(Semaphore::new(threads)),
-            generation: GenerationQueue::new(),
-        }
+        Self { threads: Arc::new(Semaphore::new(threads)), generation: GenerationQueue::new() }
     }
 
     /// Runs an operation with a private key.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        caller: &Caller,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let admitted = self.admit()?;
-        self.work(admitted, None, work).await
+        let permit = caller.admit(Cost::Private).await?;
+        self.work(permit, work).await
     }
 
     /// Generates key material. Only an RSA key needs a thread: any other takes no
@@ -74,18 +67,12 @@ impl PrivateKeyPool {
         }
         let turn = left.run_until_cancelled(self.generation.turn_of(caller)).await;
         let turn = turn.ok_or(Rule::DeadlinePassed)??;
-        let admitted = self.admit()?;
-        self.work(admitted, Some(turn), move || VersionMaterial::generate(spec)).await
-    }
-
-    fn admit(&self) -> Result<OwnedSemaphorePermit> {
-        self.admission.clone().try_acquire_owned().map_err(|_| Rule::TooManyRequests.into())
+        self.work(turn, move || VersionMaterial::generate(spec)).await
     }
 
     async fn work<T: Send + 'static>(
         &self,
-        admitted: OwnedSemaphorePermit,
-        turn: Option<OwnedSemaphorePermit>,
+        admitted: impl Send + 'static,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let thread = self.threads.clone().acquire_owned().await.map_err(closed)?;
@@ -93,7 +80,7 @@ impl PrivateKeyPool {
         // that is still at work.
         let span = tracing::Span::current();
         let done = tokio::task::spawn_blocking(move || {
-            let _held = (admitted, turn, thread);
+            let _held = (admitted, thread);
             span.in_scope(work)
         });
         done.await.map_err(|failed| Error::internal(format!("a worker did not end: {failed}")))?
@@ -144,11 +131,13 @@ mod tests {
     use tracing::dispatcher::{self, Dispatch};
     use tracing::{Instrument, Span};
 
+    use super::super::permits::Permits;
     use super::*;
 
     fn caller(uid: u32) -> Caller {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        Caller { principal: Principal::unix(uid), request_id: String::new(), deadline }
+        let work = Permits::new(512, 256).share_of(&());
+        Caller { principal: Principal::unix(uid), request_id: String::new(), deadline, work }
     }
 
     #[tokio::test]
@@ -172,7 +161,6 @@ mod tests {
             assert!(one.await.unwrap().is_err());
         }
         assert!(pool.generation.waiting.lock().unwrap().is_empty());
-        assert!(pool.admit().is_ok());
     }
 
     #[tokio::test]
@@ -182,7 +170,7 @@ mod tests {
         let request = tracing::error_span!("request");
         let pool = PrivateKeyPool::new();
         let work = move || Ok(dispatcher::with_default(&log, || Span::current().id()));
-        let found = pool.run(work).instrument(request.clone()).await.unwrap();
+        let found = pool.run(&caller(1), work).instrument(request.clone()).await.unwrap();
         assert!(found.is_some());
         assert_eq!(found, request.id());
     }

@@ -157,7 +157,7 @@ impl Services {
         caller.check_deadline()?;
         let (key_id, version_id) = (opening.key_id(), opening.id());
         let unwrap = move || opening.import("ciphertext_blob", algorithm, &ciphertext);
-        let data_key = self.private_keys.run(unwrap).await?;
+        let data_key = self.private_keys.run(caller, unwrap).await?;
         let blob = sealing.reseal(BlobKind::Imported, &data_key, &destination.context)?;
         Ok(Resealed { key_id, version_id, blob })
     }

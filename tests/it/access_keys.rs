@@ -3,21 +3,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use keyferry::access::principal::Principal;
 use keyferry::crypto::secret::Reveal;
 use keyferry::error::{Error, Rule};
 use keyferry::keys::access_keys::AccessKeyState;
 use keyferry::keys::clock::SystemClock;
 use keyferry::proto::v1::{self, AccessKey, ListAccessKeysRequest, ListAccessKeysResponse};
 use keyferry::service::Services;
-use keyferry::service::caller::Caller;
 use keyferry::storage::memory::{InjectedFault, Moment};
 use keyferry::storage::{MemoryStore, Store};
 use tonic::{Code, Status};
 
-use crate::support::{Founded, TestServer, assert_refused, eventually, services_of, services_over};
+use crate::support::{
+    Founded, TestServer, assert_refused, dev_caller, eventually, services_of, services_over,
+};
 
 const UNKNOWN: &str = "KF0000000000000000000000";
 const NOT_FOUND: &str = "EntityNotExist.User.AccessKey";
@@ -215,27 +214,19 @@ async fn dry_runs_change_nothing() {
 
 // ---- found, to verify a signature ----
 
-fn caller() -> Caller {
-    Caller {
-        principal: Principal::dev(),
-        request_id: "test".into(),
-        deadline: Instant::now() + Duration::from_secs(30),
-    }
-}
-
 async fn made(services: &Services, principal: &str) -> Result<v1::CreateAccessKeyResponse, Error> {
     let request = v1::CreateAccessKeyRequest { principal: principal.into(), dry_run: false };
-    services.create_access_key(&caller(), request).await
+    services.create_access_key(&dev_caller(), request).await
 }
 
 async fn disabled(services: &Services, id: &str) -> Result<(), Error> {
     let request = v1::DisableAccessKeyRequest { access_key_id: id.into(), dry_run: false };
-    services.disable_access_key(&caller(), request).await.map(drop)
+    services.disable_access_key(&dev_caller(), request).await.map(drop)
 }
 
 async fn deleted(services: &Services, id: &str) -> Result<(), Error> {
     let request = v1::DeleteAccessKeyRequest { access_key_id: id.into(), dry_run: false };
-    services.delete_access_key(&caller(), request).await.map(drop)
+    services.delete_access_key(&dev_caller(), request).await.map(drop)
 }
 
 async fn state(services: &Services, id: &str) -> Option<AccessKeyState> {
@@ -243,7 +234,7 @@ async fn state(services: &Services, id: &str) -> Option<AccessKeyState> {
 }
 
 async fn count(services: &Services) -> u32 {
-    let listed = services.list_access_keys(&caller(), ListAccessKeysRequest::default()).await;
+    let listed = services.list_access_keys(&dev_caller(), ListAccessKeysRequest::default()).await;
     listed.unwrap().total_count
 }
 
@@ -372,7 +363,7 @@ async fn many_at_once_keep_the_bound_and_lose_nothing() {
             page_size: Some(100),
             ..Default::default()
         };
-        let listed = services.list_access_keys(&caller(), request).await.unwrap();
+        let listed = services.list_access_keys(&dev_caller(), request).await.unwrap();
         assert!((1..=10).contains(&listed.access_keys.len()));
         assert!(listed.access_keys.iter().all(|key| answered.contains(&key.access_key_id)));
     }

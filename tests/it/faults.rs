@@ -2,49 +2,38 @@
 //! change is torn.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use keyferry::access::principal::Principal;
 use keyferry::error::{Error, Rule};
 use keyferry::proto::v1;
 use keyferry::service::Services;
-use keyferry::service::caller::Caller;
 use keyferry::storage::memory::{InjectedFault, Moment};
 use keyferry::storage::{MemoryStore, Store};
 
-use crate::support::{eventually, services_over};
-
-fn caller() -> Caller {
-    Caller {
-        principal: Principal::dev(),
-        request_id: "test".into(),
-        deadline: Instant::now() + Duration::from_secs(30),
-    }
-}
+use crate::support::{dev_caller, eventually, services_over};
 
 async fn create_key(services: &Services) -> Result<String, Error> {
-    let created = services.create_key(&caller(), v1::CreateKeyRequest::default()).await?;
+    let created = services.create_key(&dev_caller(), v1::CreateKeyRequest::default()).await?;
     Ok(created.key_metadata.unwrap().key_id)
 }
 
 async fn create_alias(services: &Services, name: &str, key_id: &str) -> Result<(), Error> {
     let request =
         v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
-    services.create_alias(&caller(), request).await.map(|_| ())
+    services.create_alias(&dev_caller(), request).await.map(|_| ())
 }
 
 async fn disable(services: &Services, key_id: &str) -> Result<(), Error> {
     let request = v1::DisableKeyRequest { key_id: key_id.into(), dry_run: false };
-    services.disable_key(&caller(), request).await.map(|_| ())
+    services.disable_key(&dev_caller(), request).await.map(|_| ())
 }
 
 async fn state(services: &Services, key_id: &str) -> String {
     let request = v1::DescribeKeyRequest { key_id: key_id.into(), dry_run: false };
-    services.describe_key(&caller(), request).await.unwrap().key_metadata.unwrap().key_state
+    services.describe_key(&dev_caller(), request).await.unwrap().key_metadata.unwrap().key_state
 }
 
 async fn key_count(services: &Services) -> u32 {
-    services.list_keys(&caller(), v1::ListKeysRequest::default()).await.unwrap().total_count
+    services.list_keys(&dev_caller(), v1::ListKeysRequest::default()).await.unwrap().total_count
 }
 
 /// Rows in pairs: failed and not stored, failed but stored.
@@ -109,10 +98,10 @@ async fn a_read_that_fails_is_unavailable_and_nothing_is_remembered() {
     let request =
         v1::EncryptRequest { key_id: key_id.clone(), plaintext: vec![1], ..Default::default() };
     assert_eq!(
-        services.encrypt(&caller(), request.clone()).await.unwrap_err().rule(),
+        services.encrypt(&dev_caller(), request.clone()).await.unwrap_err().rule(),
         Rule::StoreUnreachable
     );
-    assert!(services.encrypt(&caller(), request).await.is_ok());
+    assert!(services.encrypt(&dev_caller(), request).await.is_ok());
     store.fail_next(InjectedFault::Unavailable);
     assert!(!services.is_healthy().await);
     assert!(services.is_healthy().await);
@@ -146,11 +135,11 @@ async fn a_caller_may_vanish_at_every_await_of_a_change() {
         let of_key = async || {
             let request =
                 v1::ListAliasesByKeyIdRequest { key_id: key_id.clone(), ..Default::default() };
-            services.list_aliases_by_key_id(&caller(), request).await.unwrap().total_count
+            services.list_aliases_by_key_id(&dev_caller(), request).await.unwrap().total_count
         };
         let in_all = async || {
             services
-                .list_aliases(&caller(), v1::ListAliasesRequest::default())
+                .list_aliases(&dev_caller(), v1::ListAliasesRequest::default())
                 .await
                 .unwrap()
                 .total_count
@@ -186,7 +175,7 @@ async fn a_record_changed_or_moved_is_found() {
     };
     let describe = async |id: &str| {
         let request = v1::DescribeKeyRequest { key_id: id.into(), dry_run: false };
-        services.describe_key(&caller(), request).await.map(|_| ())
+        services.describe_key(&dev_caller(), request).await.map(|_| ())
     };
     assert!(services.is_healthy().await);
     let (original, moved) = (read(&one_path).await, read(&two_path).await);

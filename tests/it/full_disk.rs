@@ -8,16 +8,15 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
-use keyferry::access::principal::Principal;
 use keyferry::config::Config;
 use keyferry::error::{Error, Rule};
 use keyferry::instance;
 use keyferry::proto::v1;
 use keyferry::service::Services;
-use keyferry::service::caller::Caller;
 use keyferry::storage::{SqliteStore, Store, StoreError, Write};
+
+use crate::support::dev_caller;
 
 const DISK: &str = "KEYFERRY_TEST_FULL_DISK";
 const BOUNDED: &str = "KEYFERRY_TEST_BOUNDED_FILES";
@@ -89,28 +88,20 @@ fn fill(folder: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-fn caller() -> Caller {
-    Caller {
-        principal: Principal::dev(),
-        request_id: "test".into(),
-        deadline: Instant::now() + Duration::from_secs(30),
-    }
-}
-
 async fn create_key(services: &Services) -> Result<String, Error> {
-    let created = services.create_key(&caller(), v1::CreateKeyRequest::default()).await?;
+    let created = services.create_key(&dev_caller(), v1::CreateKeyRequest::default()).await?;
     Ok(created.key_metadata.unwrap().key_id)
 }
 
 async fn state(services: &Services, key_id: &str) -> Result<String, Rule> {
     let request = v1::DescribeKeyRequest { key_id: key_id.into(), dry_run: false };
-    let described = services.describe_key(&caller(), request).await;
+    let described = services.describe_key(&dev_caller(), request).await;
     described.map(|answer| answer.key_metadata.unwrap().key_state).map_err(|error| error.rule())
 }
 
 async fn disable(services: &Services, key_id: &str) -> Result<(), Error> {
     let request = v1::DisableKeyRequest { key_id: key_id.into(), dry_run: false };
-    services.disable_key(&caller(), request).await.map(drop)
+    services.disable_key(&dev_caller(), request).await.map(drop)
 }
 
 async fn refused_for_room(services: &Services) {
@@ -133,7 +124,7 @@ async fn a_full_disk_stops_changes_and_neither_reads_nor_refusals_nor_disabling(
     let (one, two) = (create_key(&services).await.unwrap(), create_key(&services).await.unwrap());
     let encrypt =
         v1::EncryptRequest { key_id: one.clone(), plaintext: vec![7], ..Default::default() };
-    let blob = services.encrypt(&caller(), encrypt).await.unwrap().ciphertext_blob;
+    let blob = services.encrypt(&dev_caller(), encrypt).await.unwrap().ciphertext_blob;
     let reserve = data.join("store/keyferry.reserve");
     assert!(reserve.exists());
     drop(services);
@@ -144,7 +135,7 @@ async fn a_full_disk_stops_changes_and_neither_reads_nor_refusals_nor_disabling(
     refused_for_room(&services).await;
     assert_eq!(state(&services, &one).await.as_deref(), Ok("Enabled"));
     let decrypt = v1::DecryptRequest { ciphertext_blob: blob, ..Default::default() };
-    assert_eq!(services.decrypt(&caller(), decrypt).await.unwrap().plaintext, [7]);
+    assert_eq!(services.decrypt(&dev_caller(), decrypt).await.unwrap().plaintext, [7]);
     let unknown = "01890000-0000-7000-8000-000000000000";
     assert_eq!(state(&services, unknown).await, Err(Rule::KeyNotFound));
     assert!(services.is_healthy().await);

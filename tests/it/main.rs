@@ -15,6 +15,7 @@
 )]
 
 mod access_keys;
+mod admission;
 mod concurrent_changes;
 mod contract_listing;
 mod crypto_vectors;

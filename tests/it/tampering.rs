@@ -2,16 +2,15 @@
 //! found, and reading tells nothing.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use keyferry::access::principal::Principal;
 use keyferry::config::{Config, StoreConfig};
 use keyferry::error::Rule;
 use keyferry::instance;
 use keyferry::proto::v1;
 use keyferry::service::Services;
-use keyferry::service::caller::Caller;
 use rusqlite::{Connection, params};
+
+use crate::support::dev_caller;
 
 struct Instance {
     _folder: tempfile::TempDir,
@@ -41,29 +40,22 @@ impl Instance {
     }
 }
 
-fn caller() -> Caller {
-    Caller {
-        principal: Principal::dev(),
-        request_id: "test".into(),
-        deadline: Instant::now() + Duration::from_secs(30),
-    }
-}
-
 async fn create_key(services: &Services) -> String {
-    let created = services.create_key(&caller(), v1::CreateKeyRequest::default()).await.unwrap();
+    let created =
+        services.create_key(&dev_caller(), v1::CreateKeyRequest::default()).await.unwrap();
     created.key_metadata.unwrap().key_id
 }
 
 async fn describe(services: &Services, name: &str) -> Result<v1::KeyMetadata, Rule> {
     let request = v1::DescribeKeyRequest { key_id: name.into(), dry_run: false };
-    let described = services.describe_key(&caller(), request).await;
+    let described = services.describe_key(&dev_caller(), request).await;
     described.map(|response| response.key_metadata.unwrap()).map_err(|error| error.rule())
 }
 
 async fn create_alias(services: &Services, name: &str, key_id: &str) {
     let request =
         v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
-    services.create_alias(&caller(), request).await.unwrap();
+    services.create_alias(&dev_caller(), request).await.unwrap();
 }
 
 #[tokio::test]
@@ -77,17 +69,17 @@ async fn what_was_written_is_there_after_a_restart() {
         plaintext: b"kept".to_vec(),
         ..Default::default()
     };
-    let blob = services.encrypt(&caller(), encrypt).await.unwrap().ciphertext_blob;
+    let blob = services.encrypt(&dev_caller(), encrypt).await.unwrap().ciphertext_blob;
     let disable = v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false };
-    services.disable_key(&caller(), disable).await.unwrap();
+    services.disable_key(&dev_caller(), disable).await.unwrap();
     drop(services);
 
     let services = instance.open().await;
     assert_eq!(describe(&services, "alias/a").await.unwrap().key_state, "Disabled");
     let enable = v1::EnableKeyRequest { key_id, dry_run: false };
-    services.enable_key(&caller(), enable).await.unwrap();
+    services.enable_key(&dev_caller(), enable).await.unwrap();
     let decrypt = v1::DecryptRequest { ciphertext_blob: blob, ..Default::default() };
-    assert_eq!(services.decrypt(&caller(), decrypt).await.unwrap().plaintext, b"kept");
+    assert_eq!(services.decrypt(&dev_caller(), decrypt).await.unwrap().plaintext, b"kept");
 }
 
 #[tokio::test]
@@ -96,7 +88,7 @@ async fn a_state_changed_by_sql_is_found() {
     let services = instance.open().await;
     let key_id = create_key(&services).await;
     let request = v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false };
-    services.disable_key(&caller(), request).await.unwrap();
+    services.disable_key(&dev_caller(), request).await.unwrap();
     drop(services);
 
     // The plain state stands in the record: make it say Enabled, the lengths
@@ -152,18 +144,18 @@ async fn a_key_version_moved_by_sql_is_found() {
         .edit(move_to, params![format!("version/{one_version}"), format!("version/{two_version}")]);
     let services = instance.open().await;
     let request = v1::EncryptRequest { key_id: one, plaintext: vec![1], ..Default::default() };
-    assert_eq!(services.encrypt(&caller(), request).await.unwrap_err().rule(), Rule::Internal);
+    assert_eq!(services.encrypt(&dev_caller(), request).await.unwrap_err().rule(), Rule::Internal);
     assert!(!services.is_healthy().await);
 }
 
 async fn create_access_key(services: &Services, principal: &str) -> v1::CreateAccessKeyResponse {
     let request = v1::CreateAccessKeyRequest { principal: principal.into(), dry_run: false };
-    services.create_access_key(&caller(), request).await.unwrap()
+    services.create_access_key(&dev_caller(), request).await.unwrap()
 }
 
 async fn list_access_keys(services: &Services, principal: &str) -> Result<usize, Rule> {
     let request = v1::ListAccessKeysRequest { principal: principal.into(), ..Default::default() };
-    let listed = services.list_access_keys(&caller(), request).await;
+    let listed = services.list_access_keys(&dev_caller(), request).await;
     listed.map(|listed| listed.access_keys.len()).map_err(|error| error.rule())
 }
 
@@ -196,7 +188,7 @@ async fn an_access_key_changed_by_sql_is_found() {
         let services = instance.open().await;
         let id = create_access_key(&services, "billing").await.access_key_id;
         let request = v1::DisableAccessKeyRequest { access_key_id: id.clone(), dry_run: false };
-        services.disable_access_key(&caller(), request).await.unwrap();
+        services.disable_access_key(&dev_caller(), request).await.unwrap();
         drop(services);
 
         let path = format!("access-key/{id}");
@@ -230,7 +222,7 @@ async fn an_access_key_moved_by_sql_is_found() {
     assert!(services.find_access_key(&theirs).await.is_err());
     assert_eq!(list_access_keys(&services, "theirs").await, Err(Rule::Internal));
     let request = v1::CreateAccessKeyRequest { principal: "theirs".into(), dry_run: false };
-    let refused = services.create_access_key(&caller(), request).await.unwrap_err();
+    let refused = services.create_access_key(&dev_caller(), request).await.unwrap_err();
     assert_eq!(refused.rule(), Rule::Internal);
     assert!(services.find_access_key(&mine).await.unwrap().unwrap().is_enabled());
     assert_eq!(list_access_keys(&services, "mine").await, Ok(1));
@@ -336,7 +328,7 @@ async fn a_trigger_that_undoes_a_change_is_found() {
     let alter = |sql: &str| Connection::open(instance.database()).unwrap().execute_batch(sql);
     alter(UNDO).unwrap();
     let disable = v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false };
-    let refused = services.disable_key(&caller(), disable.clone()).await.unwrap_err();
+    let refused = services.disable_key(&dev_caller(), disable.clone()).await.unwrap_err();
     assert_eq!(refused.rule(), Rule::Internal);
     assert!(!services.is_healthy().await);
     drop(services);
@@ -347,7 +339,7 @@ async fn a_trigger_that_undoes_a_change_is_found() {
 
     alter("DROP TRIGGER undo").unwrap();
     let services = instance.open().await;
-    services.disable_key(&caller(), disable).await.unwrap();
+    services.disable_key(&dev_caller(), disable).await.unwrap();
     assert_eq!(describe(&services, &key_id).await.unwrap().key_state, "Disabled");
 }
 
@@ -373,9 +365,12 @@ async fn a_record_taken_away_by_sql_is_found() {
         assert!(services.is_healthy().await);
         let rule = match kind {
             "cmk/" => describe(&services, &key_id).await.unwrap_err(),
-            "version/" => services.encrypt(&caller(), encrypt(&key_id)).await.unwrap_err().rule(),
+            "version/" => {
+                services.encrypt(&dev_caller(), encrypt(&key_id)).await.unwrap_err().rule()
+            }
             "alias/" => {
-                let all = services.list_aliases(&caller(), v1::ListAliasesRequest::default()).await;
+                let all =
+                    services.list_aliases(&dev_caller(), v1::ListAliasesRequest::default()).await;
                 all.unwrap_err().rule()
             }
             "key-aliases/" => describe(&services, "alias/a").await.unwrap_err(),

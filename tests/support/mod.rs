@@ -10,12 +10,13 @@ pub mod request;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use http::{Http, Signer};
 use keyferry::access::policy::Policy;
+use keyferry::access::principal::Principal;
 use keyferry::config::{Config, GatewayConfig};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::WrappingKeySpec;
@@ -30,7 +31,9 @@ use keyferry::proto::v1::kms_client::KmsClient;
 use keyferry::proto::v1::{self, CreateKeyRequest, ExportDataKeyRequest};
 use keyferry::server::{self, Faces, Health, Limits, Listener};
 use keyferry::service::Services;
+use keyferry::service::caller::Caller;
 use keyferry::service::naming::Arns;
+use keyferry::service::permits::Permits;
 use keyferry::storage::{MemoryStore, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -52,6 +55,16 @@ pub struct TestServer {
 /// Services over a store that is made this test's, as a dev server has them.
 pub async fn services_over(store: Arc<dyn Store>) -> Services {
     services_of(Founded::over(store).await.keys(Arc::new(SystemClock)).await)
+}
+
+/// The caller of service functions that a test calls itself.
+pub fn dev_caller() -> Caller {
+    Caller {
+        principal: Principal::dev(),
+        request_id: "test".into(),
+        deadline: Instant::now() + Duration::from_secs(30),
+        work: Permits::new(512, 256).share_of(&()),
+    }
 }
 
 /// The services over these keys, as a dev server has them.

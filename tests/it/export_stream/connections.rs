@@ -11,14 +11,15 @@ use keyferry::proto::v1;
 use keyferry::service::Services;
 use keyferry::service::caller::{Caller, Connection};
 use keyferry::service::export_stream::Answers;
+use keyferry::service::permits::{Permit, Permits, Share};
 use keyferry::storage::MemoryStore;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::talk::{World, assert_exported, soon};
-use crate::support::{TestServer, services_over};
+use crate::support::{TestServer, dev_caller, services_over};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(600);
@@ -37,7 +38,7 @@ struct TestConnection {
     credentials: Credentials,
     asked: AtomicUsize,
     silence: Duration,
-    permits: Arc<Semaphore>,
+    in_flight: Share,
     stop: CancellationToken,
 }
 
@@ -47,7 +48,7 @@ impl TestConnection {
             credentials,
             asked: AtomicUsize::new(0),
             silence,
-            permits: Arc::new(Semaphore::new(1)),
+            in_flight: Permits::new(1, 1).share_of(&()),
             stop: CancellationToken::new(),
         })
     }
@@ -78,8 +79,8 @@ impl Connection for TestConnection {
         Instant::now() + LONG
     }
 
-    async fn admit(&self) -> Result<OwnedSemaphorePermit> {
-        Ok(self.permits.clone().acquire_owned().await.unwrap())
+    async fn admit(&self) -> Result<Permit> {
+        self.in_flight.take(1).await
     }
 
     fn idle_limit(&self) -> Duration {
@@ -108,11 +109,8 @@ impl House {
 
     fn begin(&self, connection: &Arc<TestConnection>) -> (Items, Answers) {
         let (items, received) = mpsc::unbounded_channel();
-        let caller = Caller {
-            principal: Principal::dev(),
-            request_id: "request-1".into(),
-            deadline: Instant::now(),
-        };
+        let caller =
+            Caller { request_id: "request-1".into(), deadline: Instant::now(), ..dev_caller() };
         let items_in = UnboundedReceiverStream::new(received);
         (items, self.services.export_data_keys(caller, connection.clone(), items_in))
     }
@@ -154,7 +152,7 @@ async fn who_has_no_more_items_has_every_answer() {
         30,
         "the caller is known anew for each item"
     );
-    assert_eq!(connection.permits.available_permits(), 1);
+    assert!(connection.in_flight.try_take(1).is_some());
 }
 
 #[tokio::test]
@@ -176,7 +174,7 @@ async fn a_fault_of_ours_does_not_look_like_the_end() {
     house.say(&items, 0..5);
     exported(&mut answers, 0..1).await;
     ends_with(&mut answers, Rule::Internal).await;
-    assert_eq!(connection.permits.available_permits(), 1, "its permit is free again");
+    assert!(connection.in_flight.try_take(1).is_some(), "its permit is free again");
 }
 
 #[tokio::test]
@@ -244,7 +242,7 @@ async fn an_item_waits_for_its_permit() {
     let house = House::new().await;
     // A caller that waits for a permit of ours is not silent.
     let connection = TestConnection::new(Credentials::Good, SHORT);
-    let taken = connection.permits.clone().acquire_owned().await.unwrap();
+    let taken = connection.in_flight.try_take(1).unwrap();
     let (items, mut answers) = house.begin(&connection);
     house.say(&items, 0..1);
     let early = tokio::time::timeout(SHORT * 2, answers.next()).await;
@@ -268,7 +266,7 @@ async fn waiting(
     wait: WaitsFor,
 ) -> (Items, Answers) {
     let taken = match wait {
-        WaitsFor::Permit => Some(connection.permits.clone().acquire_owned().await.unwrap()),
+        WaitsFor::Permit => Some(connection.in_flight.try_take(1).unwrap()),
         WaitsFor::Item | WaitsFor::Reader => None,
     };
     let (items, mut answers) = house.begin(connection);
@@ -283,7 +281,7 @@ async fn waiting(
     tokio::time::sleep(Duration::from_millis(50)).await;
     // Never given back.
     if let Some(taken) = taken {
-        taken.forget();
+        std::mem::forget(taken);
     }
     (items, answers)
 }

@@ -70,10 +70,10 @@ struct Full {
 }
 
 impl Full {
-    async fn new() -> Self {
+    /// Whose limits leave room for one call.
+    async fn within(limits: Limits) -> Self {
         let store = Arc::new(MemoryStore::new());
         let services = services_over(store.clone()).await;
-        let limits = Limits { in_flight: 1, ..Limits::default() };
         let world = World::over(TestServer::serving_within(services, limits).await).await;
         let mut talk = Talk::begin(world.server.kms.clone()).await;
         assert_exported(&talk.ask(world.item("before")).await, "before");
@@ -92,10 +92,19 @@ impl Full {
 }
 
 #[tokio::test]
-async fn an_item_waits_for_a_place_where_a_call_is_told_to_come_back() {
-    let Full { world, mut talk, gate, making } = Full::new().await;
+async fn an_item_waits_for_a_permit_where_a_call_is_told_to_come_back() {
+    waits_for_a_permit(Limits { in_flight: 1, ..Limits::default() }).await;
+}
+
+#[tokio::test]
+async fn an_item_waits_in_its_principals_share() {
+    waits_for_a_permit(Limits { in_flight_of_principal: 1, ..Limits::default() }).await;
+}
+
+async fn waits_for_a_permit(limits: Limits) {
+    let Full { world, mut talk, gate, making } = Full::within(limits).await;
     let early = tokio::time::timeout(Duration::from_millis(300), talk.answers.message()).await;
-    assert!(early.is_err(), "answered without a place: {early:?}");
+    assert!(early.is_err(), "answered without a permit: {early:?}");
     let refused = world.server.kms.clone().export_data_key(world.export()).await;
     assert_refused(refused, Code::ResourceExhausted, "Rejected.Throttling");
     gate.release();
@@ -104,12 +113,13 @@ async fn an_item_waits_for_a_place_where_a_call_is_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_drain_does_not_wait_for_a_place() {
-    let Full { world, talk, gate, making } = Full::new().await;
+async fn a_drain_does_not_wait_for_a_permit() {
+    let limits = Limits { in_flight: 1, ..Limits::default() };
+    let Full { world, talk, gate, making } = Full::within(limits).await;
     let World { server, .. } = world;
     let stopped = tokio::spawn(server.stop());
     assert_stopped(talk.end().await);
-    assert!(!stopped.is_finished(), "the call that holds the place is finished first");
+    assert!(!stopped.is_finished(), "the call that holds the permit is finished first");
     gate.release();
     soon(making).await.unwrap().unwrap();
     soon(stopped).await.unwrap();

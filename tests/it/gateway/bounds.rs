@@ -245,6 +245,33 @@ async fn readers_of_slow_bodies_have_places_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_connection_has_a_share_of_those_who_read() {
+    let limits = Limits { unverified_of_connection: 2, ..Limits::default() };
+    let server = within(limits).await;
+    let stream = TcpStream::connect(&server.address).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    let head = || http::Request::post("http://a/").body(()).unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        client = client.ready().await.unwrap();
+        slow.push(client.send_request(head(), false).unwrap());
+    }
+    let full = async {
+        loop {
+            client = client.ready().await.unwrap();
+            let (answer, _) = client.send_request(head(), true).unwrap();
+            if answer.await.unwrap().status() == 429 {
+                break client;
+            }
+        }
+    };
+    let _client = tokio::time::timeout(Duration::from_secs(5), full).await.expect("no share");
+    let elsewhere = server.http().await.get("/").await;
+    assert_ne!(elsewhere.status, 429, "{elsewhere:?}");
+}
+
+#[tokio::test]
 async fn an_address_has_a_share_of_those_who_read() {
     let limits = Limits { unverified_of_network: 2, ..Limits::default() };
     let server = within(limits).await;

@@ -1,17 +1,15 @@
 //! The model's calls as real ones, and their answers.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use keyferry::access::principal::Principal;
 use keyferry::proto::v1;
 use keyferry::service::Services;
-use keyferry::service::caller::Caller;
 
 use super::model::{Model, Reason};
 use super::steps::{
     Call, DESCRIPTION, INTERVALS, ListedBy, PROTECTION, Paging, Spec, TagRow, Target, alias,
 };
+use crate::support::dev_caller;
 
 /// Where this instance is.
 pub const PLACE: &str = "acs:kms:local:0:";
@@ -54,15 +52,6 @@ pub enum Reply {
     },
 }
 
-/// The caller of every call.
-pub fn caller() -> Caller {
-    Caller {
-        principal: Principal::dev(),
-        request_id: "model".into(),
-        deadline: Instant::now() + Duration::from_secs(30),
-    }
-}
-
 /// One of several encryption contexts; the first is empty.
 pub fn context(number: usize) -> BTreeMap<String, String> {
     (0..number).map(|pair| (format!("key {pair}"), number.to_string())).collect()
@@ -92,7 +81,7 @@ fn tags(row: TagRow) -> Vec<v1::Tag> {
 /// Calls one operation for its request id alone.
 macro_rules! change {
     ($services:ident.$operation:ident, $request:expr) => {
-        $services.$operation(&caller(), $request).await.map(|_| Reply::Done)
+        $services.$operation(&dev_caller(), $request).await.map(|_| Reply::Done)
     };
 }
 
@@ -106,7 +95,7 @@ macro_rules! pages {
                 page_number: $paging.numbered.then_some(number),
                 ..$entries.clone()
             };
-            let page = $services.$operation(&caller(), request).await?;
+            let page = $services.$operation(&dev_caller(), request).await?;
             total = usize::try_from(page.total_count).unwrap();
             $entries.page_token = page.next_page_token;
             let more = !$entries.page_token.is_empty();
@@ -159,12 +148,12 @@ async fn carry_out(
                 dry_run,
                 ..Default::default()
             };
-            let made = services.create_key(&caller(), request).await?;
+            let made = services.create_key(&dev_caller(), request).await?;
             Ok(Reply::Metadata(Box::new(made.key_metadata.unwrap())))
         }
         Call::DescribeKey(key) => {
             let request = v1::DescribeKeyRequest { key_id: named(key), dry_run };
-            let found = services.describe_key(&caller(), request).await?;
+            let found = services.describe_key(&dev_caller(), request).await?;
             Ok(Reply::Metadata(Box::new(found.key_metadata.unwrap())))
         }
         Call::ListKeys(by, paging) => list_keys(services, by, paging, dry_run).await,
@@ -213,12 +202,12 @@ async fn carry_out(
         ),
         Call::ListResourceTags(key) => {
             let request = v1::ListResourceTagsRequest { key_id: named(key), dry_run };
-            let listed = services.list_resource_tags(&caller(), request).await?.tags;
+            let listed = services.list_resource_tags(&dev_caller(), request).await?.tags;
             Ok(Reply::Tags(listed.into_iter().map(|tag| (tag.tag_key, tag.tag_value)).collect()))
         }
         Call::CreateKeyVersion(key) => {
             let request = v1::CreateKeyVersionRequest { key_id: named(key), dry_run };
-            let made = services.create_key_version(&caller(), request).await?;
+            let made = services.create_key_version(&dev_caller(), request).await?;
             Ok(Reply::Version(made.key_version.unwrap()))
         }
         Call::ListKeyVersions(key, paging) => {
@@ -271,7 +260,7 @@ async fn carry_out(
                 dry_run,
                 ..Default::default()
             };
-            let made = services.generate_data_key_without_plaintext(&caller(), request).await?;
+            let made = services.generate_data_key_without_plaintext(&dev_caller(), request).await?;
             let (blob, key, version) = (made.ciphertext_blob, made.key_id, made.key_version_id);
             Ok(Reply::Sealed { blob, key, version })
         }
@@ -282,7 +271,7 @@ async fn carry_out(
                 encryption_context: context(1),
                 dry_run,
             };
-            let made = services.encrypt(&caller(), request).await?;
+            let made = services.encrypt(&dev_caller(), request).await?;
             let (blob, key, version) = (made.ciphertext_blob, made.key_id, made.key_version_id);
             Ok(Reply::Sealed { blob, key, version })
         }
@@ -294,7 +283,7 @@ async fn carry_out(
                 encryption_context: context(number),
                 dry_run,
             };
-            let opened = services.decrypt(&caller(), request).await?;
+            let opened = services.decrypt(&dev_caller(), request).await?;
             let (key, version) = (opened.key_id, opened.key_version_id);
             Ok(Reply::Opened { plaintext: opened.plaintext, key, version })
         }
@@ -308,7 +297,7 @@ async fn carry_out(
                 dry_run,
                 ..Default::default()
             };
-            let made = services.re_encrypt(&caller(), request).await?;
+            let made = services.re_encrypt(&dev_caller(), request).await?;
             let (blob, key, version) = (made.ciphertext_blob, made.key_id, made.key_version_id);
             Ok(Reply::Sealed { blob, key, version })
         }

@@ -9,8 +9,7 @@ use keyferry::service::Services;
 use keyferry::storage::memory::{HeldCommit, Moment};
 use keyferry::storage::{MemoryStore, Store};
 
-use super::calls::caller;
-use crate::support::{Founded, ManualClock, days, hours, services_of};
+use crate::support::{Founded, ManualClock, days, dev_caller, hours, services_of};
 
 /// A server over a store that others may share.
 struct Server {
@@ -38,7 +37,7 @@ impl Server {
     }
 
     async fn create_key(&self) -> String {
-        let made = self.services.create_key(&caller(), v1::CreateKeyRequest::default()).await;
+        let made = self.services.create_key(&dev_caller(), v1::CreateKeyRequest::default()).await;
         made.unwrap().key_metadata.unwrap().key_id
     }
 
@@ -48,7 +47,7 @@ impl Server {
             key_id: key_id.into(),
             dry_run: false,
         };
-        self.services.create_alias(&caller(), request).await.unwrap();
+        self.services.create_alias(&dev_caller(), request).await.unwrap();
     }
 
     /// A CMK with these names, whose deletion is due.
@@ -62,7 +61,7 @@ impl Server {
             pending_window_in_days: Some(7),
             dry_run: false,
         };
-        self.services.schedule_key_deletion(&caller(), request).await.unwrap();
+        self.services.schedule_key_deletion(&dev_caller(), request).await.unwrap();
         self.clock.pass(days(8));
         key_id
     }
@@ -99,16 +98,16 @@ async fn a_dry_run_of_an_alias_too_many_is_refused_as_the_run_is() {
             key_id: full.clone(),
             dry_run,
         };
-        let created = server.services.create_alias(&caller(), request).await.unwrap_err();
+        let created = server.services.create_alias(&dev_caller(), request).await.unwrap_err();
         let moved = update_alias("alias/other", &full, dry_run);
-        let moved = server.services.update_alias(&caller(), moved).await.unwrap_err();
+        let moved = server.services.update_alias(&dev_caller(), moved).await.unwrap_err();
         for error in [created, moved] {
             assert_eq!(error.rule().reason(), "Rejected.LimitExceeded", "dry run: {dry_run}");
         }
     }
     // A name that is the CMK's already is none more.
     let same = update_alias("alias/7", &full, false);
-    server.services.update_alias(&caller(), same).await.unwrap();
+    server.services.update_alias(&dev_caller(), same).await.unwrap();
 }
 
 #[tokio::test]
@@ -124,15 +123,15 @@ async fn the_longest_words_about_a_cmk_fit_into_the_store() {
         tags: (0..20).map(tag).collect(),
         ..Default::default()
     };
-    let made = server.services.create_key(&caller(), request).await.unwrap();
+    let made = server.services.create_key(&dev_caller(), request).await.unwrap();
     let request = |chars| v1::SetDeletionProtectionRequest {
         protected_resource_arn: made.key_metadata.clone().unwrap().arn,
         enable_deletion_protection: Some(true),
         deletion_protection_description: long(chars),
         dry_run: false,
     };
-    server.services.set_deletion_protection(&caller(), request(1024)).await.unwrap();
-    let refused = server.services.set_deletion_protection(&caller(), request(1025)).await;
+    server.services.set_deletion_protection(&dev_caller(), request(1024)).await.unwrap();
+    let refused = server.services.set_deletion_protection(&dev_caller(), request(1025)).await;
     assert_eq!(refused.unwrap_err().rule().reason(), "InvalidParameter");
 }
 
@@ -142,14 +141,14 @@ async fn a_change_that_seems_to_change_nothing_is_judged_on_what_the_store_holds
     let (_, other) = server.another().await;
     let key_id = server.create_key().await;
     let describe = v1::DescribeKeyRequest { key_id: key_id.clone(), dry_run: false };
-    other.describe_key(&caller(), describe.clone()).await.unwrap();
+    other.describe_key(&dev_caller(), describe.clone()).await.unwrap();
     let disable = v1::DisableKeyRequest { key_id: key_id.clone(), dry_run: false };
-    server.services.disable_key(&caller(), disable).await.unwrap();
+    server.services.disable_key(&dev_caller(), disable).await.unwrap();
     // The other one still has it as enabled.
     let enable = v1::EnableKeyRequest { key_id, dry_run: false };
-    other.enable_key(&caller(), enable).await.unwrap();
+    other.enable_key(&dev_caller(), enable).await.unwrap();
     let (_, third) = server.another().await;
-    let found = third.describe_key(&caller(), describe).await.unwrap();
+    let found = third.describe_key(&dev_caller(), describe).await.unwrap();
     assert_eq!(found.key_metadata.unwrap().key_state, "Enabled");
 }
 
@@ -164,7 +163,7 @@ async fn a_name_that_is_moved_while_its_cmk_is_erased_leaves_no_other_behind() {
     let mut moving = server.memory.hold_next_commit(Moment::Before);
     let services = server.services.clone();
     let request = update_alias("alias/second", &heir, false);
-    let moved = tokio::spawn(async move { services.update_alias(&caller(), request).await });
+    let moved = tokio::spawn(async move { services.update_alias(&dev_caller(), request).await });
     moving.reached().await;
     let first = server.memory.hold_next_commit(Moment::Before);
     let keys = server.keys.clone();

@@ -13,9 +13,8 @@ use keyferry::storage::memory::Moment;
 use keyferry::storage::{MemoryStore, Store};
 use proptest::prelude::*;
 
-use super::calls::caller;
 use super::model::Reason;
-use crate::support::{Founded, ManualClock, days, hours, services_of};
+use crate::support::{Founded, ManualClock, days, dev_caller, hours, services_of};
 
 /// CMKs that are rotated on a schedule, that are neither, and that are doomed.
 const ROTATED: std::ops::Range<usize> = 0..2;
@@ -127,7 +126,7 @@ impl Shared {
                 request.enable_automatic_rotation = true;
                 request.rotation_interval = "7d".into();
             }
-            let made = services.create_key(&caller(), request).await.unwrap();
+            let made = services.create_key(&dev_caller(), request).await.unwrap();
             ids.push(made.key_metadata.unwrap().key_id);
         }
         for number in 0..DOOMED.len() * DOOMED_NAMES {
@@ -140,7 +139,7 @@ impl Shared {
                 pending_window_in_days: Some(7),
                 dry_run: false,
             };
-            services.schedule_key_deletion(&caller(), request).await.unwrap();
+            services.schedule_key_deletion(&dev_caller(), request).await.unwrap();
         }
         clock.pass(days(8));
         for keys in &keyrings {
@@ -169,13 +168,13 @@ impl Shared {
 async fn create_alias(services: &Services, name: &str, key_id: &str) -> Result<(), Reason> {
     let request =
         v1::CreateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
-    answered(services.create_alias(&caller(), request).await)
+    answered(services.create_alias(&dev_caller(), request).await)
 }
 
 async fn update_alias(services: &Services, name: &str, key_id: &str) -> Result<(), Reason> {
     let request =
         v1::UpdateAliasRequest { alias_name: name.into(), key_id: key_id.into(), dry_run: false };
-    answered(services.update_alias(&caller(), request).await)
+    answered(services.update_alias(&dev_caller(), request).await)
 }
 
 fn answered<T>(outcome: keyferry::error::Result<T>) -> Result<(), Reason> {
@@ -214,7 +213,7 @@ impl Worker {
             Act::Version(key) => {
                 let request =
                     v1::CreateKeyVersionRequest { key_id: self.ids[key].clone(), dry_run: false };
-                let made = answered(self.services.create_key_version(&caller(), request).await);
+                let made = answered(self.services.create_key_version(&dev_caller(), request).await);
                 if made != Err("Rejected.Disabled") && expected(key, made) {
                     *self.done.versions.entry(key).or_default() += 1;
                 }
@@ -233,7 +232,7 @@ impl Worker {
             tags: vec![v1::Tag { tag_key: word.into(), tag_value: String::new() }],
             dry_run: false,
         };
-        let tagged = answered(self.services.tag_resource(&caller(), request).await);
+        let tagged = answered(self.services.tag_resource(&dev_caller(), request).await);
         // So many are made that a CMK can be full.
         if tagged != Err("Rejected.LimitExceeded") && expected(key, tagged) {
             self.done.tags.insert((key, word.to_owned()));
@@ -254,7 +253,7 @@ impl Worker {
             description: word.into(),
             dry_run: false,
         };
-        let described = self.services.update_key_description(&caller(), request).await;
+        let described = self.services.update_key_description(&dev_caller(), request).await;
         if expected(key, answered(described)) {
             self.done.descriptions.insert(key, word.to_owned());
         }
@@ -264,10 +263,10 @@ impl Worker {
         let (key_id, dry_run) = (self.ids[key].clone(), false);
         let switched = if on {
             let request = v1::EnableKeyRequest { key_id, dry_run };
-            answered(self.services.enable_key(&caller(), request).await)
+            answered(self.services.enable_key(&dev_caller(), request).await)
         } else {
             let request = v1::DisableKeyRequest { key_id, dry_run };
-            answered(self.services.disable_key(&caller(), request).await)
+            answered(self.services.disable_key(&dev_caller(), request).await)
         };
         if expected(key, switched) {
             self.done.switched.insert(key, on);
@@ -334,7 +333,7 @@ impl Shared {
     async fn check_names(&self, services: &Services, done: &[Done]) {
         // A name is moved by several only where it was a doomed CMK's.
         let request = v1::ListAliasesRequest { page_size: Some(100), ..Default::default() };
-        let listed = services.list_aliases(&caller(), request).await.unwrap().aliases;
+        let listed = services.list_aliases(&dev_caller(), request).await.unwrap().aliases;
         let found: BTreeMap<_, _> =
             listed.into_iter().map(|alias| (alias.alias_name, alias.key_id)).collect();
         let given: BTreeSet<_> = done.iter().flat_map(|done| done.names.keys()).collect();
@@ -347,7 +346,7 @@ impl Shared {
 
     async fn check_key(&self, services: &Services, key: usize, done: &[Done]) {
         let request = v1::DescribeKeyRequest { key_id: self.ids[key].clone(), dry_run: false };
-        let found = services.describe_key(&caller(), request).await;
+        let found = services.describe_key(&dev_caller(), request).await;
         if DOOMED.contains(&key) {
             assert_eq!(answered(found), Err("Forbidden.KeyNotFound"));
             return;
@@ -361,7 +360,7 @@ impl Shared {
         let is_on = found.key_state == "Enabled";
         assert!(switched.contains(&&is_on) || switched.is_empty() && is_on, "{switched:?}");
         let request = v1::ListResourceTagsRequest { key_id: found.key_id.clone(), dry_run: false };
-        let tags = services.list_resource_tags(&caller(), request).await.unwrap().tags;
+        let tags = services.list_resource_tags(&dev_caller(), request).await.unwrap().tags;
         let tags: BTreeSet<_> = tags.into_iter().map(|tag| (key, tag.tag_key)).collect();
         let given = done.iter().flat_map(|done| done.tags.iter().filter(|tag| tag.0 == key));
         assert_eq!(tags, given.cloned().collect());
