@@ -47,25 +47,25 @@ enum JournalOutput {
 impl Journal {
     /// Opens the output, and reads the batch up to the item to resume with.
     pub fn open<I>(
-        out: &OutputTarget,
+        target: &OutputTarget,
         items: &mut Peekable<I>,
     ) -> Result<(Self, DoneBefore), EarlyExit>
     where
         I: Iterator<Item = io::Result<BatchItem>>,
     {
-        let OutputTarget::File(path) = out else {
+        let OutputTarget::File(path) = target else {
             return Ok((Self::standard_output()?, DoneBefore::default()));
         };
-        let cannot = |error: io::Error| cannot_write(out, &error);
+        let cannot = |error: io::Error| cannot_write(target, &error);
         let (output, done) = if is_special(path) {
             let file = OpenOptions::new().write(true).open(path).map_err(cannot)?;
             (JournalOutput::Stream(file), DoneBefore::default())
         } else {
             match OpenOptions::new().read(true).append(true).open(path) {
                 Ok(file) => {
-                    lock(&file, out)?;
+                    lock(&file, target)?;
                     let done = resume(BufReader::new(&file), items)
-                        .map_err(|refused| cannot_resume(&refused, out))?;
+                        .map_err(|refused| cannot_resume(&refused, target))?;
                     // A line that was cut is removed.
                     file.set_len(done.end).map_err(cannot)?;
                     (JournalOutput::File(file), done)
@@ -76,18 +76,18 @@ impl Journal {
                 Err(error) => return Err(cannot(error)),
             }
         };
-        Ok((Self::new(out, output), done))
+        Ok((Self::new(target, output), done))
     }
 
     /// Standard output: of a dry run, or where it is asked for.
     pub fn standard_output() -> Result<Self, EarlyExit> {
-        let out = &OutputTarget::Stdout;
-        let stdout = unbuffered(io::stdout()).map_err(|error| cannot_write(out, &error))?;
-        Ok(Self::new(out, JournalOutput::Stream(stdout)))
+        let target = &OutputTarget::Stdout;
+        let stdout = unbuffered(io::stdout()).map_err(|error| cannot_write(target, &error))?;
+        Ok(Self::new(target, JournalOutput::Stream(stdout)))
     }
 
-    fn new(out: &OutputTarget, output: JournalOutput) -> Self {
-        Self { name: out.to_string(), output, unsynced: 0, synced: Instant::now() }
+    fn new(target: &OutputTarget, output: JournalOutput) -> Self {
+        Self { name: target.to_string(), output, unsynced: 0, synced: Instant::now() }
     }
 
     /// Whether a later run can resume it.
