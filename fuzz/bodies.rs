@@ -2,7 +2,9 @@
 //! replay the corpora through the same functions (`tests/it/fuzz_corpus.rs`).
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
 
 use der::asn1::{Any, OctetString, Uint};
 use der::{Decode, Encode};
@@ -26,13 +28,16 @@ use keyferry::limits::{
     CONTEXT_CHARS, CONTEXT_PAIRS, PARAMETER_NAME_BYTES, PARAMETERS, PLAINTEXT_BYTES,
     PUBLIC_KEY_BYTES, REQUEST_BYTES,
 };
+use keyferry::server::authority::WellFormed;
 use keyferry::storage::{MemoryStore, Store, Write};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
 /// A target's name and body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
+    ("authority", authority),
     ("blob", blob),
     ("encryption_context", encryption_context),
     ("parameters", parameters),
@@ -44,6 +49,45 @@ pub const TARGETS: [Target; 10] = [
     ("sm2_signature", sm2_signature),
     ("stored_record", stored_record),
 ];
+
+/// Bytes from a Unix socket come out in their order, as many as are whole frames; a
+/// second reading changes nothing more, and neither does the size of the pieces.
+pub fn authority(data: &[u8]) {
+    let once = read_well_formed(data, data.len());
+    assert!(once.len() <= data.len());
+    assert_eq!(read_well_formed(&once, once.len()), once);
+    assert_eq!(read_well_formed(data, 1 + data.len() % 7), once);
+}
+
+/// The bytes that the filter hands on, where the socket gives them in pieces.
+fn read_well_formed(data: &[u8], piece: usize) -> Vec<u8> {
+    let mut reader = WellFormed::new(Pieces { data, piece });
+    let mut read = Vec::new();
+    let reading = std::pin::pin!(reader.read_to_end(&mut read));
+    let polled = reading.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Ok(_))), "a reader in memory never waits");
+    read
+}
+
+/// A socket that gives so many bytes at a time.
+struct Pieces<'a> {
+    data: &'a [u8],
+    piece: usize,
+}
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let size = self.data.len().min(self.piece.max(1)).min(buf.remaining());
+        let (piece, rest) = self.data.split_at(size);
+        buf.put_slice(piece);
+        self.data = rest;
+        Poll::Ready(Ok(()))
+    }
+}
 
 /// Text in the strict form is in it already, and a block is what its strict form is.
 pub fn pem(data: &[u8]) {

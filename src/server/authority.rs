@@ -31,7 +31,8 @@ const AUTHORITY_INDEX: usize = 1;
 
 /// An HTTP/2 connection over a Unix socket, after its preface, read with well-formed
 /// authorities.
-pub(super) struct WellFormed<T> {
+#[derive(Debug)]
+pub struct WellFormed<T> {
     transport: T,
     /// The bytes read: first those that may be handed on, then the beginning of a frame.
     read: Vec<u8>,
@@ -42,7 +43,8 @@ pub(super) struct WellFormed<T> {
 }
 
 impl<T> WellFormed<T> {
-    pub(super) fn new(transport: T) -> Self {
+    /// Reads from a transport after its preface.
+    pub const fn new(transport: T) -> Self {
         Self { transport, read: Vec::new(), handed_on: 0, may_be_handed_on: 0, skip: 0 }
     }
 

@@ -260,7 +260,8 @@ impl ConnectionEdge {
     /// Says what is spoken here, in what of it the peer understands.
     fn refuse_encoding(&self, mut request: Request<Incoming>) -> Stage {
         let KnownConnection { peer, .. } = self.0.as_ref();
-        let record = RequestRecord::of_rpc(&mut request, None, peer);
+        let principal = peer.principal().ok();
+        let record = RequestRecord::of_rpc(&mut request, principal, peer);
         let over_grpc =
             request.version() == Version::HTTP_2 && content_subtype(request.headers()).is_some();
         let (head, mut body) = request.into_parts();

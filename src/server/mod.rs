@@ -31,7 +31,7 @@
 
 mod accept;
 mod admission;
-mod authority;
+pub mod authority;
 mod connections;
 mod deadline;
 mod delivery;
