@@ -7,5 +7,6 @@ mod envoy;
 mod grpcurl;
 mod openssl;
 mod openssl_pairs;
+mod recipients;
 mod sm2;
 mod softhsm;

@@ -26,7 +26,15 @@ use rsa::{BoxedUint, PublicKey};
 use crate::support::harness::{Caller, Checks, PEER_LIMIT, Server, found, run_to_end};
 
 /// Where Debian's package puts it.
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+pub const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// A configuration whose tokens are in this folder: the value of `SOFTHSM2_CONF`.
+pub fn configure(folder: &Path) -> PathBuf {
+    let [configuration, tokens] = ["softhsm2.conf", "tokens"].map(|name| folder.join(name));
+    fs::create_dir(&tokens).unwrap();
+    fs::write(&configuration, format!("directories.tokendir = {}\n", tokens.display())).unwrap();
+    configuration
+}
 
 #[test]
 fn the_data_key_is_used_inside_a_token() {
@@ -38,13 +46,10 @@ fn the_data_key_is_used_inside_a_token() {
     }
     let server = Server::dev();
     let folder = tempfile::tempdir().unwrap();
-    let configuration = folder.path().join("softhsm2.conf");
-    let tokens = folder.path().join("tokens");
-    fs::create_dir(&tokens).unwrap();
-    fs::write(&configuration, format!("directories.tokendir = {}\n", tokens.display())).unwrap();
     fs::write(folder.path().join("address"), &server.address).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "interop::softhsm::the_data_key_is_used_inside_a_token", "--nocapture"]);
+    let configuration = configure(folder.path());
     let finished = run_to_end(child.env("SOFTHSM2_CONF", configuration), PEER_LIMIT);
     let printed = finished.text();
     let Some(closing) = printed.lines().find(|line| line.starts_with("peer ")) else {
