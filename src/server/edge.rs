@@ -231,8 +231,8 @@ impl ConnectionEdge {
         let deadline = caller.deadline;
         let extensions = request.extensions_mut();
         extensions.insert(caller);
-        extensions.insert(self.0.clone() as Arc<dyn Connection>);
         let step = if sends_messages(request.uri().path()) {
+            request.extensions_mut().insert(self.0.clone() as Arc<dyn Connection>);
             Step::serving(edge, request, None)
         } else {
             Step::Reading(MessageReader::begin(request, deadline.min(Instant::now() + edge.body)))

@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use http::Request;
 use http::request::Parts;
-use http_body_util::combinators::Collect;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::Full;
 use hyper::body::Incoming;
-use prost::bytes::Bytes;
+use prost::bytes::{Bytes, BytesMut};
 use tokio::time::Sleep;
 
 use crate::error::{Error, Result, Rule};
@@ -25,7 +25,8 @@ const PREFIX_BYTES: usize = 5;
 pub(super) struct MessageReader {
     /// There until the message is.
     head: Option<Parts>,
-    message: Pin<Box<Collect<Limited<Incoming>>>>,
+    body: Incoming,
+    read: Bytes,
     by: Instant,
     /// Made when the message first waits; many never do.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -35,26 +36,43 @@ impl MessageReader {
     /// Begins to read, whole by `by`.
     pub(super) fn begin(request: Request<Incoming>, by: Instant) -> Self {
         let (head, body) = request.into_parts();
-        let message = Box::pin(Limited::new(body, REQUEST_BYTES.max + PREFIX_BYTES).collect());
-        Self { head: Some(head), message, by, alarm: None }
+        Self { head: Some(head), body, read: Bytes::new(), by, alarm: None }
     }
 
     /// The request with its message.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Request<Full<Bytes>>>> {
-        let Poll::Ready(read) = self.message.as_mut().poll(cx) else {
+        let Poll::Ready(read) = self.poll_body(cx) else {
             let by = self.by.into();
             let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(by)));
             ready!(alarm.as_mut().poll(cx));
             return Poll::Ready(Err(too_slow()));
         };
-        Poll::Ready(match (read, self.head.take()) {
-            (Ok(message), Some(head)) => {
-                Ok(Request::from_parts(head, Full::new(message.to_bytes())))
-            }
-            (Err(error), _) if error.is::<LengthLimitError>() => Err(Rule::RequestTooLarge.into()),
-            _ => Err(Error::invalid("request", "it is not one whole message of this RPC")),
-        })
+        let head = read.and_then(|()| self.head.take().ok_or_else(not_whole))?;
+        Poll::Ready(Ok(Request::from_parts(head, Full::new(std::mem::take(&mut self.read)))))
     }
+
+    /// Reads to the end. The usual message is one piece, and is not copied.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let Ok(piece) = frame.map_err(|_| not_whole())?.into_data() else { continue };
+            if self.read.len() + piece.len() > REQUEST_BYTES.max + PREFIX_BYTES {
+                return Poll::Ready(Err(Rule::RequestTooLarge.into()));
+            }
+            self.read = if self.read.is_empty() { piece } else { joined(&mut self.read, &piece) };
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Two pieces as one, in the memory of the first where that is nobody else's.
+fn joined(first: &mut Bytes, second: &[u8]) -> Bytes {
+    let mut both = BytesMut::from(std::mem::take(first));
+    both.extend_from_slice(second);
+    both.freeze()
+}
+
+fn not_whole() -> Error {
+    Error::invalid("request", "it is not one whole message of this RPC")
 }
 
 fn too_slow() -> Error {

@@ -43,7 +43,7 @@ impl Caller {
 
 /// The connection that a call came by. A stream outlives what was judged when it
 /// began, and asks again for each of its items. The edge puts one, in an `Arc`,
-/// beside each [`Caller`].
+/// beside the [`Caller`] of a stream.
 #[tonic::async_trait]
 pub trait Connection: Send + Sync + 'static {
     /// The caller, by credentials that are judged anew.
