@@ -29,9 +29,17 @@ pub enum ContextTooLarge {
 
 /// Pairs within the limits. Keys and values are compared as bytes, not
 /// normalised; no pairs and no context are the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncryptionContext {
     pairs: BTreeMap<String, String>,
+    /// A request asks for it twice: when it is judged, and at the key's door.
+    sha256: [u8; 32],
+}
+
+impl Default for EncryptionContext {
+    fn default() -> Self {
+        Self::of(BTreeMap::new())
+    }
 }
 
 impl EncryptionContext {
@@ -44,7 +52,13 @@ impl EncryptionContext {
         if !CONTEXT_CHARS.allows(found) {
             return Err(ContextTooLarge::Characters { found });
         }
-        Ok(Self { pairs })
+        Ok(Self::of(pairs))
+    }
+
+    fn of(pairs: BTreeMap<String, String>) -> Self {
+        let mut encoding = Vec::with_capacity(encoded_len(&pairs));
+        encode(&pairs, &mut encoding);
+        Self { pairs, sha256: Sha256::digest(encoding).into() }
     }
 
     /// The pairs, in bytewise order of keys.
@@ -55,28 +69,35 @@ impl EncryptionContext {
 
     /// SHA-256 of the encoding: the context's name in a `Grant` and in audit.
     #[must_use]
-    pub fn sha256(&self) -> [u8; 32] {
-        let mut encoding = Vec::with_capacity(self.encoded_len());
-        self.encode(&mut encoding);
-        Sha256::digest(encoding).into()
+    pub const fn sha256(&self) -> [u8; 32] {
+        self.sha256
     }
 
-    /// Appends the encoding that is authenticated: u32 number of pairs, then
-    /// per pair, in bytewise order of keys, u32 length ‖ key ‖ u32 length ‖
-    /// value; big-endian. With the lengths ("ab", "c") and ("a", "bc") differ.
+    /// Appends the encoding that is authenticated.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        encode_count(out, self.pairs.len());
-        for (key, value) in &self.pairs {
-            encode_prefixed(out, key.as_bytes());
-            encode_prefixed(out, value.as_bytes());
-        }
+        encode(&self.pairs, out);
     }
 
     /// Length of the encoding.
     pub(crate) fn encoded_len(&self) -> usize {
-        let pair = |(key, value): (&String, &String)| 8 + key.len() + value.len();
-        4 + self.pairs.iter().map(pair).sum::<usize>()
+        encoded_len(&self.pairs)
     }
+}
+
+/// u32 number of pairs, then per pair, in bytewise order of keys, u32 length ‖ key ‖
+/// u32 length ‖ value; big-endian. With the lengths ("ab", "c") and ("a", "bc")
+/// differ.
+fn encode(pairs: &BTreeMap<String, String>, out: &mut Vec<u8>) {
+    encode_count(out, pairs.len());
+    for (key, value) in pairs {
+        encode_prefixed(out, key.as_bytes());
+        encode_prefixed(out, value.as_bytes());
+    }
+}
+
+fn encoded_len(pairs: &BTreeMap<String, String>) -> usize {
+    let pair = |(key, value): (&String, &String)| 8 + key.len() + value.len();
+    4 + pairs.iter().map(pair).sum::<usize>()
 }
 
 /// Bytes with their length before them.

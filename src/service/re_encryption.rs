@@ -79,7 +79,7 @@ impl Services {
             || !request.source_key_version_id.is_empty()
             || request.source_encryption_algorithm != 0;
         let source = if names_a_pair {
-            if context != EncryptionContext::default() {
+            if !context.pairs().is_empty() {
                 let found = "what was encrypted under an asymmetric key has no encryption context";
                 return Err(Error::invalid("source_encryption_context", found));
             }
