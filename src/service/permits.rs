@@ -68,7 +68,7 @@ impl Share {
     #[must_use]
     pub fn try_take(&self, weight: u32) -> Option<Permit> {
         let Shared { own, most, all } = &*self.0;
-        let weight = weight.min(*most);
+        let weight = weight.min(*most).max(1);
         let own = own.try_acquire_many(weight).ok()?;
         let all = all.try_acquire_many(weight).ok()?;
         own.forget();
@@ -79,7 +79,7 @@ impl Share {
     /// Waits for so many permits: in the share's own queue first, then among all.
     pub async fn take(&self, weight: u32) -> Result<Permit> {
         let Shared { own, most, all } = &*self.0;
-        let weight = weight.min(*most);
+        let weight = weight.min(*most).max(1);
         let own = own.acquire_many(weight).await.map_err(closed)?;
         let all = all.acquire_many(weight).await.map_err(closed)?;
         own.forget();
@@ -179,5 +179,6 @@ mod tests {
         assert!(share.try_take(1).is_none());
         drop(all_of_it);
         assert!(share.try_take(40).is_some());
+        assert!(Permits::new(0, 5).share_of(&()).try_take(40).is_none(), "nothing is no share");
     }
 }
