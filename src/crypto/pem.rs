@@ -167,28 +167,27 @@ impl<'a> Iterator for Blocks<'a> {
 /// The bytes that are neither white space nor a line break written out: a
 /// backslash, or several where it was escaped itself, and n, r or t.
 pub fn significant(mut text: &[u8]) -> impl Iterator<Item = u8> {
+    // The rest of a run of backslashes before no such letter. A run is measured once:
+    // many of them must not each look for its end.
+    let mut plain_slashes = 0_usize;
     std::iter::from_fn(move || {
         loop {
             let (first, rest) = text.split_first()?;
-            text = match written_out(text) {
-                Some(behind) => behind,
-                None => rest,
-            };
-            let is_break = rest.len() != text.len();
-            if !is_break && !is_white_space(*first) {
+            if *first == b'\\' && plain_slashes == 0 {
+                let slashes = text.iter().take_while(|byte| **byte == b'\\').count();
+                if let Some([b'n' | b'r' | b't', behind @ ..]) = text.get(slashes..) {
+                    text = behind;
+                    continue;
+                }
+                plain_slashes = slashes;
+            }
+            plain_slashes = plain_slashes.saturating_sub(1);
+            text = rest;
+            if !is_white_space(*first) {
                 return Some(*first);
             }
         }
     })
-}
-
-/// The text behind a line break that is written out.
-fn written_out(text: &[u8]) -> Option<&[u8]> {
-    let letters = text.iter().position(|byte| *byte != b'\\').filter(|slashes| *slashes > 0)?;
-    match text.get(letters..)? {
-        [b'n' | b'r' | b't', rest @ ..] => Some(rest),
-        _ => None,
-    }
 }
 
 fn is_blank(text: &[u8]) -> bool {
@@ -260,6 +259,13 @@ mod tests {
         ] {
             assert_eq!(content(&text), Err(broken), "{text:?}");
         }
+    }
+
+    #[test]
+    fn backslashes_cost_no_more_than_other_bytes() {
+        let many = vec![b'\\'; 4 << 20];
+        assert_eq!(significant(&many).count(), many.len());
+        assert_eq!(significant(br"a\\nb\x\\\tc").collect::<Vec<_>>(), br"ab\xc");
     }
 
     #[test]

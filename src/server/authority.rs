@@ -80,9 +80,11 @@ impl<T> WellFormed<T> {
 
 /// Replaces what is malformed in the payload of a HEADERS frame (RFC 9113, 6.2).
 fn replace_in(payload: &mut [u8], flags: u8) {
-    let padding = usize::from(flags & PADDED != 0);
-    let priority = 5 * usize::from(flags & PRIORITY != 0);
-    let Some(mut fields) = payload.get_mut(padding + priority..) else { return };
+    let is_padded = flags & PADDED != 0;
+    let padding = payload.first().filter(|_| is_padded).map_or(0, |length| usize::from(*length));
+    let begin = usize::from(is_padded) + 5 * usize::from(flags & PRIORITY != 0);
+    let Some(end) = payload.len().checked_sub(padding) else { return };
+    let Some(mut fields) = payload.get_mut(begin..end) else { return };
     while let Some((value, rest)) = next_field(fields) {
         if let Some(Literal { huffman, bytes }) = value
             && let Some(value) = fields.get_mut(bytes)
@@ -294,6 +296,10 @@ mod tests {
             let kept = connection(kept.as_bytes(), 0);
             assert_eq!(read_in_pieces(&kept, 11), kept);
         }
+        // A value that goes on in the next frame: its padding is none of it.
+        let cut = [&[20, 0x41, 22][..], b"/tmp/", &[b'/'; 20]].concat();
+        let cut = frame(HEADERS, PADDED, &cut);
+        assert_eq!(read_in_pieces(&cut, 1000), cut);
         let coded = huffman(path);
         let read = read_in_pieces(&connection(&coded, 0x80), 1000);
         assert_eq!(read.len(), connection(&coded, 0x80).len());

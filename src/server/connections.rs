@@ -11,7 +11,7 @@
 //! answers are counted for each connection and in all; a connection that holds too
 //! many of them, or takes none for too long, is closed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -42,8 +42,14 @@ impl Network {
     }
 }
 
-/// An answer of fewer bytes is not counted: what HTTP/2 keeps of a stream is as much.
+/// An answer of fewer bytes is counted only where it goes to a stranger.
 const COUNTED_BYTES_MIN: usize = 1024;
+
+/// The memory that HTTP/2 keeps of a stream beside its bytes, roughly.
+const STREAM_BYTES: usize = 1024;
+
+/// Requests of a stranger that may be open for longer than a moment.
+const STRANGER_REQUESTS_MAX: usize = 64;
 
 /// All connections.
 pub(super) struct Connections {
@@ -69,6 +75,10 @@ struct ConnectionState {
     undelivered: AtomicUsize,
     /// When its peer last took some.
     last_delivery: AtomicU64,
+    /// Requests whose answers have not been handed over whole.
+    open_requests: AtomicUsize,
+    /// Whether it had too many of them, for a stranger, at the last look.
+    was_crowded: AtomicBool,
     closed: CancellationToken,
 }
 
@@ -110,6 +120,8 @@ impl Connections {
             last_request: AtomicU64::new(now),
             undelivered: AtomicUsize::new(0),
             last_delivery: AtomicU64::new(now),
+            open_requests: AtomicUsize::new(0),
+            was_crowded: AtomicBool::new(false),
             closed: CancellationToken::new(),
         });
         let id = next_id();
@@ -125,7 +137,11 @@ impl Connections {
         {
             return close_idlest(open, |state| state.network == network);
         }
-        held.strangers < limits.strangers || close_idlest(open, |_| true)
+        if held.strangers < limits.strangers {
+            return true;
+        }
+        let crowded = most_crowded(open);
+        close_idlest(open, |state| crowded.contains(&state.network))
     }
 
     /// Closes the connections whose time is over, for as long as it is polled.
@@ -142,7 +158,7 @@ impl Connections {
         let undelivered = before(self.limits.idle);
         self.open().retain(|_, state| {
             let over = (state.is_stranger()
-                && (state.opened_at < age || state.last_request() < idle))
+                && (state.opened_at < age || state.last_request() < idle || state.stays_crowded()))
                 || (state.undelivered() > 0
                     && state.last_delivery.load(Ordering::Relaxed) < undelivered);
             if over {
@@ -155,6 +171,11 @@ impl Connections {
     /// Closes the connection whose peer has left most of its answers lying.
     fn close_fullest(&self) {
         let mut open = self.open();
+        // Of those that were closed before, the bytes may not be gone yet.
+        let left: usize = open.values().map(|state| state.undelivered()).sum();
+        if left <= self.limits.undelivered_bytes {
+            return;
+        }
         let fullest = open.iter().max_by_key(|(_, state)| state.undelivered());
         let Some(id) = fullest.map(|(id, _)| *id) else { return };
         if let Some(state) = open.remove(&id) {
@@ -181,6 +202,17 @@ fn count(open: &Open, network: Option<Network>) -> Count {
     })
 }
 
+/// The networks with the most strangers. Where all strangers together are too many,
+/// these make room, and a stranger who is alone in its network has to only where all are.
+fn most_crowded(open: &Open) -> HashSet<Option<Network>> {
+    let mut strangers = HashMap::<_, usize>::new();
+    for state in open.values().filter(|state| state.is_stranger()) {
+        *strangers.entry(state.network).or_default() += 1;
+    }
+    let most = strangers.values().max().copied().unwrap_or_default();
+    strangers.into_iter().filter(|(_, count)| *count == most).map(|(network, _)| network).collect()
+}
+
 /// Closes the stranger that has done nothing for longest; whether there was one.
 fn close_idlest(open: &mut Open, among: impl Fn(&ConnectionState) -> bool) -> bool {
     let strangers = open.iter().filter(|(_, state)| state.is_stranger() && among(state));
@@ -192,6 +224,12 @@ fn close_idlest(open: &mut Open, among: impl Fn(&ConnectionState) -> bool) -> bo
 impl ConnectionState {
     fn is_stranger(&self) -> bool {
         !self.known.load(Ordering::Relaxed)
+    }
+
+    /// Whether it had too many open requests, for a stranger, at this look and the last.
+    fn stays_crowded(&self) -> bool {
+        let is_crowded = self.open_requests.load(Ordering::Relaxed) > STRANGER_REQUESTS_MAX;
+        self.was_crowded.swap(is_crowded, Ordering::Relaxed) && is_crowded
     }
 
     fn last_request(&self) -> u64 {
@@ -211,6 +249,11 @@ impl TrackedConnection {
         }
     }
 
+    /// Its peer is no longer known: its certificate was revoked, or has expired.
+    pub(super) fn set_unknown(&self) {
+        self.state.known.store(false, Ordering::Relaxed);
+    }
+
     /// Its number, which no other connection has.
     pub(super) const fn id(&self) -> u64 {
         self.id
@@ -222,10 +265,12 @@ impl TrackedConnection {
     }
 
     /// A request begins.
-    pub(super) fn begin_request(&self) {
+    pub(super) fn begin_request(self: &Arc<Self>) -> OpenRequest {
         if self.state.is_stranger() {
             self.state.last_request.store(self.connections.now(), Ordering::Relaxed);
         }
+        self.state.open_requests.fetch_add(1, Ordering::Relaxed);
+        OpenRequest(self.clone())
     }
 
     /// Cancelled when the connection is to be closed at once.
@@ -235,22 +280,39 @@ impl TrackedConnection {
 
     /// A part of an answer, which is counted until the peer has taken it.
     pub(super) fn deliver(&self, part: Bytes) -> Bytes {
-        if part.len() < COUNTED_BYTES_MIN {
+        if part.len() < COUNTED_BYTES_MIN && !self.state.is_stranger() {
             return part;
         }
+        let bytes = part.len() + STREAM_BYTES;
         let Connections { undelivered, limits, .. } = &*self.connections;
-        let of_all = undelivered.fetch_add(part.len(), Ordering::Relaxed) + part.len();
-        let here = self.state.undelivered.fetch_add(part.len(), Ordering::Relaxed);
+        let of_all = undelivered.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let here = self.state.undelivered.fetch_add(bytes, Ordering::Relaxed);
         if here == 0 {
             self.state.last_delivery.store(self.connections.now(), Ordering::Relaxed);
         }
-        if here + part.len() > limits.undelivered_bytes_of_connection {
+        if here + bytes > limits.undelivered_bytes_of_connection {
             self.state.closed.cancel();
         } else if of_all > limits.undelivered_bytes {
             self.connections.close_fullest();
         }
         let (connections, state) = (self.connections.clone(), self.state.clone());
         Bytes::from_owner(Undelivered { part, connections, state })
+    }
+}
+
+/// A request on a connection, until its answer has been handed over whole.
+pub(super) struct OpenRequest(Arc<TrackedConnection>);
+
+impl OpenRequest {
+    /// The connection that its answer goes out by.
+    pub(super) fn connection(&self) -> &TrackedConnection {
+        &self.0
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.state.open_requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -275,9 +337,9 @@ impl AsRef<[u8]> for Undelivered {
 
 impl Drop for Undelivered {
     fn drop(&mut self) {
-        let len = self.part.len();
-        self.connections.undelivered.fetch_sub(len, Ordering::Relaxed);
-        self.state.undelivered.fetch_sub(len, Ordering::Relaxed);
+        let bytes = self.part.len() + STREAM_BYTES;
+        self.connections.undelivered.fetch_sub(bytes, Ordering::Relaxed);
+        self.state.undelivered.fetch_sub(bytes, Ordering::Relaxed);
         self.state.last_delivery.store(self.connections.now(), Ordering::Relaxed);
     }
 }
@@ -319,15 +381,25 @@ mod tests {
     #[test]
     fn the_stranger_that_did_nothing_for_longest_makes_room() {
         let all = connections(Limits { strangers: 3, ..Limits::default() });
-        let track = |last| all.track(Some(address(last))).unwrap();
+        let track = |last| Arc::new(all.track(Some(address(last))).unwrap());
         let (first, second, known) = (track(1), track(2), track(3));
         known.set_known();
         std::thread::sleep(Duration::from_millis(2));
-        first.begin_request();
+        drop(first.begin_request());
         let third = track(4);
         let fourth = track(5);
         assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&known));
         assert!(!is_closed(&third) && !is_closed(&fourth));
+    }
+
+    #[test]
+    fn a_stranger_alone_in_its_network_stays() {
+        let all = connections(Limits { strangers: 4, ..Limits::default() });
+        let alone = all.track(Some(address(1))).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        let crowd: Vec<_> = (0..20).map(|_| all.track(Some(address(2))).unwrap()).collect();
+        assert!(!is_closed(&alone), "it did nothing for longest, and is in nobody's way");
+        assert_eq!(crowd.iter().filter(|tracked| !is_closed(tracked)).count(), 3);
     }
 
     #[test]
@@ -368,8 +440,8 @@ mod tests {
     #[test]
     fn answers_that_nobody_takes_close_the_connection_that_has_most() {
         let limits = Limits {
-            undelivered_bytes: 10_000,
-            undelivered_bytes_of_connection: 8_000,
+            undelivered_bytes: 13_000,
+            undelivered_bytes_of_connection: 11_000,
             ..Limits::default()
         };
         let all = connections(limits);
@@ -386,7 +458,39 @@ mod tests {
         let two = all.track(Some(address(2))).unwrap();
         let _held = [one.deliver(part()), one.deliver(part()), two.deliver(part())];
         assert!(is_closed(&one) && !is_closed(&two));
-        assert_eq!(all.undelivered.load(Ordering::Relaxed), 12_000);
+        assert_eq!(all.undelivered.load(Ordering::Relaxed), 3 * (4_000 + STREAM_BYTES));
+    }
+
+    #[test]
+    fn a_stranger_with_many_open_requests_is_closed_at_the_second_look() {
+        let all = connections(Limits::default());
+        let [crowd, few, known] =
+            [1, 2, 3].map(|last| Arc::new(all.track(Some(address(last))).unwrap()));
+        known.set_known();
+        let mut open: Vec<_> = (0..65).map(|_| crowd.begin_request()).collect();
+        let _others: Vec<_> = (0..64).map(|_| few.begin_request()).collect();
+        let _known: Vec<_> = (0..256).map(|_| known.begin_request()).collect();
+        all.sweep();
+        assert!(!is_closed(&crowd), "a burst is answered in a moment");
+        open.pop();
+        all.sweep();
+        open.push(crowd.begin_request());
+        all.sweep();
+        assert!(!is_closed(&crowd));
+        all.sweep();
+        assert!(is_closed(&crowd) && !is_closed(&few) && !is_closed(&known));
+    }
+
+    #[test]
+    fn small_answers_to_strangers_are_counted() {
+        let all = connections(Limits::default());
+        let [stranger, known] = [1, 2].map(|last| all.track(Some(address(last))).unwrap());
+        known.set_known();
+        let small = || Bytes::from(vec![7; 10]);
+        let held = [stranger.deliver(small()), known.deliver(small())];
+        assert_eq!(all.undelivered.load(Ordering::Relaxed), 10 + STREAM_BYTES);
+        drop(held);
+        assert_eq!(all.undelivered.load(Ordering::Relaxed), 0);
     }
 
     #[test]

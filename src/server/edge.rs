@@ -23,7 +23,7 @@ use tonic::service::Routes;
 use tracing::Instrument;
 
 use super::admission::{Admission, Shares};
-use super::connections::TrackedConnection;
+use super::connections::{OpenRequest, TrackedConnection};
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
@@ -39,6 +39,10 @@ use crate::gateway::Gateway;
 use crate::service::Services;
 use crate::service::caller::{Caller, Connection};
 use crate::service::permits::Permit;
+
+/// Most header fields of a request. The layer below counts their bytes, which over
+/// HTTP/2 are fewer on the wire than in memory.
+const HEADERS_MAX: usize = 100;
 
 /// The faces of the services: gRPC, and beside it the HTTP front door, on the
 /// listeners that are configured with it.
@@ -147,7 +151,7 @@ impl KnownConnection {
         let deadline = deadline::of_rpc(request.headers(), record.began(), self.edge.deadline)?;
         let request_id = record.request_id().as_str().to_owned();
         let work = self.shares(principal).work.clone();
-        Ok(Caller { principal: principal.clone(), request_id, deadline, work })
+        Ok(Caller { principal: principal.clone(), request_id, deadline, work, permit: None })
     }
 }
 
@@ -180,15 +184,15 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionEdge {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
-        let tracked = &self.0.tracked;
-        tracked.begin_request();
+        let open = self.0.tracked.begin_request();
         let grpc = content_subtype(request.headers());
         let stage = match (grpc, request.version()) {
+            _ if request.headers().len() > HEADERS_MAX => self.refuse(request, too_many_headers()),
             (Some(""), Version::HTTP_2) => self.call_service(request),
             (None, _) if !is_rpc(request.uri().path()) => self.call_front_door(request),
-            _ => self.refuse_encoding(request),
+            _ => self.refuse(request, Rule::UnsupportedEncoding.into()),
         };
-        ResponseFuture { stage: Some(stage), connection: self.0.clone() }
+        ResponseFuture { stage: Some(stage), connection: self.0.clone(), request: Some(open) }
     }
 }
 
@@ -203,6 +207,11 @@ fn content_subtype(headers: &HeaderMap) -> Option<&str> {
         None if !subtype.is_empty() => None,
         _ => Some(subtype),
     }
+}
+
+fn too_many_headers() -> Error {
+    let text = format!("The request has more than {HEADERS_MAX} header fields.");
+    Error::from(Rule::RequestTooLarge).saying(text)
 }
 
 /// Whether a path is an RPC's, `/package.Service/Method`, by whatever protocol.
@@ -221,6 +230,9 @@ impl ConnectionEdge {
     fn call_service(&self, mut request: Request<Incoming>) -> Stage {
         let KnownConnection { edge, peer, tracked, .. } = self.0.as_ref();
         let principal = peer.principal();
+        if principal.is_err() {
+            tracked.set_unknown();
+        }
         let record = RequestRecord::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
         let caller = principal.and_then(|principal| self.0.caller(&record, principal, &request));
         let caller = match caller {
@@ -233,7 +245,7 @@ impl ConnectionEdge {
         extensions.insert(caller);
         let step = if sends_messages(request.uri().path()) {
             request.extensions_mut().insert(self.0.clone() as Arc<dyn Connection>);
-            Step::serving(edge, request, None)
+            Step::serving(edge, request)
         } else {
             Step::Reading(MessageReader::begin(request, deadline.min(Instant::now() + edge.body)))
         };
@@ -244,7 +256,7 @@ impl ConnectionEdge {
     fn call_front_door(&self, request: Request<Incoming>) -> Stage {
         let KnownConnection { edge, peer, tracked, .. } = self.0.as_ref();
         let Some(front_door) = &edge.front_door else {
-            return self.refuse_encoding(request);
+            return self.refuse(request, Rule::UnsupportedEncoding.into());
         };
         if let Some(answer) = front_door.public_answer(&request) {
             return Stage::ready(answer);
@@ -254,20 +266,18 @@ impl ConnectionEdge {
         let answer = front_door.clone().answer(record, tracked.clone(), request).instrument(span);
         Stage::FrontDoor(Box::pin(answer))
     }
-}
 
-impl ConnectionEdge {
-    /// Says what is spoken here, in what of it the peer understands.
-    fn refuse_encoding(&self, mut request: Request<Incoming>) -> Stage {
+    /// Refuses in the protocol that the peer speaks.
+    fn refuse(&self, mut request: Request<Incoming>, error: Error) -> Stage {
         let KnownConnection { peer, .. } = self.0.as_ref();
         let principal = peer.principal().ok();
         let record = RequestRecord::of_rpc(&mut request, principal, peer);
         let over_grpc =
             request.version() == Version::HTTP_2 && content_subtype(request.headers()).is_some();
-        let (head, mut body) = request.into_parts();
-        let error = Error::from(Rule::UnsupportedEncoding);
+        let waits_to_be_asked = leftover::waits_to_be_asked(request.headers());
+        let mut body = request.into_body();
         Stage::FrontDoor(Box::pin(async move {
-            leftover::drain(&head.headers, &mut body).await;
+            leftover::drain(waits_to_be_asked, &mut body).await;
             if over_grpc {
                 response::of_error(record, error)
             } else {
@@ -282,6 +292,7 @@ impl ConnectionEdge {
 pub(super) struct ResponseFuture {
     stage: Option<Stage>,
     connection: Arc<KnownConnection>,
+    request: Option<OpenRequest>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
@@ -306,20 +317,16 @@ enum Step {
     /// The message is on its way.
     Reading(MessageReader),
     /// The service has it.
-    Serving {
-        serving: <Routes as tower::Service<Request<Incoming>>>::Future,
-        _permit: Option<Permit>,
-    },
+    Serving(<Routes as tower::Service<Request<Incoming>>>::Future),
 }
 
 impl Step {
-    fn serving<B>(edge: &Edge, request: Request<B>, permit: Option<Permit>) -> Self
+    fn serving<B>(edge: &Edge, request: Request<B>) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let serving = tower::Service::call(&mut edge.routes.clone(), request);
-        Self::Serving { serving, _permit: permit }
+        Self::Serving(tower::Service::call(&mut edge.routes.clone(), request))
     }
 }
 
@@ -334,7 +341,10 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.poll_stage(cx));
-        Poll::Ready(Ok(response.map(|body| body.over(self.connection.tracked.clone()))))
+        Poll::Ready(Ok(match self.request.take() {
+            Some(request) => response.map(|body| body.to(request)),
+            None => response,
+        }))
     }
 }
 
@@ -368,11 +378,14 @@ impl ServiceCall {
     ) -> Poll<Result<http::Response<tonic::body::Body>>> {
         let _entered = self.record.span().enter();
         if let Step::Reading(reading) = &mut self.step {
-            let request = ready!(reading.poll(cx))?;
+            let mut request = ready!(reading.poll(cx))?;
             let permit = connection.permit(request.uri().path())?;
-            self.step = Step::serving(&connection.edge, request, permit);
+            if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
+                caller.permit = permit.map(Arc::new);
+            }
+            self.step = Step::serving(&connection.edge, request);
         }
-        let Step::Serving { serving, .. } = &mut self.step else { return Poll::Pending };
+        let Step::Serving(serving) = &mut self.step else { return Poll::Pending };
         if let Poll::Ready(served) = poll_caught(Pin::new(serving), cx) {
             return Poll::Ready(served.map(|Ok(response)| response));
         }

@@ -13,39 +13,18 @@ use hyper::body::Incoming;
 use prost::bytes::Bytes;
 
 use super::admission::Admission;
-use super::connections::{Network, TrackedConnection};
+use super::connections::TrackedConnection;
 use super::deadline::bounded;
 use super::health::Health;
 use super::leftover;
 use super::limits::Limits;
 use super::record::{RequestOutcome, RequestRecord};
 use super::response::{self, Response};
+use super::stranger_log::{self, RefusalKind};
+use super::unverified::Unverified;
 use crate::error::{Result, Rule};
 use crate::gateway::{DESCRIPTION, Gateway, Seen};
 use crate::service::caller::Caller;
-use crate::service::permits::{Permit, Permits};
-
-/// Permits for requests that are read before their callers are known.
-struct Unverified {
-    of_network: Permits<Option<Network>>,
-    of_connection: Permits<u64>,
-}
-
-impl Unverified {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            of_network: Permits::new(limits.unverified, limits.unverified_of_network),
-            of_connection: Permits::new(limits.unverified, limits.unverified_of_connection),
-        }
-    }
-
-    fn admit(&self, tracked: &TrackedConnection) -> Result<(Permit, Permit)> {
-        let of_connection = self.of_connection.share_of(&tracked.id()).try_take(1);
-        let of_network = || self.of_network.share_of(&tracked.network()).try_take(1);
-        let permits = of_connection.and_then(|permit| Some((permit, of_network()?)));
-        permits.ok_or_else(|| Rule::TooManyRequests.into())
-    }
-}
 
 /// The HTTP front door. Clones share it.
 #[derive(Clone)]
@@ -92,15 +71,17 @@ impl FrontDoor {
     ) -> Response {
         let mut seen = Seen::of(&request, record.request_id().as_str());
         let (head, mut body) = request.into_parts();
-        let headers = head.headers.clone();
+        let waits_to_be_asked = leftover::waits_to_be_asked(&head.headers);
         let request = Request::from_parts(head, &mut body);
         let (answer, broken) = match self.act(&mut record, &tracked, &mut seen, request).await {
             Ok(answer) => (answer, None),
             Err(error) => {
-                error.log_ours();
+                if !record.is_strangers() || stranger_log::has_room(RefusalKind::Action) {
+                    error.log_ours();
+                }
                 // A body that did not come in time is not waited for again.
                 if error.rule() != Rule::DeadlinePassed {
-                    leftover::drain(&headers, &mut body).await;
+                    leftover::drain(waits_to_be_asked, &mut body).await;
                 }
                 (self.gateway.refusal(&error, &seen), Some(error.rule()))
             }
@@ -117,18 +98,16 @@ impl FrontDoor {
         request: Request<&mut Incoming>,
     ) -> Result<http::Response<Bytes>> {
         let deadline = record.began() + self.deadline;
-        let call = {
-            let _permits = self.unverified.admit(tracked)?;
-            let read_by = deadline.min(Instant::now() + self.body);
-            bounded(deadline, self.gateway.authenticate(request, read_by, seen)).await?
-        };
+        let read_by = deadline.min(Instant::now() + self.body);
+        let reading = bounded(deadline, self.gateway.authenticate(request, read_by, seen));
+        let call = self.unverified.read(tracked, reading).await?;
         let principal = call.principal().clone();
         record.verified(seen.action(), &principal);
         tracked.set_known();
         let shares = self.admission.shares_of(&principal);
-        let _permit = shares.admit()?;
+        let permit = Some(Arc::new(shares.admit()?));
         let request_id = record.request_id().as_str().to_owned();
-        let caller = Caller { principal, request_id, deadline, work: shares.work };
+        let caller = Caller { principal, request_id, deadline, work: shares.work, permit };
         bounded(deadline, self.gateway.act(call, &caller, seen)).await
     }
 }

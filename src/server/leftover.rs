@@ -17,10 +17,15 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 /// A peer who sends nothing for so long may have stopped.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
-/// Reads what is left and forgets it. Not where the peer waits to be asked for its
-/// body: reading would ask.
-pub(super) async fn drain<B: Body + Unpin>(head: &HeaderMap, body: &mut B) {
-    if !head.contains_key(header::EXPECT) {
+/// Whether the peer waits to be asked for its body, by the head of its request.
+pub(super) fn waits_to_be_asked(head: &HeaderMap) -> bool {
+    head.contains_key(header::EXPECT)
+}
+
+/// Reads what is left and forgets it. Not where the peer waits to be asked: reading
+/// would ask.
+pub(super) async fn drain<B: Body + Unpin>(waits_to_be_asked: bool, body: &mut B) {
+    if !waits_to_be_asked {
         let _ = tokio::time::timeout(TIME_MAX, read(body)).await;
     }
 }

@@ -40,7 +40,8 @@ pub struct Limits {
     /// The same, of one principal.
     pub work_of_principal: usize,
     /// Requests over HTTP that are read at once, before their callers are known;
-    /// further ones are told to come back.
+    /// for a further one,
+    /// the one that has been read for longest is given up.
     pub unverified: usize,
     /// The same, from one address.
     pub unverified_of_network: usize,

@@ -1,7 +1,8 @@
 //! The log: to standard error, JSON for programs or text for people.
 //!
 //! The configured level is for the messages of Keyferry. Its dependencies log from
-//! WARN up, at every level: their messages at TRACE hold the bytes of frames.
+//! WARN up, at every level: their messages at TRACE hold the bytes of frames. Those
+//! that speak with peers log nothing.
 //!
 //! A thread of its own writes the lines. A reader of standard error who is slow, or
 //! gone, costs lines, which are counted, and never holds up a request.
@@ -38,9 +39,7 @@ pub fn start(config: LogConfig) -> Log {
         .thread_name("log")
         .finish(std::io::stderr());
     let dropped = writer.error_counter();
-    let filter =
-        Targets::new().with_default(LevelFilter::WARN).with_target("keyferry", level(config.level));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter(config.level));
     // A second start, in a test's process, changes nothing.
     let _ = match config.format {
         LogFormat::Json => registry.with(json_lines().with_writer(writer)).try_init(),
@@ -58,6 +57,16 @@ pub fn start(config: LogConfig) -> Log {
     // Without this thread, lines are dropped all the same, and nobody is told.
     let _ = told.spawn(move || tell_of_drops(&dropped));
     Log(guard)
+}
+
+/// The layers that speak with peers are silent: they log at WARN what anybody sends,
+/// as often as it is sent. Our own lines say what matters of it, within bounds.
+fn filter(own: LogLevel) -> Targets {
+    let silent = ["h2", "hyper", "hyper_util", "rustls", "tokio_rustls"];
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_targets(silent.map(|layer| (layer, LevelFilter::OFF)))
+        .with_target("keyferry", level(own))
 }
 
 /// Says how many lines were dropped, as soon as lines are written again.
@@ -82,5 +91,23 @@ const fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn layers_that_speak_with_peers_are_silent() {
+        let filter = filter(LogLevel::Trace);
+        for layer in ["h2::proto::ping_pong", "hyper::proto::h1", "rustls::check", "tokio_rustls"] {
+            assert!(!filter.would_enable(layer, &Level::ERROR), "{layer}");
+        }
+        assert!(filter.would_enable("moka::sync", &Level::WARN));
+        assert!(!filter.would_enable("moka::sync", &Level::INFO));
+        assert!(filter.would_enable("keyferry::server", &Level::TRACE));
     }
 }

@@ -48,6 +48,9 @@ impl MessageReader {
             return Poll::Ready(Err(too_slow()));
         };
         let head = read.and_then(|()| self.head.take().ok_or_else(not_whole))?;
+        if !is_one_message(&self.read) {
+            return Poll::Ready(Err(not_whole()));
+        }
         Poll::Ready(Ok(Request::from_parts(head, Full::new(std::mem::take(&mut self.read)))))
     }
 
@@ -62,6 +65,14 @@ impl MessageReader {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether it is one message with its prefix, and nothing behind it. One that says that
+/// it is too large is left to be told so.
+fn is_one_message(read: &[u8]) -> bool {
+    let Some((&[_, a, b, c, d], message)) = read.split_first_chunk() else { return false };
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    message.len() == length || length > REQUEST_BYTES.max
 }
 
 /// Two pieces as one, in the memory of the first where that is nobody else's.

@@ -10,7 +10,8 @@
 //! authority.rs   mends the :authority of gRPC clients on Unix sockets
 //! edge.rs        a request: authenticate → deadline → message → permit → service → answer
 //! message.rs     reads the message of an RPC · admission.rs  work at once, in shares
-//! front_door.rs  the same over HTTP, for a request that the gateway verifies
+//! front_door.rs  the same over HTTP, for a request that the gateway verifies;
+//!                unverified.rs  how many are read before that
 //! record.rs      a request in the log: a span around it, a line at its end
 //! response.rs    the form of an answer, every error in the contract's
 //! request_id.rs  a request's id · deadline.rs  its deadline
@@ -56,6 +57,7 @@ mod stop;
 mod stranger_log;
 mod tls;
 mod transport;
+mod unverified;
 
 use std::io::Write;
 use std::sync::Arc;

@@ -112,6 +112,11 @@ impl RequestRecord {
         &self.span
     }
 
+    /// Whether nobody knows whose it is.
+    pub(super) const fn is_strangers(&self) -> bool {
+        self.stranger.is_some()
+    }
+
     pub(super) const fn began(&self) -> Instant {
         self.began
     }

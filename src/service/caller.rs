@@ -1,6 +1,7 @@
 //! The caller of a request, its id and deadline; and the connection that it came
 //! by.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cost::Cost;
@@ -20,6 +21,10 @@ pub struct Caller {
     pub deadline: Instant,
     /// The principal's share of the cryptographic work that is done at once.
     pub work: Share,
+    /// The permit among the requests in flight, which is taken until all that was begun
+    /// for this call is done, whether its caller waits for that or not. The items of a
+    /// stream take one each.
+    pub permit: Option<Arc<Permit>>,
 }
 
 impl Caller {

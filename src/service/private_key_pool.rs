@@ -137,7 +137,13 @@ mod tests {
     fn caller(uid: u32) -> Caller {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         let work = Permits::new(512, 256).share_of(&());
-        Caller { principal: Principal::unix(uid), request_id: String::new(), deadline, work }
+        Caller {
+            principal: Principal::unix(uid),
+            request_id: String::new(),
+            deadline,
+            work,
+            permit: None,
+        }
     }
 
     #[tokio::test]

@@ -64,6 +64,7 @@ pub fn dev_caller() -> Caller {
         request_id: "test".into(),
         deadline: Instant::now() + Duration::from_secs(30),
         work: Permits::new(512, 256).share_of(&()),
+        permit: None,
     }
 }
 

@@ -210,15 +210,17 @@ fn exists(path: &Path) -> Failure {
 }
 
 /// A link to a file (/dev/stdout may be one) stays: its target is replaced. Where
-/// nothing may be replaced, a link is a name that is taken.
+/// nothing may be replaced, a link is a name that is taken; and a secret goes through no
+/// link.
 fn write_atomically(path: &Path, bytes: &[u8], sensitivity: Sensitivity) -> io::Result<()> {
     let may_replace = sensitivity.may_replace();
-    let path = if may_replace && path.is_symlink() && path.exists() {
+    let is_secret = matches!(sensitivity, Sensitivity::Secret { .. });
+    let path = if may_replace && !is_secret && path.is_symlink() && path.exists() {
         path.canonicalize()?
     } else {
         path.to_owned()
     };
-    let mode = if matches!(sensitivity, Sensitivity::Secret { .. }) { 0o600 } else { 0o666 };
+    let mode = if is_secret { 0o600 } else { 0o666 };
     let existing = if may_replace { Existing::Replace } else { Existing::Keep };
     let mut temporary = durable::temporary_beside(&path, mode)?;
     temporary.as_file_mut().write_all(bytes)?;

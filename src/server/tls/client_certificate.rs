@@ -18,10 +18,12 @@ const NEVER: u64 = u64::MAX;
 pub(in crate::server) struct ClientCertificate {
     tls: Arc<Tls>,
     chain: Vec<CertificateDer<'static>>,
-    /// The earliest end in the chain.
     not_after: u64,
-    /// The [state](LoadedTls::state) in which it was last judged, shifted left; the
-    /// low bit is set if it was found good.
+    /// The ends of the other certificates that the client sent. Each may be of the path
+    /// to the authority or not: when one passes, the path is judged anew.
+    ends: Vec<u64>,
+    /// The [state](Self::state) in which it was last judged, shifted left; the low bit is
+    /// set if it was found good.
     verdict: AtomicU64,
 }
 
@@ -32,10 +34,20 @@ impl ClientCertificate {
         judged_by: &LoadedTls,
         chain: Vec<CertificateDer<'static>>,
     ) -> Self {
-        let not_after = chain.iter().map(|one| not_after(one).unwrap_or(0)).min().unwrap_or(0);
+        let mut ends = chain.iter().map(|one| not_after(one).unwrap_or(0));
+        let (not_after, ends) = (ends.next().unwrap_or(0), ends.collect());
+        let this = Self { tls, chain, not_after, ends, verdict: AtomicU64::new(NEVER) };
         // A list may have expired since the handshake looked at it.
-        let verdict = if judged_by.has_lists() { NEVER } else { judged_by.state(now()) << 1 | 1 };
-        Self { tls, chain, not_after, verdict: AtomicU64::new(verdict) }
+        if !judged_by.has_lists() {
+            this.verdict.store(this.state(judged_by, now()) << 1 | 1, Ordering::Relaxed);
+        }
+        this
+    }
+
+    /// Of the loaded files, and how many certificates that came with it have expired.
+    fn state(&self, loaded: &LoadedTls, now: u64) -> u64 {
+        let ended = self.ends.iter().filter(|end| now > **end).count();
+        loaded.state(now) << 8 | u64::try_from(ended).unwrap_or(0xff).min(0xff)
     }
 
     pub(in crate::server) fn leaf(&self) -> &[u8] {
@@ -43,7 +55,7 @@ impl ClientCertificate {
     }
 
     /// Whether a handshake now would still accept it. Judged once for each load of
-    /// the files, and again when one of their lists expires; two requests that judge
+    /// the files, and again when one of their lists or of the other certificates expires; two requests that judge
     /// at once find the same.
     pub(in crate::server) fn still_good(&self) -> bool {
         let now = now();
@@ -51,7 +63,7 @@ impl ClientCertificate {
             return false;
         }
         let loaded = self.tls.current.load();
-        let state = loaded.state(now);
+        let state = self.state(&loaded, now);
         let verdict = self.verdict.load(Ordering::Relaxed);
         if verdict >> 1 == state {
             return verdict & 1 == 1;

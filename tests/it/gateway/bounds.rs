@@ -216,7 +216,7 @@ async fn slow_readers_end() {
 }
 
 #[tokio::test]
-async fn readers_of_slow_bodies_have_places_of_their_own() {
+async fn those_who_send_slowly_keep_nobody_out() {
     let limits = Limits { unverified: 2, body: Duration::from_secs(60), ..Limits::default() };
     let server = within(limits).await;
     let mut slow = Vec::new();
@@ -226,22 +226,42 @@ async fn readers_of_slow_bodies_have_places_of_their_own() {
         slow.push(http);
     }
     let mut http = server.http().await;
-    // Until the server has seen both.
-    let full = async {
-        loop {
-            let answer = http.get("/").await;
-            if answer.status == 429 {
-                break answer;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let answer = tokio::time::timeout(Duration::from_secs(20), full).await.expect("no place");
+    // Each of these is one too many, once the server has seen both.
+    for _ in 0..200 {
+        let answer = http.get("/").await;
+        assert_ne!(answer.status, 429, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let given_up = tokio::time::timeout(Duration::from_secs(20), slow[0].answer()).await;
+    let answer = given_up.expect("it is told").unwrap();
     assert_eq!((answer.status, answer.code().as_str()), (429, "Rejected.Throttling"));
     assert_eq!(answer.header("x-acs-retry-after"), Some("1000"));
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(http.get("/healthz").await.status, 200);
     server.create_key().await;
+}
+
+#[tokio::test]
+async fn many_header_fields_are_refused() {
+    let server = TestServer::start().await;
+    let stream = TcpStream::connect(&server.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    for (content_type, status) in [("application/grpc", 200), ("text/plain", 413)] {
+        let mut request = http::Request::post("http://a/keyferry.v1.Kms/Encrypt").body(()).unwrap();
+        request.headers_mut().insert("content-type", content_type.parse().unwrap());
+        for n in 0..200 {
+            request.headers_mut().append("age", n.into());
+        }
+        let mut client = client.clone().ready().await.unwrap();
+        let (answer, _) = client.send_request(request, true).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        if status == 200 {
+            let refused = tonic::Status::from_header_map(answer.headers()).unwrap();
+            assert!(refused.message().contains("more than 100 header fields"), "{refused:?}");
+        }
+    }
 }
 
 #[tokio::test]
