@@ -156,13 +156,19 @@ impl Acceptor {
         if peer.is_certified() {
             tracked.set_known();
         }
+        let streams = if peer.principal().is_ok() {
+            self.limits.streams_per_connection
+        } else {
+            self.limits.streams_of_stranger
+        };
         let edge = self.edge.of_connection(peer, tracked, entrance.front_door);
         let mut connection = TimeoutWriter::new(connection);
         connection.set_timeout(Some(self.limits.idle));
         let io = TokioIo::new(Box::pin(connection));
         match protocol {
             Protocol::Http2 => {
-                self.drive(self.http2(entrance.front_door).serve_connection(io, edge)).await;
+                self.drive(self.http2(entrance.front_door, streams).serve_connection(io, edge))
+                    .await;
             }
             Protocol::Http1 => self.drive(self.http1().serve_connection(io, edge)).await,
         }
@@ -188,12 +194,12 @@ impl Acceptor {
 
     /// HTTP/2 with every limit that the layer has. Rapid resets
     /// (CVE-2023-44487) and streams that we must reset end in GOAWAY.
-    fn http2(&self, front_door: bool) -> http2::Builder<StreamTasks> {
+    fn http2(&self, front_door: bool, streams: u32) -> http2::Builder<StreamTasks> {
         let target = if front_door { self.limits.target_bytes } else { 0 };
         let mut builder = http2::Builder::new(StreamTasks { limit: self.limits.idle });
         builder
             .timer(TokioTimer::new())
-            .max_concurrent_streams(self.limits.streams_per_connection)
+            .max_concurrent_streams(streams)
             .max_header_list_size(self.limits.header_list_bytes.saturating_add(target))
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(256)

@@ -48,9 +48,6 @@ const COUNTED_BYTES_MIN: usize = 1024;
 /// The memory that HTTP/2 keeps of a stream beside its bytes, roughly.
 const STREAM_BYTES: usize = 1024;
 
-/// Requests of a stranger that may be open for longer than a moment.
-const STRANGER_REQUESTS_MAX: usize = 64;
-
 /// All connections.
 pub(super) struct Connections {
     open: Mutex<Open>,
@@ -75,10 +72,6 @@ struct ConnectionState {
     undelivered: AtomicUsize,
     /// When its peer last took some.
     last_delivery: AtomicU64,
-    /// Requests whose answers have not been handed over whole.
-    open_requests: AtomicUsize,
-    /// Whether it had too many of them, for a stranger, at the last look.
-    was_crowded: AtomicBool,
     closed: CancellationToken,
 }
 
@@ -120,8 +113,6 @@ impl Connections {
             last_request: AtomicU64::new(now),
             undelivered: AtomicUsize::new(0),
             last_delivery: AtomicU64::new(now),
-            open_requests: AtomicUsize::new(0),
-            was_crowded: AtomicBool::new(false),
             closed: CancellationToken::new(),
         });
         let id = next_id();
@@ -158,7 +149,7 @@ impl Connections {
         let undelivered = before(self.limits.idle);
         self.open().retain(|_, state| {
             let over = (state.is_stranger()
-                && (state.opened_at < age || state.last_request() < idle || state.stays_crowded()))
+                && (state.opened_at < age || state.last_request() < idle))
                 || (state.undelivered() > 0
                     && state.last_delivery.load(Ordering::Relaxed) < undelivered);
             if over {
@@ -226,12 +217,6 @@ impl ConnectionState {
         !self.known.load(Ordering::Relaxed)
     }
 
-    /// Whether it had too many open requests, for a stranger, at this look and the last.
-    fn stays_crowded(&self) -> bool {
-        let is_crowded = self.open_requests.load(Ordering::Relaxed) > STRANGER_REQUESTS_MAX;
-        self.was_crowded.swap(is_crowded, Ordering::Relaxed) && is_crowded
-    }
-
     fn last_request(&self) -> u64 {
         self.last_request.load(Ordering::Relaxed)
     }
@@ -265,12 +250,10 @@ impl TrackedConnection {
     }
 
     /// A request begins.
-    pub(super) fn begin_request(self: &Arc<Self>) -> OpenRequest {
+    pub(super) fn begin_request(&self) {
         if self.state.is_stranger() {
             self.state.last_request.store(self.connections.now(), Ordering::Relaxed);
         }
-        self.state.open_requests.fetch_add(1, Ordering::Relaxed);
-        OpenRequest(self.clone())
     }
 
     /// Cancelled when the connection is to be closed at once.
@@ -297,22 +280,6 @@ impl TrackedConnection {
         }
         let (connections, state) = (self.connections.clone(), self.state.clone());
         Bytes::from_owner(Undelivered { part, connections, state })
-    }
-}
-
-/// A request on a connection, until its answer has been handed over whole.
-pub(super) struct OpenRequest(Arc<TrackedConnection>);
-
-impl OpenRequest {
-    /// The connection that its answer goes out by.
-    pub(super) fn connection(&self) -> &TrackedConnection {
-        &self.0
-    }
-}
-
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        self.0.state.open_requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -381,11 +348,11 @@ mod tests {
     #[test]
     fn the_stranger_that_did_nothing_for_longest_makes_room() {
         let all = connections(Limits { strangers: 3, ..Limits::default() });
-        let track = |last| Arc::new(all.track(Some(address(last))).unwrap());
+        let track = |last| all.track(Some(address(last))).unwrap();
         let (first, second, known) = (track(1), track(2), track(3));
         known.set_known();
         std::thread::sleep(Duration::from_millis(2));
-        drop(first.begin_request());
+        first.begin_request();
         let third = track(4);
         let fourth = track(5);
         assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&known));
@@ -459,26 +426,6 @@ mod tests {
         let _held = [one.deliver(part()), one.deliver(part()), two.deliver(part())];
         assert!(is_closed(&one) && !is_closed(&two));
         assert_eq!(all.undelivered.load(Ordering::Relaxed), 3 * (4_000 + STREAM_BYTES));
-    }
-
-    #[test]
-    fn a_stranger_with_many_open_requests_is_closed_at_the_second_look() {
-        let all = connections(Limits::default());
-        let [crowd, few, known] =
-            [1, 2, 3].map(|last| Arc::new(all.track(Some(address(last))).unwrap()));
-        known.set_known();
-        let mut open: Vec<_> = (0..65).map(|_| crowd.begin_request()).collect();
-        let _others: Vec<_> = (0..64).map(|_| few.begin_request()).collect();
-        let _known: Vec<_> = (0..256).map(|_| known.begin_request()).collect();
-        all.sweep();
-        assert!(!is_closed(&crowd), "a burst is answered in a moment");
-        open.pop();
-        all.sweep();
-        open.push(crowd.begin_request());
-        all.sweep();
-        assert!(!is_closed(&crowd));
-        all.sweep();
-        assert!(is_closed(&crowd) && !is_closed(&few) && !is_closed(&known));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tonic::service::Routes;
 use tracing::Instrument;
 
 use super::admission::{Admission, Shares};
-use super::connections::{OpenRequest, TrackedConnection};
+use super::connections::TrackedConnection;
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
@@ -184,7 +184,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionEdge {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> ResponseFuture {
-        let open = self.0.tracked.begin_request();
+        self.0.tracked.begin_request();
         let grpc = content_subtype(request.headers());
         let stage = match (grpc, request.version()) {
             _ if request.headers().len() > HEADERS_MAX => self.refuse(request, too_many_headers()),
@@ -192,7 +192,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionEdge {
             (None, _) if !is_rpc(request.uri().path()) => self.call_front_door(request),
             _ => self.refuse(request, Rule::UnsupportedEncoding.into()),
         };
-        ResponseFuture { stage: Some(stage), connection: self.0.clone(), request: Some(open) }
+        ResponseFuture { stage: Some(stage), connection: self.0.clone() }
     }
 }
 
@@ -292,7 +292,6 @@ impl ConnectionEdge {
 pub(super) struct ResponseFuture {
     stage: Option<Stage>,
     connection: Arc<KnownConnection>,
-    request: Option<OpenRequest>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
@@ -341,10 +340,7 @@ impl Future for ResponseFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.poll_stage(cx));
-        Poll::Ready(Ok(match self.request.take() {
-            Some(request) => response.map(|body| body.to(request)),
-            None => response,
-        }))
+        Poll::Ready(Ok(response.map(|body| body.over(self.connection.tracked.clone()))))
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Limits {
     pub connection_age: Duration,
     /// Requests open at once on one connection.
     pub streams_per_connection: u32,
+    /// The same, where the connection itself does not show who its peer is.
+    pub streams_of_stranger: u32,
     /// Requests that services work on at once; further ones are told to come
     /// back. Health checks are not counted: a busy server is a healthy one.
     pub in_flight: usize,
@@ -94,13 +96,14 @@ impl Default for Limits {
             stranger_age: Duration::from_mins(2),
             connection_age: Duration::from_hours(1),
             streams_per_connection: 256,
+            streams_of_stranger: 16,
             in_flight: 1024,
             in_flight_of_principal: 512,
             work: 2 * work_of_principal,
             work_of_principal,
             unverified: 1024,
             unverified_of_network: 256,
-            unverified_of_connection: 64,
+            unverified_of_connection: 16,
             undelivered_bytes_of_connection: 8 << 20,
             undelivered_bytes: 64 << 20,
             header_list_bytes: 16 * 1024,

@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -17,7 +18,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::connections::OpenRequest;
+use super::connections::TrackedConnection;
 use super::delivery;
 use super::record::{RequestOutcome, RequestRecord};
 use super::request_id::X_REQUEST_ID;
@@ -87,18 +88,18 @@ pub(super) struct ResponseBody {
     body: Body,
     /// There until the status is known.
     record: Option<RequestRecord>,
-    /// The request that it answers, once it is on its way.
-    request: Option<OpenRequest>,
+    /// The connection that it goes out by, once it is on its way.
+    tracked: Option<Arc<TrackedConnection>>,
 }
 
 impl ResponseBody {
     fn new(body: Body, record: Option<RequestRecord>) -> Self {
-        Self { body, record, request: None }
+        Self { body, record, tracked: None }
     }
 
-    /// The body as it goes out to the peer of this request.
-    pub(super) fn to(self, request: OpenRequest) -> Self {
-        Self { request: Some(request), ..self }
+    /// The body as it goes out by a connection.
+    pub(super) fn over(self, tracked: Arc<TrackedConnection>) -> Self {
+        Self { tracked: Some(tracked), ..self }
     }
 
     /// Records the status in the trailers, and puts it in the contract's form.
@@ -149,8 +150,8 @@ impl http_body::Body for ResponseBody {
                 this.end(&mut trailers);
                 Frame::trailers(trailers)
             }
-            Err(data) => match &this.request {
-                Some(request) => data.map_data(|part| request.connection().deliver(part)),
+            Err(data) => match &this.tracked {
+                Some(tracked) => data.map_data(|part| tracked.deliver(part)),
                 None => data,
             },
         })))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hyper::body::Bytes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -99,18 +99,44 @@ async fn until_closed(mut stream: impl AsyncRead + Unpin) {
     while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
 }
 
-/// Refused requests over HTTP whose answers are never taken.
-async fn keep_windows_shut(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+/// Refused requests over HTTP whose answers are not taken, or a byte of each: a few
+/// long ones, and as many short ones as a connection may have.
+async fn keep_windows_shut(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    window: u32,
+    requests: usize,
+) {
     let mut builder = h2::client::Builder::new();
-    builder.initial_window_size(0);
-    let Ok((mut client, connection)) = builder.handshake::<_, Bytes>(stream).await else { return };
+    builder.initial_window_size(window);
+    let Ok((client, connection)) = builder.handshake::<_, Bytes>(stream).await else { return };
+    let connection = tokio::spawn(connection);
     let mut asked = Vec::new();
-    for _ in 0..20 {
-        let long = "x".repeat(8_000);
+    for n in 0..requests {
+        let long = if n < 20 { "x".repeat(8_000) } else { String::new() };
         let uri =
             format!("https://localhost/?Action=Encrypt&SignatureVersion=1.0&Plaintext={long}");
         let request = http::Request::get(uri).body(()).unwrap();
+        let Ok(mut client) = client.clone().ready().await else { break };
         asked.extend(client.send_request(request, true));
+    }
+    let _ = connection.await;
+}
+
+/// Heads whose bodies do not come, as many as a connection may have.
+async fn send_no_body(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    requests: usize,
+) {
+    let Ok((client, connection)) = h2::client::handshake(stream).await else { return };
+    let connection = tokio::spawn(connection);
+    let mut asked = Vec::new();
+    for _ in 0..requests {
+        let mut request = http::Request::post("https://localhost/").body(()).unwrap();
+        for n in 0..50 {
+            request.headers_mut().append("age", n.into());
+        }
+        let Ok(mut client) = client.clone().ready().await else { break };
+        asked.extend(client.send_request(request, false));
     }
     let _ = connection.await;
 }
@@ -130,10 +156,17 @@ async fn flood_the_log(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'sta
     let _ = connection.await;
 }
 
+/// Requests on each hostile connection.
+#[derive(Clone, Copy)]
+struct Requests {
+    shut: usize,
+    bodyless: usize,
+}
+
 /// Opens all hostile connections; they go on until they are dropped.
-fn attack(target: &Target) -> JoinSet<()> {
+fn attack(target: &Target, requests: Requests) -> JoinSet<()> {
     let address = target.address;
-    let (h2, http1) = (target.tls("h2"), target.tls("http/1.1"));
+    let h2 = target.tls("h2");
     let mut hostile = JoinSet::new();
     for n in 0..IDLE {
         hostile.spawn(async move {
@@ -143,22 +176,20 @@ fn attack(target: &Target) -> JoinSet<()> {
         });
     }
     for n in 0..SILENT_WINDOWS.max(BODYLESS).max(FLOODING) {
-        let (h2, http1) = (h2.clone(), http1.clone());
+        let h2 = h2.clone();
         hostile.spawn(async move {
             let shut = async {
                 if n < SILENT_WINDOWS
                     && let Ok(stream) = connect_tls(address, n, h2.clone()).await
                 {
-                    keep_windows_shut(stream).await;
+                    keep_windows_shut(stream, u32::from(n % 2 == 0), requests.shut).await;
                 }
             };
             let bodyless = async {
                 if n < BODYLESS
-                    && let Ok(mut stream) = connect_tls(address, n, http1).await
+                    && let Ok(stream) = connect_tls(address, n, h2.clone()).await
                 {
-                    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
-                    let _ = stream.write_all(head.as_bytes()).await;
-                    until_closed(stream).await;
+                    send_no_body(stream, requests.bodyless).await;
                 }
             };
             let flooding = async {
@@ -188,6 +219,16 @@ async fn call_until(end: Instant, http: &mut Http, signer: &Signer, key: &str) -
 
 #[test]
 fn ten_thousand_hostile_connections_keep_nobody_out() {
+    keep_nobody_out(Requests { shut: 20, bodyless: 1 });
+}
+
+/// As many as HTTP/2 lets them make: most have to wait, as their limit is lower.
+#[test]
+fn nor_do_they_with_many_requests_each() {
+    keep_nobody_out(Requests { shut: 256, bodyless: 64 });
+}
+
+fn keep_nobody_out(requests: Requests) {
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
     assert!(most.is_none_or(|most| most > 11_000), "ulimit -Hn is {most:?}: it must be 11,000");
@@ -201,7 +242,7 @@ fn ten_thousand_hostile_connections_keep_nobody_out() {
         };
         let mut known = caller().await;
         let alone = call_until(Instant::now() + LASTING / 3, &mut known, &signer, &key).await;
-        let hostile = attack(&target);
+        let hostile = attack(&target, requests);
         let attacked = call_until(Instant::now() + LASTING, &mut known, &signer, &key).await;
         // A caller who comes while it lasts is served, too.
         let mut new = caller().await;
