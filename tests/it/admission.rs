@@ -5,14 +5,18 @@ use std::time::{Duration, Instant};
 
 use keyferry::proto::v1;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
+use keyferry::server::Limits;
 use keyferry::service::Services;
 use keyferry::service::caller::Caller;
 use keyferry::service::cost::Cost;
 use keyferry::service::permits::Permits;
 use keyferry::storage::MemoryStore;
+use keyferry::storage::memory::Moment;
 use tonic::Code;
 
-use crate::support::{Recipient, TestServer, dev_caller, services_over};
+use crate::support::{
+    Recipient, TestServer, assert_refused, dev_caller, eventually, services_over,
+};
 
 /// An RSA_4096 key, whose signatures take milliseconds.
 async fn signing_key(services: &Services) -> v1::AsymmetricSignRequest {
@@ -94,6 +98,31 @@ async fn nothing_that_waits_is_refused() {
     for export in exports {
         export.await.unwrap().unwrap();
     }
+}
+
+/// The caller resets the stream; the change goes on, and is still one of its caller's.
+#[tokio::test]
+async fn a_change_that_is_left_behind_keeps_its_permit() {
+    let store = Arc::new(MemoryStore::new());
+    let services = services_over(store.clone()).await;
+    let limits = Limits { in_flight_of_principal: 1, ..Limits::default() };
+    let server = TestServer::serving_within(services, limits).await;
+    let mut gate = store.hold_next_commit(Moment::Before);
+    let mut leaving = server.management.clone();
+    let call =
+        tokio::spawn(async move { leaving.create_key(v1::CreateKeyRequest::default()).await });
+    gate.reached().await;
+    call.abort();
+    let mut management = server.management.clone();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let refused = management.list_keys(v1::ListKeysRequest::default()).await;
+        assert_refused(refused, Code::ResourceExhausted, "Rejected.Throttling");
+    }
+    gate.release();
+    let is_free =
+        async || server.management.clone().list_keys(v1::ListKeysRequest::default()).await.is_ok();
+    eventually(is_free).await;
 }
 
 /// Creates RSA_4096 keys and leaves before they are made, on a connection of its own.

@@ -218,6 +218,8 @@ async fn bytes_that_are_no_message_are_the_callers_fault() {
         b"\x00\x00",
         b"\x07\x00\x00\x00\x00",
         b"\x01\x00\x00\x00\x00",
+        // Two messages, where the RPC takes one.
+        b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
         b"",
     ] {
         let status = crate::wire::post_body(&server, body).await;

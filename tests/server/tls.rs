@@ -157,6 +157,16 @@ async fn a_connection_does_not_outlive_its_certificate() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_of_the_path_may_have_expired() {
+    let files = TlsFiles::new();
+    let server = files.serve(quick()).await;
+    let mut issued = files.authority.client("billing", 1);
+    issued.cert += &files.authority.expired_client("an old authority").cert;
+    let mut client = tls_client(server.tcp(), files.trusting(Some(&issued))).await.unwrap();
+    assert_eq!(play(&mut client, "whoami").await.unwrap().key_id, "cn:billing");
+}
+
+#[tokio::test]
 async fn revocation_reaches_open_connections() {
     let files = TlsFiles::new();
     files.put("crl.pem", &files.authority.revoking(&[], Duration::from_hours(1)));
