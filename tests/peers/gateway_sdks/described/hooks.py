@@ -8,6 +8,7 @@ way of the others.
 import base64
 import functools
 import hashlib
+import json
 import os
 import zlib
 from urllib.parse import parse_qsl, urlsplit
@@ -106,6 +107,7 @@ def living(action):
     return found | {
         "KeyId": key, "DestinationKeyId": key, "KeyVersionId": version, "AliasName": alias,
         "ProtectedResourceArn": described.key_metadata.arn,
+        "ResourceIds": json.dumps([key]), "ResourceType": "key",
     }
 
 
