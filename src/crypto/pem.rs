@@ -89,8 +89,8 @@ pub fn tidy(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut tidied = Zeroizing::new(Vec::with_capacity(text.len() + text.len() / 8 + 64));
     for block in blocks(text) {
         match block {
-            Ok(block) => block.write(&mut tidied),
-            Err(_) => return Zeroizing::new(text.to_vec()),
+            Ok(block) if block.is_text_of_base64() => block.write(&mut tidied),
+            Ok(_) | Err(_) => return Zeroizing::new(text.to_vec()),
         }
     }
     tidied
@@ -104,6 +104,14 @@ impl Block<'_> {
         let mut content = Zeroizing::new(Vec::with_capacity(decoder.remaining_len()));
         decoder.decode_to_end(&mut content).map_err(|_| BrokenPem::NotBase64)?;
         Ok(content)
+    }
+
+    /// Whether it holds the letters of Base64 alone. Others would be moved together, and
+    /// may mean something else there: a backslash beside an n.
+    fn is_text_of_base64(&self) -> bool {
+        let is_letter =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+        significant(self.body).all(is_letter)
     }
 
     fn to_strict(self) -> Zeroizing<Vec<u8>> {
@@ -277,7 +285,9 @@ mod tests {
         assert_eq!(blocks(&tidied).count(), 2);
         assert!(tidied.starts_with(STRICT.as_bytes()));
         assert_eq!(tidied.len(), STRICT.len() + wrapped.len());
-        let broken = format!("{STRICT}-----BEGIN X-----");
-        assert_eq!(tidy(broken.as_bytes()).as_slice(), broken.as_bytes());
+        let split_break = STRICT.replace("AwQF", "Aw\\\rnQF");
+        for broken in [format!("{STRICT}-----BEGIN X-----"), split_break] {
+            assert_eq!(tidy(broken.as_bytes()).as_slice(), broken.as_bytes());
+        }
     }
 }

@@ -90,8 +90,8 @@ impl Keyring {
     }
 
     /// Commits a changed CMK, its entry in the index of what is due, and other
-    /// writes that belong to the change. One that nobody may use from here on is
-    /// stored on a full disk, too.
+    /// writes that belong to the change. A change after which nobody may use it is stored
+    /// on a full disk, too.
     pub(super) async fn commit_cmk(
         &self,
         old: &StoredCmk,
@@ -107,7 +107,8 @@ impl Keyring {
             writes.extend(taken.map(|path| Write::Put(path, Vec::new())));
         }
         let unchanged = [StorePath::Cmk(new.id).at(old.revision)];
-        let committed = if new.state.check(Operation::Use).is_err() {
+        let takes_away = new.state != old.cmk.state && new.state.check(Operation::Use).is_err();
+        let committed = if takes_away {
             self.vault.commit_urgently(&unchanged, &writes).await
         } else {
             self.vault.commit(&unchanged, &writes).await
