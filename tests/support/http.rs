@@ -70,25 +70,32 @@ impl Signer {
         own: &[(String, String)],
     ) -> Vec<(String, String)> {
         let mut all = own.to_vec();
-        for (name, value) in [
+        all.extend(self.of_every_v1(action));
+        all.extend(owned(&[("SignatureType", ""), ("RegionId", "local")]));
+        all.push(self.v1_signature(method, &all));
+        all
+    }
+
+    /// What every request signed by version 1 says, but for its signature.
+    fn of_every_v1(&self, action: &str) -> Vec<(String, String)> {
+        owned(&[
             ("Action", action),
             ("Version", self.version),
             ("AccessKeyId", &self.access_key_id),
             ("SignatureMethod", "HMAC-SHA1"),
             ("SignatureVersion", "1.0"),
-            ("SignatureType", ""),
             ("SignatureNonce", &nonce()),
             ("Timestamp", &now()),
-            ("RegionId", "local"),
-        ] {
-            all.push((name.to_owned(), value.to_owned()));
-        }
-        let to_sign = format!("{method}&%2F&{}", encoded(&query(&all)));
+        ])
+    }
+
+    /// The parameter that signs all others.
+    fn v1_signature(&self, method: &str, all: &[(String, String)]) -> (String, String) {
+        let to_sign = format!("{method}&%2F&{}", encoded(&query(all)));
         let key = format!("{}&", self.secret);
         let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).unwrap();
         mac.update(to_sign.as_bytes());
-        all.push(("Signature".to_owned(), STANDARD.encode(mac.finalize().into_bytes())));
-        all
+        ("Signature".to_owned(), STANDARD.encode(mac.finalize().into_bytes()))
     }
 
     /// The headers of a request signed by version 3.
@@ -289,9 +296,26 @@ impl Http {
         action: &str,
         own: &[(String, String)],
     ) -> Answer {
-        let form = query(&signer.v1("POST", action, own));
+        self.form("/", &query(&signer.v1("POST", action, own))).await
+    }
+
+    /// Signed by version 1: the action's own parameters in the form, those of
+    /// every request in the query, as Tea's RPC client for Go does.
+    pub async fn v1_split(
+        &mut self,
+        signer: &Signer,
+        action: &str,
+        own: &[(String, String)],
+    ) -> Answer {
+        let mut asked = signer.of_every_v1(action);
+        asked.extend(owned(&[("Format", "json")]));
+        asked.push(signer.v1_signature("POST", &[&asked[..], own].concat()));
+        self.form(&format!("/?{}", query(&asked)), &query(own)).await
+    }
+
+    async fn form(&mut self, target: &str, form: &str) -> Answer {
         let head = format!(
-            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            "POST {target} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
             self.host,
             form.len()
         );
