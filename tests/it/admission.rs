@@ -160,7 +160,7 @@ async fn keys_that_are_generated_keep_no_signature_waiting() {
     let creating = async {
         tokio::select! {
             () = signed.notified() => {}
-            () = create_and_leave(&server, 1000) => panic!("the signatures did not come to an end"),
+            () = create_and_leave(&server, 20_000) => panic!("the signatures did not come to an end"),
         }
     };
     tokio::join!(signing, creating);
