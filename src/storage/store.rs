@@ -44,9 +44,9 @@ pub const CHANGES_KEPT_REVISIONS: u64 = 4096;
 /// 5. **Errors mean what they say.** `Conflict` and `NotStored`: nothing was
 ///    changed and nothing will be. `MaybeStored`: all of it or nothing; the
 ///    first read that succeeds afterwards tells which, and that stays so.
-///    `Unavailable`: nothing is known. `Damaged`: somebody altered the store's own
-///    files; nothing was changed, and [`Store::probe`] fails from then on. No error
-///    leaves half a commit behind.
+///    `Unavailable`: nothing is known. `Damaged`: the store's own files are
+///    broken, or somebody altered them; nothing was changed, and [`Store::probe`]
+///    fails from then on. No error leaves half a commit behind.
 /// 6. **A dropped future is a `MaybeStored`.** A caller that stops waiting for
 ///    a commit has not stopped the commit.
 /// 7. **Absent is a value.** Reading, counting or deleting an absent path is no
@@ -229,9 +229,9 @@ pub enum StoreError {
     /// A read failed. It says nothing about the stored values.
     #[error("the store cannot be read: {0}")]
     Unavailable(Cow<'static, str>),
-    /// The backend's own files are not as it left them: somebody has altered
-    /// them. Nothing was changed.
-    #[error("the store was altered: {0}")]
+    /// The backend's own files are not as it left them: a disk has failed, or
+    /// somebody has altered them. Nothing was changed.
+    #[error("the store is damaged or was altered: {0}")]
     Damaged(Cow<'static, str>),
     /// The log of changes does not reach back that far, or the revision is
     /// none of this store's: forget everything and read again.

@@ -14,7 +14,7 @@ use super::directory::Directory;
 use super::fault::{self, Fault};
 use super::opening;
 use super::queries::{self, ListQuery};
-use super::schema::check_ours;
+use super::schema::Schema;
 use crate::storage::limits::{check_listing, check_read};
 use crate::storage::open::OpenStoreError;
 use crate::storage::store::{
@@ -34,7 +34,8 @@ impl StoreAtRest {
         if opening::judge(&directory, &connection)? {
             return Ok(None);
         }
-        check_ours(&connection).map_err(not_opened)?;
+        let schema = Schema::read(&connection).map_err(|source| not_opened(source.into()))?;
+        schema.check_ours().map_err(not_opened)?;
         Ok(Some(Self(Mutex::new(CheckedConnection::over(connection)))))
     }
 

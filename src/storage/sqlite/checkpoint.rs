@@ -5,7 +5,7 @@
 //! is moved whole and cut, as the deleted values still lie in it: the file itself
 //! has them overwritten (`secure_delete`). Somebody who reads, be it a backup that
 //! takes an hour, is in the way of the cut, not of a commit; it is tried again
-//! until it is done.
+//! until it is done. After a second of trying, our own readers stand aside for it.
 
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,12 @@ impl Checkpoints {
     /// `None`: for ever.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         self.owed.as_ref().map(|owed| owed.try_at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether an erasure is to be tried now that was in vain for a while.
+    pub(super) fn needs_pause(&self) -> bool {
+        let is_slow = |owed: &ErasureOwed| owed.pause == LONGEST_PAUSE;
+        self.owed.as_ref().is_some_and(|owed| is_slow(owed) && owed.try_at <= Instant::now())
     }
 
     /// Does what is to be done now.

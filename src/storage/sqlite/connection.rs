@@ -10,8 +10,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::directory::Directory;
-use super::fault::Result;
-use super::schema;
+use super::fault::{Fault, Result};
+use super::schema::Schema;
 
 /// Switches of SQLite, and how they are set.
 const SWITCHES: [(DbConfig, bool); 8] = [
@@ -58,8 +58,8 @@ const CHECKPOINTER: &str = "
 /// A connection to a file that is ours, which goes on looking whether it still is.
 pub(super) struct CheckedConnection {
     sqlite: Connection,
-    /// The number of the schema (`schema_version`) that was compared with ours.
-    compared: Option<i64>,
+    /// The schema that SQLite has read, once it was compared with ours.
+    compared: Option<Schema>,
 }
 
 impl CheckedConnection {
@@ -78,15 +78,25 @@ impl CheckedConnection {
         Self { sqlite, compared: None }
     }
 
-    /// Begins a transaction on a schema that is ours. SQLite reads a schema anew
-    /// where its number has changed, and then so do we, in the same snapshot.
+    /// Begins a transaction on a schema that is ours, and that is the one by which
+    /// SQLite works in it: SQLite reads a schema anew where its number has changed,
+    /// and at the first time here.
     pub(super) fn begin(&mut self, behavior: TransactionBehavior) -> Result<Transaction<'_>> {
         let Self { sqlite, compared } = self;
         let transaction = sqlite.transaction_with_behavior(behavior)?;
-        let number = schema::number(&transaction)?;
-        if *compared != Some(number) {
-            schema::check_ours(&transaction)?;
-            *compared = Some(number);
+        if compared.is_none() {
+            transaction.execute_batch("PRAGMA writable_schema = RESET")?;
+        }
+        let found = Schema::read(&transaction)?;
+        match compared {
+            Some(schema) if *schema == found => {}
+            Some(schema) if schema.number == found.number => {
+                return Err(Fault::altered("its schema was changed under its old number"));
+            }
+            _ => {
+                found.check_ours()?;
+                *compared = Some(found);
+            }
         }
         Ok(transaction)
     }

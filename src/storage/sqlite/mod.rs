@@ -90,13 +90,19 @@ impl SqliteStore {
             opened => opened?,
         };
         let status = Arc::new(Status::default());
-        let writer = Writer::new(Arc::clone(&directory), connection, reserve, Arc::clone(&status))?;
+        let readers = Arc::new(Readers::new(Arc::clone(&directory)));
+        let writer = Writer::new(
+            Arc::clone(&directory),
+            Arc::clone(&readers),
+            connection,
+            reserve,
+            Arc::clone(&status),
+        )?;
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run(queue))
             .map_err(|source| directory.failed("start the writing thread of", source))?;
-        let readers = Arc::new(Readers::new(directory));
         Ok(Self { jobs: Some(jobs), writer: Some(thread), readers, status })
     }
 
@@ -107,7 +113,7 @@ impl SqliteStore {
             self.reading(|snapshot| Ok(snapshot.query_row(check, [], |row| row.get(0))?)).await?;
         match found.as_str() {
             "ok" => Ok(()),
-            _ => Err(StoreError::Unavailable(format!("the file is damaged: {found}").into())),
+            _ => Err(self.unread(Fault::altered(found))),
         }
     }
 
@@ -238,7 +244,7 @@ impl Store for SqliteStore {
 
     async fn probe(&self) -> Result<(), StoreError> {
         if self.status.is_altered() {
-            return Err(StoreError::Damaged("its file was found altered".into()));
+            return Err(StoreError::Damaged("its file was found damaged or altered".into()));
         }
         self.reading(queries::current_revision).await.map(drop)
     }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::connection::{CheckedConnection, connect, set_writer};
 use super::directory::Directory;
 use super::fault::Fault;
-use super::schema::{APPLICATION_ID, FORMAT, SCHEMA, check_ours};
+use super::schema::{APPLICATION_ID, FORMAT, SCHEMA, Schema};
 use crate::storage::open::OpenStoreError;
 
 /// The writer's connection to a file that is ours, or is now.
@@ -14,7 +14,8 @@ pub(super) fn open_or_create(directory: &Directory) -> Result<CheckedConnection,
     let mut connection = connect(directory, "").map_err(fault)?;
     let blank = judge(directory, &connection)?;
     if !blank {
-        check_ours(&connection).map_err(|fault| not_opened(directory, fault))?;
+        let schema = Schema::read(&connection).map_err(fault)?;
+        schema.check_ours().map_err(|fault| not_opened(directory, fault))?;
     }
     // Only now: the settings write to the file.
     set_writer(&connection).map_err(fault)?;

@@ -1,6 +1,7 @@
 //! Connections for reading.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +32,14 @@ impl Readers {
     /// Leave for one read, when it is its turn; none once the store is closed.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// Keeps new reads waiting until it is dropped, once those under way have ended;
+    /// none where that takes longer than `patience`, or once the store is closed.
+    pub(super) async fn pause(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(READERS_MAX).unwrap_or(u32::MAX);
+        let all = Arc::clone(&self.permits).acquire_many_owned(all);
+        tokio::time::timeout(patience, all).await.ok()?.ok()
     }
 
     /// Runs a read in one snapshot, which is none from before `seen`.

@@ -3,11 +3,13 @@
 //! A disk that is full stops no such change: a file of some size lies beside the
 //! database, and is given up once, for the first of them that finds no room. From
 //! then on what is left is for such changes alone, until there is room for the file
-//! again.
+//! again. A file that was given up stays, empty: so a restart knows of it.
 
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, OFlags};
 
@@ -17,6 +19,8 @@ use crate::durable;
 /// The size of the file: some thousand changes, each in the log and in the
 /// database.
 const RESERVE_BYTES: u64 = 16 << 20;
+/// The pause between two tries to keep room that was not there from the start.
+const RETRY_PAUSE: Duration = Duration::from_secs(60);
 
 /// Whether the room is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +29,8 @@ enum ReserveState {
     Kept,
     /// It was there, and was given up.
     GivenUp,
-    /// There never was room for it, or the file system cannot keep it.
-    Wanting,
+    /// There was no room for it yet, or the file system cannot keep it.
+    Wanting { retry_at: Instant },
 }
 
 pub(super) struct Reserve {
@@ -35,67 +39,173 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Makes the file where it is absent and there is room for it, and as much
-    /// again.
+    /// Takes the file that is there, or makes it where there is room for it, and as
+    /// much again.
     pub(super) fn keep(directory: &Directory) -> Self {
-        let mut reserve = Self { path: directory.reserve(), state: ReserveState::Wanting };
-        if reserve.path.symlink_metadata().is_ok() {
-            reserve.state = ReserveState::Kept;
-        } else if let Err(error) = reserve.make() {
-            tracing::warn!(
+        let path = directory.reserve();
+        let bytes = path.symlink_metadata().ok().filter(|found| found.is_file());
+        let state = match bytes.map(|found| found.len()) {
+            Some(0) => ReserveState::GivenUp,
+            _ => ReserveState::Wanting { retry_at: Instant::now() },
+        };
+        let mut reserve = Self { path, state };
+        match (reserve.make(), state) {
+            (Ok(()), _) => {}
+            (Err(_), ReserveState::GivenUp) => tracing::error!(
+                alarm = "disk",
+                "the store's disk is still full, and the room that was kept is given up: make room now"
+            ),
+            (Err(error), _) => tracing::warn!(
                 %error,
                 "no room is kept on the store's disk: once it is full, no key can be disabled"
-            );
+            ),
         }
         reserve
     }
 
-    /// Gives the file up; whether there was one.
+    /// Gives the room up; whether there was some.
     pub(super) fn give_up(&mut self) -> bool {
         if self.state != ReserveState::Kept {
             return false;
         }
-        self.state = ReserveState::GivenUp;
         tracing::error!(
             alarm = "disk",
-            "the store's disk is full, and the room that was kept is given up: make room now"
+            "the store's disk takes no more, and the room that was kept is given up: make room now"
         );
-        std::fs::remove_file(&self.path).is_ok()
+        let emptied = self.open().and_then(|file| {
+            file.set_len(0)?;
+            // The blocks are free once the file system has noted it.
+            let _ = file.sync_all();
+            Ok(())
+        });
+        self.state = ReserveState::GivenUp;
+        emptied.is_ok()
     }
 
-    /// Whether what room there is, is for urgent changes alone: the file was given
+    /// Whether the room that is left is for urgent changes alone: the file was given
     /// up, and cannot be made again yet.
     pub(super) fn is_in_use(&mut self) -> bool {
-        if self.state == ReserveState::GivenUp && self.make().is_ok() {
-            tracing::info!("there is room on the store's disk again");
+        match self.state {
+            ReserveState::Kept => return false,
+            ReserveState::Wanting { retry_at } if Instant::now() < retry_at => return false,
+            ReserveState::GivenUp | ReserveState::Wanting { .. } => {}
+        }
+        if self.make().is_ok() {
+            tracing::info!("room is kept on the store's disk again");
         }
         self.state == ReserveState::GivenUp
     }
 
+    /// Makes the file, or completes it. Where it cannot, nothing is taken.
     fn make(&mut self) -> io::Result<()> {
+        let made = self.try_make();
+        match (&made, self.state) {
+            (Ok(()), _) => self.state = ReserveState::Kept,
+            (Err(_), ReserveState::Wanting { .. }) => {
+                self.state = ReserveState::Wanting { retry_at: Instant::now() + RETRY_PAUSE };
+            }
+            (Err(_), _) => {}
+        }
+        made
+    }
+
+    fn try_make(&self) -> io::Result<()> {
+        if self.path.symlink_metadata().is_ok_and(|found| is_whole(&found)) {
+            return Ok(());
+        }
         let disk = rustix::fs::statvfs(durable::parent(&self.path))?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) < 2 * RESERVE_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if let Err(error) = self.allocate() {
-            let _ = std::fs::remove_file(&self.path);
-            return Err(error);
-        }
-        self.state = ReserveState::Kept;
-        Ok(())
+        let file = self.open()?;
+        self.allocate(&file).inspect_err(|_| {
+            let _ = file.set_len(0);
+        })
     }
 
-    /// Takes the blocks themselves: a file with holes keeps nothing.
-    fn allocate(&self) -> io::Result<()> {
-        let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(nofollow)
-            .open(&self.path)?;
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES)?;
+    /// Takes the blocks themselves: a file with holes keeps nothing, and some file
+    /// systems take none before they are written.
+    fn allocate(&self, file: &File) -> io::Result<()> {
+        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES)?;
         file.sync_all()?;
-        durable::sync_parent(&self.path)
+        durable::sync_parent(&self.path)?;
+        if is_whole(&file.metadata()?) {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the file system keeps no room for a file"))
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(&self.path)?;
+        if file.metadata()?.is_file() {
+            return Ok(file);
+        }
+        Err(io::Error::other(format!("{} is not a regular file", self.path.display())))
+    }
+}
+
+/// Whether a file is of the size of the room and has its blocks (of 512 bytes,
+/// `stat(3type)`).
+fn is_whole(file: &std::fs::Metadata) -> bool {
+    file.is_file() && file.len() >= RESERVE_BYTES && file.blocks() * 512 >= RESERVE_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(prepare: impl FnOnce(&std::path::Path)) -> (tempfile::TempDir, Reserve) {
+        let home = tempfile::tempdir().unwrap();
+        let directory = Directory::hold(&home.path().join("store")).unwrap();
+        prepare(&directory.reserve());
+        let reserve = Reserve::keep(&directory);
+        (home, reserve)
+    }
+
+    #[test]
+    fn a_file_that_keeps_no_room_does_not_pass_for_one_that_does() {
+        let hole = |path: &std::path::Path| {
+            File::create(path).unwrap().set_len(RESERVE_BYTES).unwrap();
+        };
+        let short = |path: &std::path::Path| std::fs::write(path, [7; 4096]).unwrap();
+        for prepare in [hole, short] {
+            let (_home, reserve) = kept(prepare);
+            assert_eq!(reserve.state, ReserveState::Kept);
+            assert!(is_whole(&reserve.path.metadata().unwrap()));
+        }
+        let link = |path: &std::path::Path| std::os::unix::fs::symlink("/dev/null", path).unwrap();
+        let (_home, mut reserve) = kept(link);
+        assert!(matches!(reserve.state, ReserveState::Wanting { .. }));
+        assert!(!reserve.give_up() && !reserve.is_in_use());
+    }
+
+    #[test]
+    fn room_that_is_wanting_is_looked_for_again() {
+        let link = |path: &std::path::Path| std::os::unix::fs::symlink("/dev/null", path).unwrap();
+        let (_home, mut reserve) = kept(link);
+        std::fs::remove_file(&reserve.path).unwrap();
+        assert!(!reserve.is_in_use() && !reserve.path.exists(), "not before the pause");
+        reserve.state = ReserveState::Wanting { retry_at: Instant::now() };
+        assert!(!reserve.is_in_use());
+        assert_eq!(reserve.state, ReserveState::Kept);
+    }
+
+    #[test]
+    fn room_that_was_given_up_is_known_after_a_restart() {
+        let (_home, reserve) = kept(|path| std::fs::write(path, b"").unwrap());
+        // There is room here: so it is kept again, from the start.
+        assert_eq!(reserve.state, ReserveState::Kept);
+        let (_home, mut reserve) = kept(|_| ());
+        assert!(reserve.give_up());
+        assert_eq!(reserve.path.metadata().unwrap().len(), 0);
+        assert!(!reserve.give_up(), "once");
     }
 }

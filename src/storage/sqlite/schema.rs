@@ -1,7 +1,12 @@
 //! The file's schema, and its comparison with ours to the letter.
+//!
+//! SQLite reads a schema once, and again where its number has changed. It does not
+//! see one that was changed under its old number: a table whose first page is
+//! another's from then on is one table for those who are connected, and another for
+//! those who come. So the whole of it is looked at, and the pages belong to it.
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{Connection, Row};
 
 use super::fault::{self, Fault};
 use crate::storage::store::Revision;
@@ -41,34 +46,75 @@ pub(super) const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// The number of the schema, which SQLite changes with it.
-pub(super) fn number(snapshot: &Transaction<'_>) -> rusqlite::Result<i64> {
-    snapshot.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+/// The schema as it stands in the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Schema {
+    /// SQLite's own number for it, which it changes with each change of its own.
+    pub(super) number: i64,
+    objects: Vec<SchemaObject>,
 }
 
-/// A table, an index, or whatever else stands in a schema: its kind, its name, its
-/// table, and the text that made it.
-type SchemaObject = (String, String, String, Option<String>);
+/// A table, an index, or whatever else stands in a schema.
+#[derive(Debug, PartialEq, Eq)]
+struct SchemaObject {
+    kind: String,
+    name: String,
+    table: String,
+    /// The text that made it.
+    sql: Option<String>,
+    /// The page of the file where it begins.
+    first_page: i64,
+}
 
-/// Refuses a schema that is not ours to the letter, as SQLite itself writes it.
-pub(super) fn check_ours(connection: &Connection) -> fault::Result<()> {
-    let model = Connection::open_in_memory()?;
-    model.execute_batch(SCHEMA)?;
-    let (ours, found) = (schema_objects(&model)?, schema_objects(connection)?);
-    if let Some((kind, name, ..)) = found.iter().find(|object| !ours.contains(object)) {
-        return Err(Fault::altered(format!("its {kind} {name:?} is none of Keyferry's")));
+impl Schema {
+    /// The schema of a connection; one snapshot's, if the connection is in one.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut number = connection.prepare_cached("PRAGMA schema_version")?;
+        let mut all = connection
+            .prepare_cached("SELECT type, name, tbl_name, sql, rootpage FROM sqlite_schema")?;
+        let object = |row: &Row<'_>| {
+            Ok(SchemaObject {
+                kind: row.get(0)?,
+                name: row.get(1)?,
+                table: row.get(2)?,
+                sql: row.get(3)?,
+                first_page: row.get(4)?,
+            })
+        };
+        Ok(Self {
+            number: number.query_row([], |row| row.get(0))?,
+            objects: all.query_map([], object)?.collect::<rusqlite::Result<_>>()?,
+        })
     }
-    match ours.iter().find(|object| !found.contains(object)) {
-        Some((kind, name, ..)) => Err(Fault::altered(format!("its {kind} {name:?} is gone"))),
-        None if found.len() == ours.len() => Ok(()),
-        None => Err(Fault::altered("its schema holds something twice")),
+
+    /// Refuses a schema that is not ours to the letter, as SQLite itself writes it.
+    /// The pages are each file's own.
+    pub(super) fn check_ours(&self) -> fault::Result<()> {
+        let model = Connection::open_in_memory()?;
+        model.execute_batch(SCHEMA)?;
+        let (ours, found) = (&Self::read(&model)?.objects, &self.objects);
+        let is_among = |object: &SchemaObject, all: &[SchemaObject]| {
+            all.iter().any(|other| other.is_made_as(object))
+        };
+        if let Some(strange) = found.iter().find(|object| !is_among(object, ours)) {
+            let SchemaObject { kind, name, .. } = strange;
+            return Err(Fault::altered(format!("its {kind} {name:?} is none of Keyferry's")));
+        }
+        match ours.iter().find(|object| !is_among(object, found)) {
+            Some(SchemaObject { kind, name, .. }) => {
+                Err(Fault::altered(format!("its {kind} {name:?} is gone")))
+            }
+            None if found.len() == ours.len() => Ok(()),
+            None => Err(Fault::altered("its schema holds something twice")),
+        }
     }
 }
 
-fn schema_objects(connection: &Connection) -> rusqlite::Result<Vec<SchemaObject>> {
-    let mut all = connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")?;
-    let object = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-    all.query_map([], object)?.collect()
+impl SchemaObject {
+    fn is_made_as(&self, other: &Self) -> bool {
+        (&self.kind, &self.name, &self.table, &self.sql)
+            == (&other.kind, &other.name, &other.table, &other.sql)
+    }
 }
 
 /// SQLite's integers are signed. No revision comes near the end of either, and

@@ -58,17 +58,17 @@ impl Status {
         self.in_doubt.store(in_doubt, Ordering::SeqCst);
     }
 
-    /// Whether the file was ever found altered.
+    /// Whether the file was ever found damaged or altered.
     pub(super) fn is_altered(&self) -> bool {
         self.altered.load(Ordering::SeqCst)
     }
 
-    /// Remembers that the file was found altered, and raises the alarm once.
+    /// Remembers that the file was found damaged or altered, and raises the alarm once.
     pub(super) fn note(&self, fault: &Fault) {
-        if matches!(fault, Fault::Altered(_)) && !self.altered.swap(true, Ordering::SeqCst) {
+        if fault.is_damage() && !self.altered.swap(true, Ordering::SeqCst) {
             tracing::error!(
                 alarm = "store",
-                "{fault}: somebody has changed it; stop the server, and restore a copy from before"
+                "{fault}: the disk failed, or somebody has changed the store's file; stop the server, and restore a copy from before"
             );
         }
     }

@@ -233,8 +233,9 @@ impl FullDisk {
         let pages: i64 = bounded.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         bounded.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
         let reserve = Reserve::keep(&directory);
+        let readers = Arc::new(Readers::new(Arc::clone(&directory)));
         let writer =
-            Writer::new(Arc::clone(&directory), connection, reserve, Arc::default()).unwrap();
+            Writer::new(directory, readers, connection, reserve, Arc::default()).unwrap();
         let (jobs, queue) = mpsc::channel(9);
         let writer = std::thread::spawn(move || writer.run(queue));
         Self { _home: home, reserve: path.join("keyferry.reserve"), jobs, writer }
@@ -274,10 +275,10 @@ fn the_room_that_is_kept_is_given_up_for_an_urgent_commit() {
     let disk = FullDisk::new();
     assert_eq!(disk.reserve.metadata().unwrap().len(), 16 << 20);
     assert_eq!(disk.ask(60_000, true).blocking_recv().unwrap(), Ok(Revision(1)));
-    assert!(!disk.reserve.exists());
+    assert_eq!(disk.reserve.metadata().unwrap().len(), 0);
     // There is room in truth, so that it is kept again and others are served.
     assert_eq!(disk.ask(60_000, false).blocking_recv().unwrap(), Ok(Revision(2)));
-    assert!(disk.reserve.exists());
+    assert_eq!(disk.reserve.metadata().unwrap().len(), 16 << 20);
     disk.close();
 }
 
@@ -334,6 +335,41 @@ async fn a_foreign_reader_is_in_the_way_of_no_commit() {
     assert!(holds(&path, MARKER), "it is still read");
     reading.commit().unwrap();
     no_longer_holds(&path, MARKER).await;
+}
+
+/// Commits and reads without a pause: at every moment a read is under way that
+/// began after the last commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_own_readers_do_not_keep_deleted_values_in_the_log() {
+    let (_home, path) = home();
+    let store = Arc::new(SqliteStore::open(&path).unwrap());
+    store.commit(&[], &put("a", &MARKER.repeat(40))).await.unwrap();
+    let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut busy = tokio::task::JoinSet::new();
+    for reads in [false, true, true, true] {
+        let (store, ended) = (Arc::clone(&store), Arc::clone(&ended));
+        busy.spawn(async move {
+            while !ended.load(Ordering::SeqCst) {
+                if reads {
+                    let slow = store.reading(|snapshot| {
+                        let revision = queries::current_revision(snapshot)?;
+                        std::thread::sleep(Duration::from_millis(50));
+                        Ok(revision)
+                    });
+                    slow.await.unwrap();
+                } else {
+                    store.commit(&[], &put("b", b"x")).await.unwrap();
+                }
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    store.commit(&[], &[Write::Delete("a".into())]).await.unwrap();
+    no_longer_holds(&path, MARKER).await;
+    ended.store(true, Ordering::SeqCst);
+    while let Some(task) = busy.join_next().await {
+        task.unwrap();
+    }
 }
 
 /// Without SQLite's own checkpoints the log is still kept short.
@@ -393,6 +429,50 @@ async fn a_schema_altered_under_an_open_store_stops_it() {
         assert!(matches!(read, Err(StoreError::Damaged(_))), "{alteration}: {read:?}");
         assert!(store.probe().await.is_err());
     }
+}
+
+/// Puts another table, filled as ours is now, into the place of ours, under the old
+/// number of the schema. Its text is ours to the letter.
+const SWAP: &str = "
+    CREATE TABLE copy (id INTEGER PRIMARY KEY, path TEXT NOT NULL, revision INTEGER NOT NULL,
+                       value BLOB NOT NULL) STRICT;
+    INSERT INTO copy SELECT * FROM record;
+    PRAGMA writable_schema = ON;
+    UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'copy')
+        WHERE name = 'record';
+    DELETE FROM sqlite_schema WHERE name = 'copy';";
+
+/// Those who are connected go on with the old table, those who come read the new one.
+#[tokio::test]
+async fn a_table_that_was_replaced_under_the_old_number_is_found() {
+    let (_home, path) = home();
+    let store = SqliteStore::open(&path).unwrap();
+    store.commit(&[], &put("a", b"one")).await.unwrap();
+    let file = intruder(&path);
+    let number: i64 = file.query_row("PRAGMA schema_version", [], |row| row.get(0)).unwrap();
+    file.execute_batch(&format!("{SWAP} PRAGMA schema_version = {number}")).unwrap();
+    let commit = store.commit(&[], &put("a", b"two")).await;
+    assert!(matches!(commit, Err(StoreError::Damaged(_))), "{commit:?}");
+    assert!(store.probe().await.is_err());
+}
+
+/// A release wrote this file. Each later one opens it, and neither takes it for
+/// altered: the texts of its schema are compared to the letter.
+#[tokio::test]
+async fn a_store_of_format_1_is_opened() {
+    let (_home, path) = home();
+    drop(Directory::hold(&path).unwrap());
+    let released = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/store_format_1.db");
+    std::fs::copy(released, path.join("keyferry.db")).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path.join("keyferry.db"), mode).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    let read = store.read(&["a", "b"]).await.unwrap();
+    assert_eq!(read.revision, Revision(3));
+    let values: Vec<_> = read.values.into_iter().map(|found| found.map(|it| it.value)).collect();
+    assert_eq!(values, [Some(b"two".to_vec()), None]);
+    assert_eq!(store.changes_since(Revision(1)).await.unwrap().paths, ["a", "b"]);
+    assert_eq!(store.commit(&[], &put("b", b"three")).await, Ok(Revision(4)));
 }
 
 /// Another program may pack the file: its schema stays as it is.
@@ -473,7 +553,8 @@ async fn an_integrity_check_finds_damage() {
     std::fs::write(&file, bytes).unwrap();
     let store = SqliteStore::open(&path).unwrap();
     let error = store.check_integrity().await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert!(store.probe().await.is_err());
 }
 
 #[test]

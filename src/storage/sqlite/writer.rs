@@ -15,6 +15,7 @@ use super::fault::Fault;
 use super::group_commit::{CommitResult, GroupCommit};
 use super::opening;
 use super::queries::{current_revision, revision_from};
+use super::readers::Readers;
 use super::reserve::Reserve;
 use super::status::Status;
 use crate::storage::open::OpenStoreError;
@@ -23,6 +24,10 @@ use crate::storage::store::{Precondition, StoreError, Write};
 /// Most commits in one transaction: a bound on how long the first waits for
 /// the last, and on how much one rollback undoes.
 const GROUP_COMMITS_MAX: usize = 64;
+
+/// How long our own readers are waited for, where they are in the way of an erasure:
+/// a read takes less, but for the check of the whole file.
+const PAUSE_PATIENCE: Duration = Duration::from_millis(100);
 
 pub(super) struct CommitJob {
     pub(super) preconditions: Vec<Precondition>,
@@ -68,6 +73,7 @@ impl JobGroup {
 
 pub(super) struct Writer {
     directory: Arc<Directory>,
+    readers: Arc<Readers>,
     status: Arc<Status>,
     /// `None` after a failure: a connection whose transaction went wrong is
     /// closed, which rolls back, and a new one is opened when next needed.
@@ -81,6 +87,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         directory: Arc<Directory>,
+        readers: Arc<Readers>,
         mut connection: CheckedConnection,
         reserve: Reserve,
         status: Arc<Status>,
@@ -96,20 +103,29 @@ impl Writer {
             .build()
             .map_err(|source| directory.failed("start the writing thread of", source))?;
         let connection = Some(connection);
-        Ok(Self { directory, status, connection, checkpoints, reserve, waiting })
+        Ok(Self { directory, readers, status, connection, checkpoints, reserve, waiting })
     }
 
     /// Works until the store is dropped, and then to the end of the queue.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         loop {
             // Every commit before is answered by now.
-            self.checkpoints.run();
+            self.checkpoint();
             match self.next(&mut queue) {
                 Ok(Some(job)) => self.work(JobGroup::take(job, &mut queue)),
                 Ok(None) => return,
                 Err(_) => {}
             }
         }
+    }
+
+    /// Our own readers stand aside for an erasure that they were in the way of.
+    fn checkpoint(&mut self) {
+        let paused = self.checkpoints.needs_pause().then(|| {
+            self.waiting.block_on(self.readers.pause(PAUSE_PATIENCE))
+        });
+        self.checkpoints.run();
+        drop(paused);
     }
 
     /// The next job, or none for ever; or it is time for a checkpoint.
@@ -196,7 +212,9 @@ impl Writer {
     /// Nobody reads while there is a doubt: that is worth the room that is kept.
     fn settle_with_reserve(&mut self) -> Result<(), Fault> {
         match self.settle_doubt() {
-            Err(fault) if fault.is_out_of_room() && self.reserve.give_up() => self.settle_doubt(),
+            Err(fault) if fault.may_be_out_of_room() && self.reserve.give_up() => {
+                self.settle_doubt()
+            }
             settled => settled,
         }
     }
