@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! each link on the way    belongs to us or root
-//! each directory above    belongs to us or root, and nobody else writes there but
+//! each directory on it    belongs to us or root, and nobody else writes there but
 //!                         under the sticky bit
 //! the file at the end     an ordinary file of ours or root's, which its owner and
 //!                         our own group can read, and its owner alone can write
@@ -13,10 +13,11 @@
 //! that Kubernetes mounts can be read: symbolic links of root's in a sticky directory
 //! lead to a file of root's, mode 0440, whose group is the pod's `fsGroup`.
 
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -69,39 +70,67 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, SecretF
 
 /// A user who can write a directory above can replace the file.
 pub fn check_directories(path: &Path) -> Result<(), SecretFileError> {
-    for directory in durable::parent(path).canonicalize()?.ancestors() {
-        let found = directory.metadata()?;
-        let name = directory.display();
-        if !is_ours_or_roots(found.uid()) {
-            let why = format!("the directory {name} belongs to user {}", found.uid());
-            return Err(SecretFileError::Unsafe(why));
-        }
-        let sticky = found.mode() & 0o1000 != 0;
-        if found.mode() & 0o022 != 0 && !sticky {
-            let why = format!("the directory {name} can be written by others; chmod go-w it");
-            return Err(SecretFileError::Unsafe(why));
-        }
-    }
-    Ok(())
+    at_the_end(durable::parent(path)).map(drop)
 }
 
-/// Follows the links at the last step of a path, and judges the directories of each.
+/// Follows a path as the kernel does, and judges each directory and each link that it
+/// leads through. What is there at its end is judged once it is open.
 fn at_the_end(path: &Path) -> Result<PathBuf, SecretFileError> {
-    let mut path = path.to_owned();
-    for _ in 0..=LINKS_MAX {
-        check_directories(&path)?;
-        let found = fs::symlink_metadata(&path)?;
-        if !found.is_symlink() {
-            return Ok(path);
+    let mut ahead = Vec::new();
+    let mut links = 0;
+    let mut at = PathBuf::new();
+    put_ahead(&mut ahead, &std::path::absolute(path)?);
+    while let Some(step) = ahead.pop() {
+        if step == ".." {
+            at.pop();
+            continue;
         }
-        if !is_ours_or_roots(found.uid()) {
-            let why =
-                format!("the symbolic link {} belongs to user {}", path.display(), found.uid());
-            return Err(SecretFileError::Unsafe(why));
+        // The root is a step that begins anew.
+        let next = at.join(&step);
+        let found = fs::symlink_metadata(&next)?;
+        if found.is_symlink() {
+            check_link(&next, &found)?;
+            links += 1;
+            if links > LINKS_MAX {
+                return Err(SecretFileError::Unreadable(Errno::LOOP.into()));
+            }
+            put_ahead(&mut ahead, &fs::read_link(&next)?);
+            continue;
         }
-        path = durable::parent(&path).join(fs::read_link(&path)?);
+        if found.is_dir() {
+            check_directory(&next, &found)?;
+        }
+        at = next;
     }
-    Err(SecretFileError::Unreadable(Errno::LOOP.into()))
+    Ok(at)
+}
+
+/// The steps of a path in front of those that are still ahead; the next is the last.
+fn put_ahead(ahead: &mut Vec<OsString>, path: &Path) {
+    let steps = path.components().filter(|step| *step != Component::CurDir);
+    ahead.extend(steps.rev().map(|step| step.as_os_str().to_owned()));
+}
+
+fn check_link(path: &Path, found: &Metadata) -> Result<(), SecretFileError> {
+    if is_ours_or_roots(found.uid()) {
+        return Ok(());
+    }
+    let why = format!("the symbolic link {} belongs to user {}", path.display(), found.uid());
+    Err(SecretFileError::Unsafe(why))
+}
+
+fn check_directory(path: &Path, found: &Metadata) -> Result<(), SecretFileError> {
+    let name = path.display();
+    if !is_ours_or_roots(found.uid()) {
+        let why = format!("the directory {name} belongs to user {}", found.uid());
+        return Err(SecretFileError::Unsafe(why));
+    }
+    let sticky = found.mode() & 0o1000 != 0;
+    if found.mode() & 0o022 != 0 && !sticky {
+        let why = format!("the directory {name} can be written by others; chmod go-w it");
+        return Err(SecretFileError::Unsafe(why));
+    }
+    Ok(())
 }
 
 /// Does not wait for the writer of a pipe, and follows no link that was put there
@@ -244,6 +273,14 @@ mod tests {
         read(&first, 100).unwrap();
         fs::set_permissions(open.path(), Permissions::from_mode(0o777)).unwrap();
         is_unsafe(&first, "can be written by others");
+        // In the middle of the way, too.
+        let (middle, beside) = (open.path().join("middle"), folder.path().join("beside"));
+        symlink(folder.path(), &middle).unwrap();
+        is_unsafe(&middle.join("secret"), "can be written by others");
+        is_unsafe(&open.path().join("middle/../secret"), "can be written by others");
+        fs::create_dir(&beside).unwrap();
+        symlink("beside/../secret", folder.path().join("about")).unwrap();
+        assert_eq!(read(&folder.path().join("about"), 100).unwrap().as_slice(), b"secret");
     }
 
     #[test]

@@ -6,6 +6,15 @@ use super::operations::Action;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Actions(u64);
 
+/// The actions that take a permission away. They are kept possible longest: on a disk
+/// that is full, and for an account that has used its quota up.
+pub const TAKING_AWAY: Actions = Actions::of(&[
+    Action::DisableKey,
+    Action::ScheduleKeyDeletion,
+    Action::DisableAccessKey,
+    Action::DeleteAccessKey,
+]);
+
 impl Actions {
     /// A set of these.
     #[must_use]

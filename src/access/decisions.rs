@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 
+use super::actions::{Actions, TAKING_AWAY};
 use super::operations::{Action, operations};
 use super::purpose::{Change, Look, Purpose, Use};
 
@@ -58,6 +59,19 @@ impl<P: Purpose> Decisions<P> {
     #[must_use]
     pub const fn required(&self) -> &'static [Decision] {
         self.required
+    }
+
+    /// Whether it takes a permission away.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        let mut rest = self.required;
+        while let [decision, others @ ..] = rest {
+            if TAKING_AWAY.meets(Actions::of(&[decision.action])) {
+                return true;
+            }
+            rest = others;
+        }
+        false
     }
 
     /// Those of every RPC whose grants are good for this purpose.

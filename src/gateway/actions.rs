@@ -7,8 +7,10 @@ use std::pin::Pin;
 
 use super::descriptors;
 use super::parameter_tree::ParameterTree;
+use super::parameters::Parameters;
 use super::reply::ReplyMessage;
 use super::request;
+use crate::access::decisions;
 use crate::access::operations::operations;
 use crate::error::Result;
 use crate::service::Services;
@@ -23,6 +25,8 @@ pub struct ApiAction {
     pub name: &'static str,
     /// The RPC, as `Service/Method`.
     pub rpc: &'static str,
+    /// Whether it takes a permission away.
+    pub takes_away: bool,
     pub(super) act: for<'a> fn(&'a Services, &'a Caller, &ParameterTree<'_>) -> ReplyFuture<'a>,
 }
 
@@ -32,6 +36,13 @@ impl ApiAction {
     #[must_use]
     pub fn changes(&self) -> bool {
         !descriptors::rpc(self.rpc).is_ok_and(|rpc| descriptors::has_no_side_effects(&rpc))
+    }
+
+    /// Whether a request asks for a dry run, which changes nothing.
+    pub(super) fn is_dry_run(&self, parameters: &Parameters) -> bool {
+        let has_dry_run = descriptors::rpc(self.rpc)
+            .is_ok_and(|rpc| rpc.input().get_field_by_name("dry_run").is_some());
+        has_dry_run && parameters.get("DryRun").and_then(request::truth) == Some(true)
     }
 
     /// The action of that name.
@@ -53,6 +64,7 @@ macro_rules! actions {
         ApiAction {
             name: stringify!($rpc),
             rpc: concat!(stringify!($service), "/", stringify!($rpc)),
+            takes_away: pastey::paste!(decisions::[<$rpc:snake:upper>]).takes_away(),
             act: |services, caller, parameters| {
                 let rpc = concat!(stringify!($service), "/", stringify!($rpc));
                 // Parsed outside of the future, so that the parameters are wiped

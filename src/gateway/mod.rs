@@ -149,13 +149,19 @@ impl Gateway {
     }
 
     /// Carries out a request.
-    pub async fn act(&self, call: Call, caller: &Caller, seen: &Seen) -> Result<Response<Bytes>> {
+    pub async fn act(
+        &self,
+        call: Call,
+        mut caller: Caller,
+        seen: &Seen,
+    ) -> Result<Response<Bytes>> {
         let action = call.action(seen)?;
-        if action.changes() {
-            self.services.spend_nonce(&call.spent_nonce()).await?;
+        if action.changes() && !action.is_dry_run(&call.parameters) {
+            let spent = call.spent_nonce(action.takes_away);
+            caller.begun = Some(Arc::new(self.services.spend_nonce(&spent).await?));
         }
         let parameters = ParameterTree::of(call.parameters.iter());
-        let reply = (action.act)(&self.services, caller, &parameters);
+        let reply = (action.act)(&self.services, &caller, &parameters);
         drop(parameters);
         drop(call);
         let reply = reply.await?;
@@ -203,11 +209,12 @@ impl Call {
         self.key.principal()
     }
 
-    fn spent_nonce(&self) -> SpentNonce<'_> {
+    fn spent_nonce(&self, takes_away: bool) -> SpentNonce<'_> {
         SpentNonce {
             access_key_id: &self.key.id,
             nonce: self.verified.nonce(),
             past_at: self.verified.past_at(),
+            takes_away,
         }
     }
 

@@ -101,7 +101,7 @@ fn wanted(kind: &Kind) -> &'static str {
     }
 }
 
-fn truth(text: &str) -> Option<bool> {
+pub(super) fn truth(text: &str) -> Option<bool> {
     [("true", true), ("false", false)]
         .into_iter()
         .find_map(|(name, value)| name.eq_ignore_ascii_case(text).then_some(value))

@@ -27,6 +27,7 @@ pub mod pages;
 pub mod paths;
 pub mod schedule;
 mod vault;
+pub mod written;
 
 use std::sync::Arc;
 

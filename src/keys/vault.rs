@@ -73,18 +73,27 @@ impl Vault {
         Ok(self.find_all(std::slice::from_ref(path)).await?.into_iter().next().flatten())
     }
 
-    /// The records at these paths, all as of one moment.
+    /// The records at these paths, all as of one moment. One that is not intact fails
+    /// them all.
     pub async fn find_all<R: Record>(
         &self,
         paths: &[StorePath],
     ) -> Result<Vec<Option<OpenedRecord<R>>>> {
+        self.find_each(paths).await?.into_iter().collect()
+    }
+
+    /// The same, for those who judge each by itself.
+    pub async fn find_each<R: Record>(
+        &self,
+        paths: &[StorePath],
+    ) -> Result<Vec<Result<Option<OpenedRecord<R>>>>> {
         let (values, read_at) = self.read(paths).await?;
         let open = |(path, stored): (_, Option<Versioned>)| {
             let Some(stored) = stored else { return Ok(None) };
             let (record, secret) = self.open(path, &stored)?;
             Ok(Some(OpenedRecord { record, secret, revision: stored.revision, read_at }))
         };
-        paths.iter().zip(values).map(open).collect()
+        Ok(paths.iter().zip(values).map(open).collect())
     }
 
     /// Opens what was read at a path: its plain fields and its secret bytes.

@@ -151,7 +151,14 @@ impl KnownConnection {
         let deadline = deadline::of_rpc(request.headers(), record.began(), self.edge.deadline)?;
         let request_id = record.request_id().as_str().to_owned();
         let work = self.shares(principal).work.clone();
-        Ok(Caller { principal: principal.clone(), request_id, deadline, work, permit: None })
+        Ok(Caller {
+            principal: principal.clone(),
+            request_id,
+            deadline,
+            work,
+            permit: None,
+            begun: None,
+        })
     }
 }
 

@@ -107,8 +107,9 @@ impl FrontDoor {
         let shares = self.admission.shares_of(&principal);
         let permit = Some(Arc::new(shares.admit()?));
         let request_id = record.request_id().as_str().to_owned();
-        let caller = Caller { principal, request_id, deadline, work: shares.work, permit };
-        bounded(deadline, self.gateway.act(call, &caller, seen)).await
+        let caller =
+            Caller { principal, request_id, deadline, work: shares.work, permit, begun: None };
+        bounded(deadline, self.gateway.act(call, caller, seen)).await
     }
 }
 

@@ -8,6 +8,7 @@ use super::cost::Cost;
 use super::permits::{Permit, Share};
 use crate::access::principal::Principal;
 use crate::error::{Result, Rule};
+use crate::keys::access_keys::refused_changes::BegunChange;
 
 /// One call, as the shared edge has established it. The edge puts one into the
 /// extensions of every request; a request without one does not reach a service.
@@ -25,6 +26,8 @@ pub struct Caller {
     /// for this call is done, whether its caller waits for that or not. The items of a
     /// stream take one each.
     pub permit: Option<Arc<Permit>>,
+    /// The change that it began, where its nonce is in the store until long after.
+    pub begun: Option<Arc<BegunChange>>,
 }
 
 impl Caller {

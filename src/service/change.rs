@@ -33,6 +33,7 @@ use crate::keys::keyring::{Keyring, StoredCmk};
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::cmk::KeyState;
 use crate::keys::not_done::NotDone;
+use crate::keys::written::Written;
 
 /// A change on its way: its caller, its RPC, and what its steps work with.
 pub(super) struct PendingChange {
@@ -126,21 +127,34 @@ impl PendingChange {
     ) -> Result<Committed<T>, NotDone> {
         unless_dry_run(self.dry_run)?;
         let done = commit.await?;
-        self.services.access_keys.change_made(&self.caller.principal);
-        done.complete(&mut event);
-        event.log(self.decisions);
+        if done.written() == Written::Changed {
+            if let Some(begun) = &self.caller.begun {
+                begun.made();
+            }
+            done.complete(&mut event);
+            event.log(self.decisions);
+        }
         Ok(Committed(done))
     }
 }
 
 /// The result of a commit. It adds to the event the ids that the commit made.
 pub(super) trait CommitResult {
-    fn complete(&self, event: &mut Event);
-}
+    /// Where there was nothing to write, nothing is recorded as changed.
+    fn written(&self) -> Written {
+        Written::Changed
+    }
 
-impl CommitResult for () {
     fn complete(&self, _: &mut Event) {}
 }
+
+impl CommitResult for Written {
+    fn written(&self) -> Written {
+        *self
+    }
+}
+
+impl CommitResult for () {}
 
 impl CommitResult for StoredCmk {
     fn complete(&self, event: &mut Event) {

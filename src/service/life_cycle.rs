@@ -147,6 +147,7 @@ impl Services {
             })
         })
         .await
+        .map(drop)
     }
 }
 

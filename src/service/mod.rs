@@ -36,6 +36,7 @@ use crate::crypto::recipients::Recipients;
 use crate::error::{Result, Rule};
 use crate::keys::Keys;
 use crate::keys::access_keys::AccessKeys;
+use crate::keys::access_keys::refused_changes::BegunChange;
 use crate::keys::access_keys::used_nonces::SpentNonce;
 use crate::keys::clock::Clock;
 use crate::keys::keyring::Keyring;
@@ -89,7 +90,7 @@ impl Services {
     }
 
     /// Spends the nonce of a signed request that changes something.
-    pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<()> {
+    pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<BegunChange> {
         self.access_keys.spend_nonce(spent).await
     }
 

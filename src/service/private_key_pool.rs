@@ -143,6 +143,7 @@ mod tests {
             deadline,
             work,
             permit: None,
+            begun: None,
         }
     }
 

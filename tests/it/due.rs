@@ -111,6 +111,17 @@ impl World {
         listed.into_inner().key_versions
     }
 
+    async fn rotate(&self, key_id: &str) {
+        let request = v1::CreateKeyVersionRequest { key_id: key_id.into(), ..Default::default() };
+        self.server.management.clone().create_key_version(request).await.unwrap();
+    }
+
+    /// An attacker puts an empty record there.
+    async fn put(&self, path: &str) {
+        let put = Write::Put(path.to_owned(), Vec::new());
+        self.founded.store.commit(&[], &[put]).await.unwrap();
+    }
+
     async fn paths(&self) -> Vec<String> {
         let page = self.founded.store.list("", None, 1000).await.unwrap();
         page.entries.into_iter().map(|(path, _)| path).collect()
@@ -382,8 +393,8 @@ async fn a_spent_nonce_is_kept_while_its_signature_is_good_and_not_for_ever() {
     let access_key_id = AccessKeyId::parse(&made.access_key_id).unwrap();
     let past_at = world.clock.now() + SignedDuration::from_mins(15);
     let spend = async |nonce: &str| {
-        let spent = SpentNonce { access_key_id: &access_key_id, nonce, past_at };
-        world.keys.access_keys.spend_nonce(&spent).await
+        let spent = SpentNonce { access_key_id: &access_key_id, nonce, past_at, takes_away: false };
+        world.keys.access_keys.spend_nonce(&spent).await.map(drop)
     };
     for number in 0..150 {
         spend(&number.to_string()).await.unwrap();
@@ -442,6 +453,63 @@ async fn an_index_that_lies_changes_nothing() {
     assert_eq!(world.versions(&key).await.len(), 1);
 }
 
+/// An attacker puts entries among the versions of a CMK that is to be deleted: one
+/// that names no version, and one that names another CMK's, which no longer opens.
+#[tokio::test]
+async fn entries_that_were_planted_do_not_keep_a_cmk_from_being_erased() {
+    let world = World::start().await;
+    let (doomed, broken) = (world.server.create_key().await, world.server.create_key().await);
+    world.rotate(&doomed).await;
+    let its: Vec<_> = world.versions(&doomed).await;
+    let others = world.describe(&broken).await.unwrap().primary_key_version;
+    let others = format!("version/{others}");
+    world.put(&format!("key-version/{doomed}/zzz")).await;
+    world.put(&format!("key-{}", others.replace('/', &format!("/{doomed}/")))).await;
+    world.put(&others).await;
+    world.schedule_deletion(&doomed).await.unwrap();
+    assert!(world.keys.keyring.is_healthy().await);
+    let carried = world.pass(days(8)).await;
+    assert_eq!((carried.deleted, carried.rotated), (0, 0), "its turn ends where it is broken off");
+    assert!(!world.keys.keyring.is_healthy().await);
+    let paths = world.paths().await;
+    for version in its {
+        let id = version.key_version_id;
+        assert!(!paths.iter().any(|path| path.contains(&id)), "{id}");
+    }
+    assert!(paths.contains(&others), "it may be another CMK's");
+    assert!(!paths.contains(&format!("key-version/{doomed}/zzz")));
+    assert!(paths.contains(&format!("erasure/{doomed}")), "it is not at its end");
+    // Once that record is gone or put right, the erasure comes to its end.
+    let gone = Write::Delete(others);
+    world.founded.store.commit(&[], &[gone]).await.unwrap();
+    assert_eq!(world.pass(hours(1)).await, NOTHING);
+    let paths = world.paths().await;
+    let left: Vec<_> = paths.iter().filter(|path| path.contains(&doomed)).collect();
+    assert_eq!(left, [&format!("tombstone/{doomed}")]);
+}
+
+/// The server stops after the tombstone; meanwhile somebody takes a version out of
+/// the index.
+#[tokio::test]
+async fn an_erasure_that_is_taken_up_again_finds_versions_that_the_index_lacks() {
+    let world = World::start().await;
+    let key = world.server.create_key().await;
+    world.rotate(&key).await;
+    let version = world.versions(&key).await.remove(0).key_version_id;
+    let path = format!("version/{version}");
+    let record = world.founded.store.read(&[path.as_str()]).await.unwrap().values.remove(0);
+    world.schedule_deletion(&key).await.unwrap();
+    assert_eq!(world.pass(days(8)).await, ONE_DELETED);
+    let again = [Write::Put(path.clone(), record.unwrap().value)];
+    world.founded.store.commit(&[], &again).await.unwrap();
+    world.put(&format!("erasure/{key}")).await;
+    let world = world.restart().await;
+    assert!(world.keys.keyring.is_healthy().await);
+    assert_eq!(world.pass(hours(1)).await, NOTHING);
+    assert!(!world.paths().await.contains(&path));
+    assert!(!world.keys.keyring.is_healthy().await, "somebody altered the index");
+}
+
 /// An attacker has another CMK's version erased with a CMK that is to be deleted,
 /// or keeps a version of that one from being erased.
 #[tokio::test]
@@ -455,7 +523,9 @@ async fn a_deletion_erases_its_own_versions_and_no_others() {
     let taken = Write::Delete(format!("key-version/{doomed}/{its}"));
     world.founded.store.commit(&[], &[planted, taken]).await.unwrap();
     world.schedule_deletion(&doomed).await.unwrap();
+    assert!(world.keys.keyring.is_healthy().await);
     assert_eq!(world.pass(days(8)).await, ONE_DELETED);
+    assert!(!world.keys.keyring.is_healthy().await, "the alarm");
     let world = world.restart().await;
     assert_eq!(world.decrypt(&blob).await.unwrap().len(), 32);
     let paths = world.paths().await;

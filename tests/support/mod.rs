@@ -65,6 +65,7 @@ pub fn dev_caller() -> Caller {
         deadline: Instant::now() + Duration::from_secs(30),
         work: Permits::new(512, 256).share_of(&()),
         permit: None,
+        begun: None,
     }
 }
 

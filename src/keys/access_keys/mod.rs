@@ -5,7 +5,7 @@
 //! list of its service account's access keys.
 
 pub mod list;
-mod refused_changes;
+pub mod refused_changes;
 pub mod used_nonces;
 
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use crate::keys::model::named::named;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::keys::vault::{OpenedRecord, Vault};
+use crate::keys::written::Written;
 use crate::limits::ACCESS_KEYS;
 use crate::storage::{Precondition, Revision, Write};
 
@@ -107,7 +108,7 @@ pub struct AccessKeys {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     cached: Cached,
-    refused: RefusedChanges,
+    refused: Arc<RefusedChanges>,
 }
 
 /// The access keys that are kept.
@@ -122,7 +123,7 @@ pub(in crate::keys) fn cached_among(caches: &mut Caches) -> Cached {
 
 impl AccessKeys {
     pub(in crate::keys) fn new(vault: Arc<Vault>, clock: Arc<dyn Clock>, cached: Cached) -> Self {
-        Self { vault, clock, cached, refused: RefusedChanges::default() }
+        Self { vault, clock, cached, refused: Arc::default() }
     }
 
     /// The access key of that id, if there is one, whatever its state.
@@ -183,16 +184,17 @@ impl AccessKeys {
     }
 
     /// Disables an access key, for good.
-    pub async fn disable(&self, grant: Grant<Change>, id: AccessKeyId) -> Result<(), NotDone> {
+    pub async fn disable(&self, grant: Grant<Change>, id: AccessKeyId) -> Result<Written, NotDone> {
         let StoredAccessKey { key, revision } =
             self.granted(grant.account_for(Action::DisableAccessKey)?, id).await?;
         if !key.is_enabled() {
-            return Ok(());
+            return Ok(Written::AsItWas);
         }
         let disabled = AccessKey { state: AccessKeyState::Disabled, ..key };
         let unchanged = [StorePath::AccessKey(id).at(revision)];
         let writes = [self.access_key_write(&disabled)?];
-        self.vault.commit_urgently(&unchanged, &writes).await.map(drop)
+        self.vault.commit_urgently(&unchanged, &writes).await?;
+        Ok(Written::Changed)
     }
 
     /// Takes an access key away, its secret included.

@@ -12,11 +12,11 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::access::principal::Principal;
 use crate::crypto::random;
 use crate::error::{Result, Rule};
 use crate::ids::AccessKeyId;
 use crate::keys::access_keys::AccessKeys;
+use crate::keys::access_keys::refused_changes::BegunChange;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::storage::Write;
@@ -32,38 +32,43 @@ pub struct SpentNonce<'a> {
     pub nonce: &'a str,
     /// When the signature is accepted no longer.
     pub past_at: Timestamp,
+    /// Whether the change takes a permission away.
+    pub takes_away: bool,
 }
 
 impl AccessKeys {
     /// Spends a nonce; refused where it was spent before, and where its service
     /// account has too many refused changes in the store.
-    pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<()> {
+    pub async fn spend_nonce(&self, spent: &SpentNonce<'_>) -> Result<BegunChange> {
+        let SpentNonce { past_at, takes_away, .. } = *spent;
         let key = self.find(spent.access_key_id).await?;
         let key = key.ok_or(Rule::NotAuthenticated)?;
-        self.refused.begin(key.principal(), self.clock.now(), spent.past_at)?;
+        let begun = self.refused.begin(key.principal(), self.clock.now(), past_at, takes_away)?;
         let path = StorePath::UsedNonce {
-            past_at: spent.past_at,
+            past_at,
             access_key_id: *spent.access_key_id,
             digest: Sha256::digest(spent.nonce).into(),
         };
         // Random bytes without a meaning: where a commit's outcome is uncertain,
         // they tell this spending from an earlier one.
         let mark = random::array::<16>()?;
-        // Urgent, as what comes next may be: a key that is disabled over HTTP.
-        let spent = self.vault.commit_urgently(&[path.absent()], &[path.put(mark.to_vec())]).await;
-        spent.map(drop).map_err(|not_done| {
-            // It takes no room.
-            self.refused.made(key.principal());
-            match not_done {
-                NotDone::Stale => Rule::NonceUsed.into(),
-                NotDone::Refused(error) => error,
+        let (absent, put) = ([path.absent()], [path.put(mark.to_vec())]);
+        let spent = if takes_away {
+            self.vault.commit_urgently(&absent, &put).await
+        } else {
+            self.vault.commit(&absent, &put).await
+        };
+        match spent {
+            Ok(_) => Ok(begun),
+            Err(not_done) => {
+                // It takes no room.
+                begun.made();
+                Err(match not_done {
+                    NotDone::Stale => Rule::NonceUsed.into(),
+                    NotDone::Refused(error) => error,
+                })
             }
-        })
-    }
-
-    /// A change of that caller was made, and pays for its nonce.
-    pub fn change_made(&self, caller: &Principal) {
-        self.refused.made(caller);
+        }
     }
 
     /// Erases the nonces that are past at `confirmed`, and what is no nonce.
@@ -80,7 +85,8 @@ impl AccessKeys {
             if writes.is_empty() {
                 return Ok(());
             }
-            match self.vault.commit(&[], &writes).await {
+            // Urgent: this makes room.
+            match self.vault.commit_urgently(&[], &writes).await {
                 Ok(_) | Err(NotDone::Stale) => {}
                 Err(NotDone::Refused(error)) => return Err(error),
             }

@@ -16,6 +16,7 @@ use crate::keys::model::alias_name::AliasName;
 use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
+use crate::keys::written::Written;
 use crate::limits::ALIASES;
 use crate::storage::{Precondition, Revision, Write};
 
@@ -127,11 +128,11 @@ impl Keyring {
         from: Grant<Change>,
         to: Grant<Change>,
         name: &AliasName,
-    ) -> Result<(), NotDone> {
+    ) -> Result<Written, NotDone> {
         let (old, new) = (from.key_for(Action::UpdateAlias)?, to.key_for(Action::UpdateAlias)?);
         let stored = self.read_alias_of(old.id, name).await?;
         if old.id == new.id {
-            return Ok(());
+            return Ok(Written::AsItWas);
         }
         let (mut old_names, mut new_names) =
             (self.read_names(old.id).await?, self.read_names(new.id).await?);
@@ -145,7 +146,8 @@ impl Keyring {
         ];
         let [alias, order] = self.alias_writes(name, stored.alias_id, new.id)?;
         let writes = [alias, order, self.names_write(&old_names)?, self.names_write(&new_names)?];
-        self.vault.commit(&preconditions, &writes).await.map(drop)
+        self.vault.commit(&preconditions, &writes).await?;
+        Ok(Written::Changed)
     }
 
     /// Takes a name away.

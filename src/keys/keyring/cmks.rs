@@ -14,6 +14,7 @@ use crate::keys::model::cmk::Cmk;
 use crate::keys::model::key_state::Operation;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
+use crate::keys::written::Written;
 use crate::storage::{Versioned, Write};
 
 /// The actions that change a CMK itself.
@@ -79,14 +80,16 @@ impl Keyring {
         grant: Grant<Change>,
         old: &StoredCmk,
         new: &Cmk,
-    ) -> Result<(), NotDone> {
+    ) -> Result<Written, NotDone> {
         if grant.key_for(LIFE_CYCLE)? != old.identity() || new.id != old.cmk.id {
             return Err(other_key().into());
         }
         if *new == old.cmk {
-            return self.unless_stale(old).await;
+            self.unless_stale(old).await?;
+            return Ok(Written::AsItWas);
         }
-        self.commit_cmk(old, new, Vec::new()).await
+        self.commit_cmk(old, new, Vec::new()).await?;
+        Ok(Written::Changed)
     }
 
     /// Commits a changed CMK, its entry in the index of what is due, and other

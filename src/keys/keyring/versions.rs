@@ -185,18 +185,19 @@ impl Keyring {
         }
     }
 
-    /// The CMKs that these versions belong to; `None` for one that is not there.
+    /// The CMKs that these versions belong to; `None` for one that is not there, an
+    /// error for one whose record is not intact.
     pub(in crate::keys) async fn owners_of(
         &self,
         versions: &[KeyVersionId],
-    ) -> Result<Vec<Option<KeyId>>> {
+    ) -> Result<Vec<Result<Option<KeyId>>>> {
         let paths: Vec<_> = versions.iter().map(|id| StorePath::Version(*id)).collect();
-        let found = self.vault.find_all(&paths).await?;
-        let owner = |(id, found): (&KeyVersionId, Option<_>)| match found {
+        let found = self.vault.find_each(&paths).await?;
+        let owner = |(id, found): (&KeyVersionId, Result<Option<_>>)| match found? {
             Some(found) => Ok(Some(self.to_version(*id, found)?.entry.key_id)),
             None => Ok(None),
         };
-        versions.iter().zip(found).map(owner).collect()
+        Ok(versions.iter().zip(found).map(owner).collect())
     }
 
     pub(super) async fn load_version(

@@ -157,7 +157,6 @@ impl Schedule {
         self.entomb(stored).await?;
         let cmk = &stored.cmk;
         tracing::info!(key_id = %cmk.id, creator = cmk.creator, "deleted a CMK, as was scheduled");
-        self.complete_index(stored).await?;
         self.erase(cmk.id).await?;
         Ok(())
     }
@@ -172,7 +171,8 @@ impl Schedule {
     ) -> Result<(), NotDone> {
         tracing::warn!(key_id = %id, path, "an entry of the index of what is due is not borne out");
         let unchanged = StorePath::Cmk(id).unchanged(found.map(|stored| stored.revision));
-        self.vault.commit(&[unchanged], &[Write::Delete(path.to_owned())]).await.map(drop)
+        let stray = [Write::Delete(path.to_owned())];
+        self.vault.commit_urgently(&[unchanged], &stray).await.map(drop)
     }
 
     /// Goes on with every erasure that was begun.

@@ -4,9 +4,9 @@
 //! its id is not used again.
 //!
 //! The index of versions proves nothing: a version is opened before it is erased,
-//! and only one that belongs to the CMK is. A CMK knows how many versions it has;
-//! where fewer are in the index, somebody took entries out, and all versions of the
-//! store are looked through.
+//! and only one that belongs to the CMK is. The tombstone tells how many versions
+//! there were; where fewer are in the index, somebody took entries out, or the
+//! erasure was broken off, and all versions of the store are looked through.
 
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
@@ -16,7 +16,7 @@ use crate::keys::model::alias_name::AliasName;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::keys::schedule::Schedule;
-use crate::storage::Write;
+use crate::storage::{Versioned, Write};
 
 /// Versions that one commit erases, two records each.
 const VERSIONS_AT_A_TIME: usize = 30;
@@ -31,6 +31,7 @@ impl Schedule {
             creator: cmk.creator.clone(),
             created_at_seconds: cmk.created_at.as_second(),
             deleted_at_seconds: self.clock.whole_second().as_second(),
+            versions: cmk.versions,
         };
         let preconditions = [path.at(stored.revision), tombstone_path.absent()];
         let mut writes = vec![
@@ -39,24 +40,55 @@ impl Schedule {
             path.delete(),
         ];
         writes.extend(cmk.due().map(|due| StorePath::Due(due, cmk.id).delete()));
-        self.vault.commit(&preconditions, &writes).await.map(drop)
+        self.vault.commit_urgently(&preconditions, &writes).await.map(drop)
     }
 
-    /// Puts versions of a CMK that is now entombed back into the index where some
-    /// are missing there, so that their material is erased, too.
-    pub(super) async fn complete_index(&self, stored: &StoredCmk) -> Result<()> {
-        let id = stored.cmk.id;
-        if self.count_versions(id).await? == stored.cmk.versions {
+    /// Erases what is left of a CMK that has a tombstone. May be begun again
+    /// wherever it was broken off. A record that does not open stops nothing but the
+    /// end of it.
+    pub(super) async fn erase(&self, id: KeyId) -> Result<()> {
+        let Some(tombstone) = self.entombed(id).await? else {
+            return Err(Error::internal("a CMK without a tombstone was to be erased"));
+        };
+        self.complete_index(id, tombstone.versions).await?;
+        let unreadable = self.erase_versions(id).await?;
+        self.erase_names(id).await?;
+        if unreadable > 0 {
+            let text = format!("{unreadable} versions of a deleted CMK are not intact, and stay");
+            return Err(Error::internal(text));
+        }
+        self.commit_all(&[StorePath::Erasure(id).delete()]).await?;
+        tracing::info!(key_id = %id, "erased the material of a deleted CMK");
+        Ok(())
+    }
+
+    /// A mark proves nothing; a tombstone that opens does, where no CMK stands.
+    async fn entombed(&self, id: KeyId) -> Result<Option<v1::Tombstone>> {
+        let tombstone = self.vault.find::<v1::Tombstone>(&StorePath::Tombstone(id)).await?;
+        let (cmk, _) = self.vault.read(&[StorePath::Cmk(id)]).await?;
+        let is_gone = cmk.iter().all(Option::is_none);
+        Ok(tombstone.filter(|_| is_gone).map(|tombstone| tombstone.record))
+    }
+
+    /// Puts versions of a CMK back into the index where some are missing there, so
+    /// that their material is erased, too. Where the erasure was broken off before,
+    /// there are fewer of them by right, and none is found.
+    async fn complete_index(&self, id: KeyId, versions: u32) -> Result<()> {
+        if self.count_versions(id).await? >= versions {
             return Ok(());
         }
-        self.report(id, &StorePath::Cmk(id), "versions were taken out of its index or put into it");
         let mut walk = self.vault.walk(StorePath::VERSIONS, VERSIONS_AT_A_TIME);
         while let Some(entries) = walk.next().await? {
-            let versions = entries.iter().map(|(path, _)| version_at(path));
-            let its = self.versions_that_are(id, versions.collect::<Result<_>>()?).await?;
-            let marks: Vec<_> =
-                its.into_iter().map(|version| StorePath::KeyVersion(id, version).mark()).collect();
-            self.commit_all(&marks).await?;
+            let its = self.versions_that_are(id, &self.versions_at(id, &entries)).await?;
+            let entries: Vec<_> =
+                its.into_iter().map(|version| StorePath::KeyVersion(id, version)).collect();
+            let (listed, _) = self.vault.read(&entries).await?;
+            let missing = entries.iter().zip(listed).filter(|(_, listed)| listed.is_none());
+            let marks: Vec<_> = missing.map(|(entry, _)| entry.mark()).collect();
+            if !marks.is_empty() {
+                self.report(id, &StorePath::Cmk(id), "versions were taken out of its index");
+                self.commit_all(&marks).await?;
+            }
         }
         Ok(())
     }
@@ -66,69 +98,70 @@ impl Schedule {
         let (prefix, mut count) = (StorePath::versions_of(id), 0);
         let mut walk = self.vault.walk(&prefix, VERSIONS_AT_A_TIME);
         while let Some(entries) = walk.next().await? {
-            let versions = entries.iter().map(|(path, _)| version_at(path));
-            let its = self.versions_that_are(id, versions.collect::<Result<_>>()?).await?;
+            let its = self.versions_that_are(id, &self.versions_at(id, &entries)).await?;
             count += u32::try_from(its.len()).unwrap_or(u32::MAX);
         }
         Ok(count)
     }
 
-    /// Those of the versions that are there and belong to a CMK.
+    /// Those of the versions that are there, open, and belong to a CMK.
     async fn versions_that_are(
         &self,
         id: KeyId,
-        versions: Vec<KeyVersionId>,
+        versions: &[KeyVersionId],
     ) -> Result<Vec<KeyVersionId>> {
-        let owners = self.keyring.owners_of(&versions).await?;
-        let with_owners = versions.into_iter().zip(owners);
-        Ok(with_owners
-            .filter(|(_, owner)| *owner == Some(id))
-            .map(|(version, _)| version)
-            .collect())
+        let owners = self.keyring.owners_of(versions).await?;
+        let with_owners = versions.iter().zip(owners);
+        let its = with_owners.filter(|(_, owner)| matches!(owner, Ok(Some(owner)) if *owner == id));
+        Ok(its.map(|(version, _)| *version).collect())
     }
 
-    /// Erases what is left of a CMK that has a tombstone. May be begun again
-    /// wherever it was broken off.
-    pub(super) async fn erase(&self, id: KeyId) -> Result<()> {
-        if !self.is_entombed(id).await? {
-            return Err(Error::internal("a CMK without a tombstone was to be erased"));
-        }
-        self.erase_versions(id).await?;
-        self.erase_names(id).await?;
-        self.commit_all(&[StorePath::Erasure(id).delete()]).await?;
-        tracing::info!(key_id = %id, "erased the material of a deleted CMK");
-        Ok(())
+    /// The versions that listed paths name. A path that names none is somebody
+    /// else's doing, and is in the way of none of them.
+    fn versions_at(&self, id: KeyId, entries: &[(String, Versioned)]) -> Vec<KeyVersionId> {
+        let version = |(path, _): &(String, Versioned)| {
+            let version = version_at(path);
+            if version.is_none() {
+                let path = StorePath::Cmk(id);
+                self.report(id, &path, "an entry was put among versions that names none");
+            }
+            version
+        };
+        entries.iter().filter_map(version).collect()
     }
 
-    /// A mark proves nothing; a tombstone that opens does, where no CMK stands.
-    async fn is_entombed(&self, id: KeyId) -> Result<bool> {
-        let tombstone = self.vault.find::<v1::Tombstone>(&StorePath::Tombstone(id)).await?;
-        if tombstone.is_none() {
-            return Ok(false);
-        }
-        let (cmk, _) = self.vault.read(&[StorePath::Cmk(id)]).await?;
-        Ok(cmk.iter().all(Option::is_none))
-    }
-
-    async fn erase_versions(&self, id: KeyId) -> Result<()> {
-        let prefix = StorePath::versions_of(id);
-        while let Some(entries) = self.vault.walk(&prefix, VERSIONS_AT_A_TIME).next().await? {
-            let versions = entries.iter().map(|(path, _)| version_at(path));
-            let versions: Vec<_> = versions.collect::<Result<_>>()?;
-            let owners = self.keyring.owners_of(&versions).await?;
-            let mut writes = Vec::with_capacity(2 * entries.len());
-            for (version, owner) in versions.into_iter().zip(owners) {
+    /// Erases the versions of a CMK, and their index whatever it holds; tells how many
+    /// stay because their records are not intact, and so may be another CMK's.
+    async fn erase_versions(&self, id: KeyId) -> Result<usize> {
+        let (prefix, mut unreadable) = (StorePath::versions_of(id), 0);
+        let mut walk = self.vault.walk(&prefix, VERSIONS_AT_A_TIME);
+        while let Some(entries) = walk.next().await? {
+            let named = self.versions_at(id, &entries);
+            let strays = entries.iter().filter(|(path, _)| version_at(path).is_none());
+            let mut writes: Vec<_> = strays.map(|(path, _)| Write::Delete(path.clone())).collect();
+            let owners = self.keyring.owners_of(&named).await?;
+            for (version, owner) in named.into_iter().zip(owners) {
                 let entry = StorePath::KeyVersion(id, version);
-                writes.push(entry.delete());
                 match owner {
-                    Some(owner) if owner == id => writes.push(StorePath::Version(version).delete()),
-                    Some(owner) => self.report(owner, &entry, "its version was to go with another"),
-                    None => {}
+                    Err(error) => {
+                        unreadable += 1;
+                        let log = error.log();
+                        tracing::error!(alarm = "store", key_id = %id, log, "a version cannot be erased");
+                        continue;
+                    }
+                    Ok(Some(owner)) if owner == id => {
+                        writes.push(StorePath::Version(version).delete());
+                    }
+                    Ok(Some(owner)) => {
+                        self.report(owner, &entry, "its version was to go with another");
+                    }
+                    Ok(None) => {}
                 }
+                writes.push(entry.delete());
             }
             self.commit_all(&writes).await?;
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     /// An index that somebody altered.
@@ -160,9 +193,10 @@ impl Schedule {
         Ok(())
     }
 
-    /// Commits on no condition, and so meets no conflict.
+    /// Commits on no condition, and so meets no conflict. An erasure goes on when the
+    /// disk is full: it makes room.
     async fn commit_all(&self, writes: &[Write]) -> Result<()> {
-        match self.vault.commit(&[], writes).await {
+        match self.vault.commit_urgently(&[], writes).await {
             Ok(_) => Ok(()),
             Err(NotDone::Refused(error)) => Err(error),
             Err(NotDone::Stale) => {
@@ -173,9 +207,9 @@ impl Schedule {
 }
 
 /// The version at a path, or in an entry of the index.
-fn version_at(path: &str) -> Result<KeyVersionId> {
-    match StorePath::listed(path)? {
-        StorePath::Version(version) | StorePath::KeyVersion(_, version) => Ok(version),
-        _ => Err(StorePath::malformed()),
+fn version_at(path: &str) -> Option<KeyVersionId> {
+    match StorePath::parse(path)? {
+        StorePath::Version(version) | StorePath::KeyVersion(_, version) => Some(version),
+        _ => None,
     }
 }

@@ -48,11 +48,11 @@ impl Fault {
     /// does not fit one is the file's fault.
     pub(super) fn is_damage(&self) -> bool {
         match self {
-            Self::Altered(_) => true,
             Self::Sqlite(Error::SqliteFailure(failure, _)) => {
                 matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             }
-            Self::Sqlite(
+            Self::Altered(_)
+            | Self::Sqlite(
                 Error::FromSqlConversionFailure(..)
                 | Error::IntegralValueOutOfRange(..)
                 | Error::Utf8Error(..)

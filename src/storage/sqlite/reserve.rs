@@ -5,7 +5,7 @@
 //! then on what is left is for such changes alone, until there is room for the file
 //! again. A file that was given up stays, empty: so a restart knows of it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -43,10 +43,11 @@ impl Reserve {
     /// much again.
     pub(super) fn keep(directory: &Directory) -> Self {
         let path = directory.reserve();
-        let bytes = path.symlink_metadata().ok().filter(|found| found.is_file());
-        let state = match bytes.map(|found| found.len()) {
-            Some(0) => ReserveState::GivenUp,
-            _ => ReserveState::Wanting { retry_at: Instant::now() },
+        let is_empty = |found: Metadata| found.is_file() && found.len() == 0;
+        let state = if path.symlink_metadata().is_ok_and(is_empty) {
+            ReserveState::GivenUp
+        } else {
+            ReserveState::Wanting { retry_at: Instant::now() }
         };
         let mut reserve = Self { path, state };
         match (reserve.make(), state) {
@@ -154,7 +155,7 @@ impl Reserve {
 
 /// Whether a file is of the size of the room and has its blocks (of 512 bytes,
 /// `stat(3type)`).
-fn is_whole(file: &std::fs::Metadata) -> bool {
+fn is_whole(file: &Metadata) -> bool {
     file.is_file() && file.len() >= RESERVE_BYTES && file.blocks() * 512 >= RESERVE_BYTES
 }
 

@@ -234,8 +234,7 @@ impl FullDisk {
         bounded.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
         let reserve = Reserve::keep(&directory);
         let readers = Arc::new(Readers::new(Arc::clone(&directory)));
-        let writer =
-            Writer::new(directory, readers, connection, reserve, Arc::default()).unwrap();
+        let writer = Writer::new(directory, readers, connection, reserve, Arc::default()).unwrap();
         let (jobs, queue) = mpsc::channel(9);
         let writer = std::thread::spawn(move || writer.run(queue));
         Self { _home: home, reserve: path.join("keyferry.reserve"), jobs, writer }
@@ -335,6 +334,30 @@ async fn a_foreign_reader_is_in_the_way_of_no_commit() {
     assert!(holds(&path, MARKER), "it is still read");
     reading.commit().unwrap();
     no_longer_holds(&path, MARKER).await;
+}
+
+/// A backup reads while much is written: the log that it leaves behind is moved whole
+/// and cut, and nothing is lost.
+#[tokio::test]
+async fn a_log_that_grew_long_is_moved() {
+    let (_home, path) = home();
+    let store = SqliteStore::open(&path).unwrap();
+    store.commit(&[], &put("a", &MARKER.repeat(40))).await.unwrap();
+    let mut backup = intruder(&path);
+    let reading = backup.transaction().unwrap();
+    reading.query_row("SELECT count(*) FROM record", [], |row| row.get::<_, i64>(0)).unwrap();
+    store.commit(&[], &[Write::Delete("a".into())]).await.unwrap();
+    let value = vec![7; 60_000];
+    for n in 0..400 {
+        store.commit(&[], &put(&format!("b/{n}"), &value)).await.unwrap();
+    }
+    let log = || path.join("keyferry.db-wal").metadata().unwrap().len();
+    assert!(log() > 20 << 20, "{}", log());
+    reading.commit().unwrap();
+    no_longer_holds(&path, MARKER).await;
+    assert_eq!(log(), 0);
+    assert_eq!(store.count("b/").await, Ok(400));
+    assert_eq!(store.read(&["b/399"]).await.unwrap().values[0].as_ref().unwrap().value, value);
 }
 
 /// Commits and reads without a pause: at every moment a read is under way that

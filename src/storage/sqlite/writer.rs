@@ -96,7 +96,7 @@ impl Writer {
             .begin(TransactionBehavior::Deferred)
             .and_then(|snapshot| current_revision(&snapshot));
         status.set_revision_seen(seen.map_err(|fault| opening::not_opened(&directory, fault))?);
-        let checkpoints = Checkpoints::new(&directory)
+        let checkpoints = Checkpoints::new(Arc::clone(&directory))
             .map_err(|source| opening::not_opened(&directory, source.into()))?;
         let waiting = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -121,9 +121,10 @@ impl Writer {
 
     /// Our own readers stand aside for an erasure that they were in the way of.
     fn checkpoint(&mut self) {
-        let paused = self.checkpoints.needs_pause().then(|| {
-            self.waiting.block_on(self.readers.pause(PAUSE_PATIENCE))
-        });
+        let paused = self
+            .checkpoints
+            .needs_pause()
+            .then(|| self.waiting.block_on(self.readers.pause(PAUSE_PATIENCE)));
         self.checkpoints.run();
         drop(paused);
     }

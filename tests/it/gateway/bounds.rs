@@ -431,6 +431,7 @@ async fn refused_changes_fill_so_much_of_the_store_and_no_more() {
     let server = TestServer::over(store.clone()).await;
     let (greedy, other) =
         (server.create_signer("greedy").await, server.create_signer("other").await);
+    let key = server.create_key().await;
     let mut http = server.http().await;
     let nowhere = owned(&[("KeyId", "alias/none")]);
     let mut refused = 0;
@@ -444,6 +445,48 @@ async fn refused_changes_fill_so_much_of_the_store_and_no_more() {
     };
     assert_eq!((answer.status, answer.code().as_str()), (429, "Rejected.Throttling"));
     assert_eq!((refused, store.count("used-nonce/").await.unwrap()), (1000, 1000));
+    // A permission can be taken away all the same, and a change be tried.
+    let key = owned(&[("KeyId", &key)]);
+    assert_eq!(http.v1(&greedy, "DisableKey", &key).await.status, 200);
+    assert_eq!(http.v1(&greedy, "EnableKey", &key).await.status, 429);
+    let dry = [key, owned(&[("DryRun", "true")])].concat();
+    let answer = http.v1(&greedy, "EnableKey", &dry).await;
+    assert_eq!(answer.code(), "DryRunOperationError");
+    assert_eq!(store.count("used-nonce/").await.unwrap(), 1001, "a dry run stores nothing");
     assert_eq!(http.v1(&greedy, "ListKeys", &[]).await.status, 200, "reading stores nothing");
     assert_eq!(http.v1(&other, "CreateKey", &[]).await.status, 200);
+}
+
+/// One change pays for its own nonce alone, and one that finds all as it should be
+/// for none.
+#[tokio::test]
+async fn changes_that_change_nothing_or_several_keys_do_not_pay_for_refused_ones() {
+    let store = Arc::new(MemoryStore::new());
+    let server = TestServer::over(store.clone()).await;
+    let greedy = server.create_signer("greedy").await;
+    let keys = [server.create_key().await, server.create_key().await];
+    let mut http = server.http().await;
+    let enable = owned(&[("KeyId", &keys[0])]);
+    let tag = |turn: usize| {
+        owned(&[
+            ("ResourceType", "key"),
+            ("ResourceId.1", &keys[0]),
+            ("ResourceId.2", &keys[1]),
+            ("Tag.1.Key", "turn"),
+            ("Tag.1.Value", &turn.to_string()),
+        ])
+    };
+    let mut stored = 0;
+    let answer = loop {
+        let answer = http.v1(&greedy, "EnableKey", &enable).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored <= 1000, "changes that change nothing have no bound");
+        if stored % 100 == 50 {
+            assert_eq!(http.v1(&greedy, "TagResources", &tag(stored)).await.status, 200);
+        }
+    };
+    assert_eq!((stored, answer.code().as_str()), (1000, "Rejected.Throttling"));
 }
