@@ -8,9 +8,10 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use keyferry::access::decisions::{CREATE_KEY, DECRYPT, Decisions};
 use keyferry::access::grant::Grant;
-use keyferry::access::policy::{Policy, Question, Subject};
+use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::access::purpose::Purpose;
+use keyferry::access::question::{Question, RequestFacts, Subject};
 use keyferry::crypto::secret::StoreKey;
 use keyferry::ids::{KeyVersionId, StoreId, StoreKeyId};
 use keyferry::keys::Keys;
@@ -29,8 +30,8 @@ fn grant<P: Purpose>(decisions: Decisions<P>, subject: Subject<'_>) -> Grant<P> 
         principal: &principal,
         decisions,
         subject,
-        context_sha256: None,
-        recipient_sha256: None,
+        facts: RequestFacts::default(),
+        other: None,
     };
     Policy::dev().authorise(&question).unwrap()
 }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use keyferry::access::decisions::CREATE_KEY;
-use keyferry::access::policy::{Policy, Question, Subject};
+use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
+use keyferry::access::question::{Question, RequestFacts, Subject};
 use keyferry::ids::KeyId;
 use keyferry::keys::Keys;
 use keyferry::keys::clock::{Clock, SystemClock};
@@ -66,8 +67,8 @@ async fn create(keyring: &Keyring, n: usize) -> KeyId {
         principal: &principal,
         decisions: CREATE_KEY,
         subject: Subject::Instance,
-        context_sha256: None,
-        recipient_sha256: None,
+        facts: RequestFacts::default(),
+        other: None,
     };
     let grant = Policy::dev().authorise(&question).unwrap();
     let rotated = n.is_multiple_of(ROTATED_ONE_IN);

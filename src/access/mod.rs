@@ -6,6 +6,7 @@
 //! | [`principal`], [`service_account`] | verified callers |
 //! | [`operations`], [`decisions`] | every RPC, once, with the decisions that it needs |
 //! | [`purpose`] | the three things that a grant can be good for |
+//! | [`question`] | everything that a decision may depend on |
 //! | [`policy`] | judges a question, and answers with a grant or a refusal |
 //! | [`actions`], [`grant`] | the proof that a request was allowed, which every door of the keys asks for |
 
@@ -16,4 +17,5 @@ pub mod operations;
 pub mod policy;
 pub mod principal;
 pub mod purpose;
+pub mod question;
 pub mod service_account;

@@ -1,67 +1,21 @@
 //! The policy: may this principal do this? It alone makes a [`Grant`], and without
-//! one nothing is used, changed or shown.
-//!
-//! It is handed a key's facts as plain data and does no IO.
+//! one nothing is used, changed or shown. It does no IO.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use sha2::{Digest, Sha256};
+use tracing::field::display;
 
 use super::actions::Actions;
-use super::decisions::{Decisions, Resource};
-use super::grant::{Grant, GrantedSubject, KeyIdentity, PolicyDigest};
+use super::grant::{Grant, KeyIdentity, PolicyDigest};
+use super::operations::Action;
 use super::principal::{Principal, PrincipalKind};
 use super::purpose::Purpose;
+use super::question::Question;
 use super::service_account::ServiceAccount;
+use crate::crypto::ciphertext_blob::BlobKind;
+use crate::crypto::encryption_context::EncryptionContext;
 use crate::error::{Error, Result, Rule};
-
-/// Everything that a decision may depend on. It is borrowed while it is judged,
-/// and no grant keeps it.
-pub struct Question<'a, P> {
-    /// The caller.
-    pub principal: &'a Principal,
-    /// The decisions of the RPC.
-    pub decisions: Decisions<P>,
-    /// The one of the RPC's resources that this is about.
-    pub subject: Subject<'a>,
-    /// SHA-256 of the encryption context.
-    pub context_sha256: Option<[u8; 32]>,
-    /// SHA-256 of the recipient's public key.
-    pub recipient_sha256: Option<[u8; 32]>,
-}
-
-/// A resource, with the facts that a decision may depend on. `None` is a key or
-/// access key that does not exist: it is judged too, as a placeholder, so that a
-/// caller who may not use it does not learn that it is not there.
-#[derive(Clone, Copy, Debug)]
-pub enum Subject<'a> {
-    /// The whole instance.
-    Instance,
-    /// The one key of the request, or the key that an alias names now.
-    Key(Option<KeyFacts<'a>>),
-    /// The key that an alias shall name, or that a blob shall be sealed under.
-    Destination(Option<KeyFacts<'a>>),
-    /// The service account that an access key is for.
-    Account(Option<&'a ServiceAccount>),
-}
-
-/// The facts of a key.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyFacts<'a> {
-    /// Its id and revision.
-    pub identity: KeyIdentity,
-    /// The kind of its key material, as the contract has it.
-    pub spec: &'a str,
-    /// Its usage, as the contract has it.
-    pub usage: &'a str,
-    /// Its state, as the contract has it.
-    pub state: &'a str,
-    /// The principal that created it.
-    pub creator: &'a str,
-    /// Its tags.
-    pub tags: &'a BTreeMap<String, String>,
-}
 
 /// The policy of an instance.
 #[derive(Clone, Debug)]
@@ -111,14 +65,7 @@ impl Policy {
                 continue;
             }
             let allowed = self.allows(question.principal);
-            tracing::debug!(
-                target: "keyferry::access",
-                decision = %decision.action,
-                key_id = question.subject.key().map(|key| tracing::field::display(key.id)),
-                account = question.subject.account().map(ServiceAccount::name),
-                allowed,
-                "decided"
-            );
+            log(question, decision.action, allowed);
             if !allowed {
                 return Err(Error::from(Rule::NotPermitted));
             }
@@ -128,8 +75,8 @@ impl Policy {
             actions,
             subject: question.subject.granted(),
             policy: self.digest,
-            context_sha256: question.context_sha256,
-            recipient_sha256: question.recipient_sha256,
+            context_sha256: question.facts.context.map(EncryptionContext::sha256),
+            recipient_sha256: question.facts.recipient.map(|recipient| recipient.sha256),
             purpose: PhantomData,
         })
     }
@@ -144,49 +91,42 @@ impl Policy {
     }
 }
 
-impl Subject<'_> {
-    fn resource(&self) -> Resource {
-        match self {
-            Self::Instance => Resource::Instance,
-            Self::Key(_) => Resource::Key,
-            Self::Destination(_) => Resource::Destination,
-            Self::Account(_) => Resource::Account,
-        }
-    }
-
-    fn key(&self) -> Option<KeyIdentity> {
-        match self {
-            Self::Key(facts) | Self::Destination(facts) => facts.map(|facts| facts.identity),
-            Self::Instance | Self::Account(_) => None,
-        }
-    }
-
-    fn account(&self) -> Option<&ServiceAccount> {
-        match self {
-            Self::Account(account) => *account,
-            Self::Instance | Self::Key(_) | Self::Destination(_) => None,
-        }
-    }
-
-    fn granted(&self) -> GrantedSubject {
-        match self {
-            Self::Instance => GrantedSubject::Instance,
-            Self::Key(Some(facts)) | Self::Destination(Some(facts)) => {
-                GrantedSubject::Key(facts.identity)
-            }
-            Self::Account(Some(account)) => GrantedSubject::Account((*account).clone()),
-            Self::Key(None) | Self::Destination(None) | Self::Account(None) => {
-                GrantedSubject::Placeholder
-            }
-        }
-    }
+/// A decision with the facts that it was made by; of a context its digest alone.
+fn log<P: Purpose>(question: &Question<'_, P>, decision: Action, allowed: bool) {
+    let Question { subject, facts, other, .. } = question;
+    let hex = |digest: [u8; 32]| display(format!("{:x}", base16ct::HexDisplay(&digest)));
+    let id = |key: KeyIdentity| display(key.id);
+    tracing::debug!(
+        target: "keyferry::access",
+        decision = %decision,
+        key_id = subject.key().map(id),
+        aliases = subject.facts().map(|key| debug(key.aliases)),
+        other_key_id = other.and_then(|other| other.key).map(|key| id(key.identity)),
+        other_context_sha256 = other.and_then(|other| other.context).map(|it| hex(it.sha256())),
+        account = subject.account().map(ServiceAccount::name),
+        alias = facts.alias,
+        context_sha256 = facts.context.map(|context| hex(context.sha256())),
+        recipient_sha256 = facts.recipient.map(|recipient| hex(recipient.sha256)),
+        recipient_spec = facts.recipient.map(|recipient| recipient.spec),
+        algorithm = facts.algorithm,
+        blob_kind = facts.blob_kind.map(BlobKind::as_str),
+        number_of_bytes = facts.number_of_bytes,
+        new_key_spec = facts.new_key.map(|key| key.spec),
+        new_key_usage = facts.new_key.map(|key| key.usage),
+        new_tags = facts.new_tags.map(debug),
+        dry_run = facts.dry_run,
+        allowed,
+        "decided"
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::decisions::{DESCRIBE_KEY, EXPORT_DATA_KEY, RE_ENCRYPT};
-    use super::super::operations::Action;
+    use std::collections::BTreeMap;
+
+    use super::super::decisions::{DESCRIBE_KEY, Decisions, EXPORT_DATA_KEY, RE_ENCRYPT};
     use super::super::purpose::Use;
+    use super::super::question::{KeyFacts, RecipientFacts, RequestFacts, Subject};
     use super::*;
     use crate::ids::KeyId;
 
@@ -195,26 +135,26 @@ mod tests {
     fn facts(tags: &BTreeMap<String, String>) -> KeyFacts<'_> {
         let identity = KeyIdentity { id: KeyId::new(), revision: 7 };
         let (spec, usage) = ("Aliyun_AES_256", "ENCRYPT/DECRYPT");
-        KeyFacts { identity, spec, usage, state: "Enabled", creator: "dev", tags }
+        KeyFacts { identity, spec, usage, state: "Enabled", creator: "dev", tags, aliases: &[] }
     }
+
+    const RECIPIENT: RecipientFacts = RecipientFacts { sha256: [2; 32], spec: "EC_SM2" };
 
     fn question<'a, P: Purpose>(
         principal: &'a Principal,
         decisions: Decisions<P>,
         subject: Subject<'a>,
     ) -> Question<'a, P> {
-        Question {
-            principal,
-            decisions,
-            subject,
-            context_sha256: Some([1; 32]),
-            recipient_sha256: Some([2; 32]),
-        }
+        let facts = RequestFacts { recipient: Some(RECIPIENT), ..RequestFacts::default() };
+        Question { principal, decisions, subject, facts, other: None }
     }
 
     fn export(policy: &Policy, principal: &Principal) -> Result<Grant<Use>> {
         let tags = BTreeMap::new();
-        policy.authorise(&question(principal, EXPORT_DATA_KEY, Subject::Key(Some(facts(&tags)))))
+        let context = EncryptionContext::default();
+        let mut question = question(principal, EXPORT_DATA_KEY, Subject::Key(Some(facts(&tags))));
+        question.facts.context = Some(&context);
+        policy.authorise(&question)
     }
 
     #[test]
@@ -239,12 +179,13 @@ mod tests {
     #[test]
     fn a_grant_is_good_for_exactly_what_was_judged() {
         let grant = export(&Policy::dev(), &Principal::dev()).unwrap();
-        assert!(grant.check(EXPORT, [1; 32], Some([2; 32])).is_ok());
+        let context = EncryptionContext::default().sha256();
+        assert!(grant.check(EXPORT, context, Some([2; 32])).is_ok());
         assert!(grant.check(EXPORT, [9; 32], Some([2; 32])).is_err());
-        assert!(grant.check(EXPORT, [1; 32], Some([9; 32])).is_err());
-        assert!(grant.check(EXPORT, [1; 32], None).is_err());
+        assert!(grant.check(EXPORT, context, Some([9; 32])).is_err());
+        assert!(grant.check(EXPORT, context, None).is_err());
         let decrypt = Actions::of(&[Action::Decrypt]);
-        assert!(grant.check(decrypt, [1; 32], Some([2; 32])).is_err());
+        assert!(grant.check(decrypt, context, Some([2; 32])).is_err());
     }
 
     #[test]

@@ -63,6 +63,17 @@ impl BlobKind {
     pub const ALL: [Self; 4] =
         [Self::DataKeyUnseen, Self::DataKeyShown, Self::CallerBytes, Self::Imported];
 
+    /// Its name, as policies have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DataKeyUnseen => "DataKeyUnseen",
+            Self::DataKeyShown => "DataKeyShown",
+            Self::CallerBytes => "CallerBytes",
+            Self::Imported => "Imported",
+        }
+    }
+
     /// Its byte in the blob.
     const fn byte(self) -> u8 {
         self as u8

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::access::decisions::{Decisions, Resource};
 use crate::access::grant::Grant;
 use crate::access::operations::Action;
-use crate::access::policy::{Policy, Question, Subject};
+use crate::access::policy::Policy;
 use crate::access::principal::Principal;
 use crate::access::purpose::{Change, Look, Purpose, Use};
+use crate::access::question::{Question, RequestFacts, Subject};
 use crate::access::service_account::ServiceAccount;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
@@ -182,8 +183,8 @@ fn grant<P: Purpose>(decisions: Decisions<P>, subject: Subject<'_>) -> Grant<P> 
         principal: &Principal::dev(),
         decisions,
         subject,
-        context_sha256: Some(context().sha256()),
-        recipient_sha256: None,
+        facts: RequestFacts { context: Some(&context()), ..RequestFacts::default() },
+        other: None,
     };
     Policy::dev().authorise(&question).unwrap()
 }

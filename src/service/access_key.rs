@@ -12,8 +12,8 @@ use crate::access::decisions::{
     CREATE_ACCESS_KEY, DELETE_ACCESS_KEY, DISABLE_ACCESS_KEY, LIST_ACCESS_KEYS,
 };
 use crate::access::grant::Grant;
-use crate::access::policy::Subject;
 use crate::access::purpose;
+use crate::access::question::Subject;
 use crate::access::service_account::ServiceAccount;
 use crate::crypto::secret::Reveal;
 use crate::error::{Error, Result, Rule};
@@ -76,8 +76,10 @@ impl Services {
     ) -> Result<v1::ListAccessKeysResponse> {
         let account = parse_account(&request.principal)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let grant =
-            self.authorise(AccessRequest::new(caller, LIST_ACCESS_KEYS), Subject::Instance)?;
+        let grant = self.authorise(
+            AccessRequest::new(caller, LIST_ACCESS_KEYS, request.dry_run),
+            Subject::Instance,
+        )?;
         let listed = match account {
             Some(account) => self.access_keys.list_of(grant, &account, &page).await?,
             None => self.access_keys.list(grant, &page).await?,

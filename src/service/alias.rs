@@ -9,7 +9,7 @@ use super::{Services, unless_dry_run};
 use crate::access::decisions::{
     CREATE_ALIAS, DELETE_ALIAS, LIST_ALIASES, LIST_ALIASES_BY_KEY_ID, UPDATE_ALIAS,
 };
-use crate::access::policy::Subject;
+use crate::access::question::Subject;
 use crate::error::{Error, Result};
 use crate::keys::keyring::aliases::AliasEntry;
 use crate::keys::model::alias_name::AliasName;
@@ -33,7 +33,8 @@ impl Services {
         self.change(caller, CREATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
                 let keyring = change.keyring();
-                let granted = change.authorise_key(KeyRef::Named(key)).await?;
+                let access = change.access().with_alias(alias);
+                let granted = change.services.authorise_key(access, KeyRef::Named(key)).await?;
                 granted.key.cmk.state.check(Operation::Name)?;
                 keyring.check_alias_free(alias).await?;
                 keyring.check_room_for_alias(granted.key.cmk.id).await?;
@@ -57,8 +58,10 @@ impl Services {
         self.change(caller, UPDATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
                 let keyring = change.keyring();
-                let from = change.authorise_key(KeyRef::Named(alias)).await?;
-                let to = change.authorise_key(KeyRef::Destination(key)).await?;
+                let access = change.access().with_name(alias);
+                let from = (access, KeyRef::Named(alias));
+                let to = (access, KeyRef::Destination(key));
+                let [from, to] = change.services.authorise_keys(&[from, to]).await?;
                 to.key.cmk.state.check(Operation::Rename)?;
                 if to.key.cmk.id != from.key.cmk.id {
                     keyring.check_room_for_alias(to.key.cmk.id).await?;
@@ -98,7 +101,10 @@ impl Services {
         request: v1::ListAliasesRequest,
     ) -> Result<v1::ListAliasesResponse> {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let grant = self.authorise(AccessRequest::new(caller, LIST_ALIASES), Subject::Instance)?;
+        let grant = self.authorise(
+            AccessRequest::new(caller, LIST_ALIASES, request.dry_run),
+            Subject::Instance,
+        )?;
         let listed = self.keyring.list_aliases(grant, &page).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::ListAliasesResponse {
@@ -119,7 +125,7 @@ impl Services {
     ) -> Result<v1::ListAliasesByKeyIdResponse> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let access = AccessRequest::new(caller, LIST_ALIASES_BY_KEY_ID);
+        let access = AccessRequest::new(caller, LIST_ALIASES_BY_KEY_ID, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let listed = self.keyring.list_aliases_of(granted.grant, &page).await?;
         unless_dry_run(request.dry_run)?;

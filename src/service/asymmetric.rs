@@ -8,8 +8,7 @@ use super::cost::Cost;
 use super::fields;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{
-    ASYMMETRIC_DECRYPT, ASYMMETRIC_ENCRYPT, ASYMMETRIC_SIGN, ASYMMETRIC_VERIFY, Decisions,
-    GET_PUBLIC_KEY,
+    ASYMMETRIC_DECRYPT, ASYMMETRIC_ENCRYPT, ASYMMETRIC_SIGN, ASYMMETRIC_VERIFY, GET_PUBLIC_KEY,
 };
 use crate::access::purpose::Use;
 use crate::crypto::secret::{Plaintext, Reveal};
@@ -33,7 +32,8 @@ impl Services {
         request: v1::GetPublicKeyRequest,
     ) -> Result<v1::GetPublicKeyResponse> {
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
-        let version = self.take_pair(caller, GET_PUBLIC_KEY, &name, None).await?;
+        let access = AccessRequest::new(caller, GET_PUBLIC_KEY, request.dry_run);
+        let version = self.take_pair(access, &name, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GetPublicKeyResponse {
             key_id: version.key_id().to_string(),
@@ -59,7 +59,9 @@ impl Services {
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let _permit = caller.admit(Cost::of_encryption(algorithm)).await?;
         let usage = Some(KeyUsage::EncryptDecrypt);
-        let version = self.take_pair(caller, ASYMMETRIC_ENCRYPT, &name, usage).await?;
+        let access = AccessRequest::new(caller, ASYMMETRIC_ENCRYPT, request.dry_run)
+            .with_algorithm(algorithm.as_str());
+        let version = self.take_pair(access, &name, usage).await?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
         let ciphertext = version.encrypt(&plaintext, algorithm, encoding)?;
@@ -82,7 +84,9 @@ impl Services {
         let ciphertext = fields::present("ciphertext_blob", request.ciphertext_blob)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let usage = Some(KeyUsage::EncryptDecrypt);
-        let version = self.take_pair(caller, ASYMMETRIC_DECRYPT, &name, usage).await?;
+        let access = AccessRequest::new(caller, ASYMMETRIC_DECRYPT, request.dry_run)
+            .with_algorithm(algorithm.as_str());
+        let version = self.take_pair(access, &name, usage).await?;
         version.check_encrypts("algorithm", algorithm)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
@@ -107,7 +111,9 @@ impl Services {
         let digest = fields::digest("digest", &request.digest)?;
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let usage = Some(KeyUsage::SignVerify);
-        let version = self.take_pair(caller, ASYMMETRIC_SIGN, &name, usage).await?;
+        let access = AccessRequest::new(caller, ASYMMETRIC_SIGN, request.dry_run)
+            .with_algorithm(algorithm.as_str());
+        let version = self.take_pair(access, &name, usage).await?;
         version.check_signs("algorithm", algorithm)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
@@ -134,7 +140,9 @@ impl Services {
         let name = PairName { key_id: &request.key_id, key_version_id: &request.key_version_id };
         let _permit = caller.admit(Cost::of_verification(algorithm)).await?;
         let usage = Some(KeyUsage::SignVerify);
-        let version = self.take_pair(caller, ASYMMETRIC_VERIFY, &name, usage).await?;
+        let access = AccessRequest::new(caller, ASYMMETRIC_VERIFY, request.dry_run)
+            .with_algorithm(algorithm.as_str());
+        let version = self.take_pair(access, &name, usage).await?;
         version.check_signs("algorithm", algorithm)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
@@ -150,15 +158,13 @@ impl Services {
 
     async fn take_pair(
         &self,
-        caller: &Caller,
-        decisions: Decisions<Use>,
+        access: AccessRequest<'_, Use>,
         name: &PairName<'_>,
         usage: Option<KeyUsage>,
     ) -> Result<PairVersion> {
         let key = self.arns.key_name("key_id", name.key_id)?;
         let version: Option<KeyVersionId> =
             fields::version_id("key_version_id", name.key_version_id)?;
-        let access = AccessRequest::new(caller, decisions);
         until_fresh!({
             let granted = self.authorise_key(access, KeyRef::Named(&key)).await?;
             self.keyring.take_pair(granted.grant, version, usage).await

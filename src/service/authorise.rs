@@ -4,37 +4,96 @@ use std::sync::Arc;
 
 use super::Services;
 use super::caller::Caller;
+use super::fields::Wrapping;
 use super::naming::KeyName;
 use crate::access::decisions::Decisions;
 use crate::access::grant::Grant;
-use crate::access::policy::{Question, Subject};
 use crate::access::purpose::Purpose;
+use crate::access::question::{
+    KeyFacts, NewKeyFacts, OtherKey, Question, RecipientFacts, RequestFacts, Subject,
+};
+use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::error::{Error, Result, Rule};
 use crate::ids::KeyVersionId;
 use crate::keys::keyring::StoredCmk;
+use crate::keys::model::alias_name::AliasName;
+use crate::keys::model::cmk::NewCmk;
+use crate::keys::model::tags::Tags;
 
-/// A caller, and the decisions that must allow what it asks for.
+/// A caller, the decisions that must allow what it asks for, and the facts that they
+/// may depend on.
 #[derive(Clone, Copy)]
 pub(super) struct AccessRequest<'a, P> {
     pub(super) caller: &'a Caller,
     pub(super) decisions: Decisions<P>,
-    context_sha256: Option<[u8; 32]>,
-    recipient_sha256: Option<[u8; 32]>,
+    pub(super) facts: RequestFacts<'a>,
 }
 
 impl<'a, P: Purpose> AccessRequest<'a, P> {
-    /// Without context or recipient.
-    pub(super) fn new(caller: &'a Caller, decisions: Decisions<P>) -> Self {
-        Self { caller, decisions, context_sha256: None, recipient_sha256: None }
+    /// Without further facts.
+    pub(super) fn new(caller: &'a Caller, decisions: Decisions<P>, dry_run: bool) -> Self {
+        let facts = RequestFacts { dry_run, ..RequestFacts::default() };
+        Self { caller, decisions, facts }
     }
 
-    pub(super) fn with_context(self, context: &EncryptionContext) -> Self {
-        Self { context_sha256: Some(context.sha256()), ..self }
+    /// With the encryption context.
+    pub(super) fn with_context(mut self, context: &'a EncryptionContext) -> Self {
+        self.facts.context = Some(context);
+        self
     }
 
-    pub(super) fn with_recipient(self, recipient_sha256: Option<[u8; 32]>) -> Self {
-        Self { recipient_sha256, ..self }
+    /// With the way out, where a data key leaves wrapped.
+    pub(super) fn with_wrapping(mut self, wrapping: Option<&Wrapping>) -> Self {
+        self.facts.algorithm = wrapping.map(|wrapping| wrapping.method.algorithm().as_str());
+        self.facts.recipient = wrapping.map(|wrapping| RecipientFacts {
+            sha256: *wrapping.recipient.sha256(),
+            spec: wrapping.method.spec().as_str(),
+        });
+        self
+    }
+
+    /// With an algorithm under a key pair.
+    pub(super) fn with_algorithm(mut self, algorithm: &'static str) -> Self {
+        self.facts.algorithm = Some(algorithm);
+        self
+    }
+
+    /// With what is sealed or opened: by its own account, where it is opened. A blob
+    /// that lies does not open.
+    pub(super) fn with_content(mut self, kind: BlobKind, number_of_bytes: usize) -> Self {
+        self.facts.blob_kind = Some(kind);
+        self.facts.number_of_bytes = Some(number_of_bytes);
+        self
+    }
+
+    /// With the alias by which the request names a key, or that it makes.
+    pub(super) fn with_alias(mut self, alias: &'a AliasName) -> Self {
+        self.facts.alias = Some(alias.as_str());
+        self
+    }
+
+    /// With a name, where it is an alias.
+    pub(super) fn with_name(self, name: &'a KeyName) -> Self {
+        match name {
+            KeyName::Alias(alias) => self.with_alias(alias),
+            KeyName::Id(_) | KeyName::Unknown | KeyName::UnknownAlias => self,
+        }
+    }
+
+    /// With the key that is to be made.
+    pub(super) fn with_new_key(mut self, new: &'a NewCmk) -> Self {
+        let NewCmk { spec, usage, tags, .. } = new;
+        self.facts.new_key = Some(NewKeyFacts { spec: spec.as_str(), usage: usage.as_str() });
+        self.facts.new_tags = Some(tags.as_map());
+        self
+    }
+
+    fn named_by(self, key: KeyRef<'a>) -> Self {
+        match key {
+            KeyRef::Named(name) | KeyRef::Destination(name) => self.with_name(name),
+            KeyRef::Version(_) => self,
+        }
     }
 }
 
@@ -48,6 +107,15 @@ pub(super) enum KeyRef<'a> {
     /// By a name, as the key that an alias shall name, or that a blob shall be
     /// sealed under.
     Destination(&'a KeyName),
+}
+
+impl KeyRef<'_> {
+    fn subject(self, facts: Option<KeyFacts<'_>>) -> Subject<'_> {
+        match self {
+            Self::Named(_) | Self::Version(_) => Subject::Key(facts),
+            Self::Destination(_) => Subject::Destination(facts),
+        }
+    }
 }
 
 /// A key that was found, and the grant to do with it what was asked.
@@ -67,13 +135,46 @@ impl Services {
     ) -> Result<GrantedKey<P>> {
         let found = self.find(key).await?;
         let facts = found.as_deref().map(StoredCmk::facts);
-        let subject = match key {
-            KeyRef::Named(_) | KeyRef::Version(_) => Subject::Key(facts),
-            KeyRef::Destination(_) => Subject::Destination(facts),
-        };
-        let grant = self.authorise(access, subject)?;
+        let grant = self.judge(access.named_by(key), key.subject(facts), None)?;
         let key = found.ok_or_else(|| unknown(key))?;
         Ok(GrantedKey { key, grant })
+    }
+
+    /// Finds both keys of an RPC that is about two, and then asks for each, with the
+    /// other among the facts.
+    pub(super) async fn authorise_keys<P: Purpose>(
+        &self,
+        from_and_to: &[(AccessRequest<'_, P>, KeyRef<'_>); 2],
+    ) -> Result<[GrantedKey<P>; 2]> {
+        let [(from_access, from), (to_access, to)] = *from_and_to;
+        let (from_key, to_key) = (self.find(from).await?, self.find(to).await?);
+        let from_facts = from_key.as_deref().map(StoredCmk::facts);
+        let to_facts = to_key.as_deref().map(StoredCmk::facts);
+        let other = OtherKey { key: to_facts, context: to_access.facts.context };
+        let from_subject = from.subject(from_facts);
+        let from_grant = self.judge(from_access.named_by(from), from_subject, Some(other))?;
+        let other = OtherKey { key: from_facts, context: from_access.facts.context };
+        let to_grant = self.judge(to_access.named_by(to), to.subject(to_facts), Some(other))?;
+        let from_key = from_key.ok_or_else(|| unknown(from))?;
+        let to_key = to_key.ok_or_else(|| unknown(to))?;
+        Ok([
+            GrantedKey { key: from_key, grant: from_grant },
+            GrantedKey { key: to_key, grant: to_grant },
+        ])
+    }
+
+    /// Asks once more, for a key with the tags that it shall have: a policy may go by
+    /// tags, so that changing them is a way round it.
+    pub(super) fn authorise_tags<'a, P: Purpose>(
+        &self,
+        mut access: AccessRequest<'a, P>,
+        key: &StoredCmk,
+        tags: &'a Tags,
+    ) -> Result<()> {
+        let tags = tags.as_map();
+        access.facts.new_tags = Some(tags);
+        let facts = KeyFacts { tags, ..key.facts() };
+        self.judge(access, Subject::Key(Some(facts)), None).map(drop)
     }
 
     /// Asks whether the caller may. A matter of no key in particular is asked
@@ -83,13 +184,18 @@ impl Services {
         access: AccessRequest<'_, P>,
         subject: Subject<'_>,
     ) -> Result<Grant<P>> {
-        self.policy.authorise(&Question {
-            principal: &access.caller.principal,
-            decisions: access.decisions,
-            subject,
-            context_sha256: access.context_sha256,
-            recipient_sha256: access.recipient_sha256,
-        })
+        self.judge(access, subject, None)
+    }
+
+    fn judge<P: Purpose>(
+        &self,
+        access: AccessRequest<'_, P>,
+        subject: Subject<'_>,
+        other: Option<OtherKey<'_>>,
+    ) -> Result<Grant<P>> {
+        let AccessRequest { caller, decisions, facts } = access;
+        let principal = &caller.principal;
+        self.policy.authorise(&Question { principal, decisions, subject, facts, other })
     }
 
     async fn find(&self, key: KeyRef<'_>) -> Result<Option<Arc<StoredCmk>>> {

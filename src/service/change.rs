@@ -22,8 +22,8 @@ use super::caller::Caller;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::Decisions;
 use crate::access::grant::{Grant, PolicyDigest};
-use crate::access::policy::Subject;
 use crate::access::purpose;
+use crate::access::question::Subject;
 use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result};
 use crate::ids::{AccessKeyId, KeyId, KeyVersionId};
@@ -110,8 +110,8 @@ impl PendingChange {
         self.services.authorise(self.access(), subject)
     }
 
-    fn access(&self) -> AccessRequest<'_, purpose::Change> {
-        AccessRequest::new(&self.caller, self.decisions)
+    pub(super) fn access(&self) -> AccessRequest<'_, purpose::Change> {
+        AccessRequest::new(&self.caller, self.decisions, self.dry_run)
     }
 
     pub(super) fn keyring(&self) -> &Keyring {

@@ -7,7 +7,7 @@ use super::caller::Caller;
 use super::change::Event;
 use super::{Services, fields, unless_dry_run};
 use crate::access::decisions::{CREATE_KEY, DESCRIBE_KEY, LIST_KEYS};
-use crate::access::policy::Subject;
+use crate::access::question::Subject;
 use crate::error::{Error, Result, Rule};
 use crate::keys::model::cmk::{
     Cmk, KeySpec, KeyState, KeyUsage, NewCmk, Origin, ProtectionLevel, check_description,
@@ -29,7 +29,8 @@ impl Services {
             .change(caller, CREATE_KEY, dry_run, new, |change, new| {
                 Box::pin(async move {
                     let Services { keyring, private_keys, .. } = &change.services;
-                    let grant = change.authorise(Subject::Instance)?;
+                    let access = change.access().with_new_key(new);
+                    let grant = change.services.authorise(access, Subject::Instance)?;
                     change
                         .commit(Event::of("CMK created", &grant), async {
                             let material = private_keys
@@ -54,7 +55,7 @@ impl Services {
         request: v1::DescribeKeyRequest,
     ) -> Result<v1::DescribeKeyResponse> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
-        let access = AccessRequest::new(caller, DESCRIBE_KEY);
+        let access = AccessRequest::new(caller, DESCRIBE_KEY, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let cmk = granted.key.shown_to(granted.grant)?;
         unless_dry_run(request.dry_run)?;
@@ -73,7 +74,8 @@ impl Services {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let filters = request.filters.into_iter().map(|filter| (filter.key, filter.values));
         let filters = Filters::parse(filters)?;
-        let grant = self.authorise(AccessRequest::new(caller, LIST_KEYS), Subject::Instance)?;
+        let grant = self
+            .authorise(AccessRequest::new(caller, LIST_KEYS, request.dry_run), Subject::Instance)?;
         let listed = self.keyring.list(grant, &filters, &page).await?;
         unless_dry_run(request.dry_run)?;
         let key = |id| v1::Key { key_id: format!("{id}"), key_arn: self.arns.key_arn(id) };

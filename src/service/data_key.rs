@@ -53,7 +53,8 @@ impl Services {
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let access = AccessRequest::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT);
+        let access =
+            AccessRequest::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, request.dry_run);
         let made = self.generate(access, &new, BlobKind::DataKeyUnseen, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateDataKeyWithoutPlaintextResponse {
@@ -76,7 +77,7 @@ impl Services {
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let access = AccessRequest::new(caller, GENERATE_DATA_KEY);
+        let access = AccessRequest::new(caller, GENERATE_DATA_KEY, request.dry_run);
         let made = self.generate(access, &new, BlobKind::DataKeyShown, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::GenerateDataKeyResponse {
@@ -110,7 +111,7 @@ impl Services {
             },
         )?;
         let _permit = caller.admit(wrapping.cost()).await?;
-        let access = AccessRequest::new(caller, GENERATE_AND_EXPORT_DATA_KEY);
+        let access = AccessRequest::new(caller, GENERATE_AND_EXPORT_DATA_KEY, request.dry_run);
         let made = self.generate(access, &new, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
         let exported = self.wrap(caller, made.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
@@ -151,7 +152,7 @@ impl Services {
         )?;
         let context = fields::context("encryption_context", request.encryption_context)?;
         let _permit = caller.admit(wrapping.cost()).await?;
-        let access = AccessRequest::new(caller, decisions);
+        let access = AccessRequest::new(caller, decisions, request.dry_run);
         let opened = self.open(access, &blob, &context, Some(&wrapping)).await?;
         let exported = self.wrap(caller, opened.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
@@ -189,7 +190,8 @@ impl Services {
         wrapping: Option<&Wrapping>,
     ) -> Result<Generated> {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
-        let access = access.with_context(&new.context).with_recipient(recipient_sha256);
+        let access =
+            access.with_context(&new.context).with_wrapping(wrapping).with_content(kind, new.len);
         let version = until_fresh!({
             let granted = self.authorise_key(access, KeyRef::Named(&new.key)).await?;
             self.keyring.take_primary(granted.grant).await
@@ -229,7 +231,10 @@ impl Services {
         wrapping: Option<&Wrapping>,
     ) -> Result<OpenedBlob> {
         let recipient_sha256 = wrapping.map(|wrapping| *wrapping.recipient.sha256());
-        let access = access.with_context(context).with_recipient(recipient_sha256);
+        let access = access
+            .with_context(context)
+            .with_wrapping(wrapping)
+            .with_content(blob.kind(), blob.content_len());
         let version = until_fresh!({
             let granted = self.authorise_key(access, KeyRef::Version(blob.version_id())).await?;
             self.keyring.take_version(granted.grant, blob.version_id()).await

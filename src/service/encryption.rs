@@ -6,6 +6,7 @@ use super::caller::Caller;
 use super::fields;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{DECRYPT, ENCRYPT};
+use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
 use crate::limits::PLAINTEXT_BYTES;
@@ -23,7 +24,9 @@ impl Services {
         let key = self.arns.key_name("key_id", &request.key_id)?;
         check_plaintext(&plaintext)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let access = AccessRequest::new(caller, ENCRYPT).with_context(&context);
+        let access = AccessRequest::new(caller, ENCRYPT, request.dry_run)
+            .with_context(&context)
+            .with_content(BlobKind::CallerBytes, plaintext.len());
         let version = until_fresh!({
             let granted = self.authorise_key(access, KeyRef::Named(&key)).await?;
             self.keyring.take_primary(granted.grant).await
@@ -48,7 +51,8 @@ impl Services {
     ) -> Result<v1::DecryptResponse> {
         let blob = fields::blob(&request.ciphertext_blob)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let opened = self.open(AccessRequest::new(caller, DECRYPT), &blob, &context, None).await?;
+        let access = AccessRequest::new(caller, DECRYPT, request.dry_run);
+        let opened = self.open(access, &blob, &context, None).await?;
         unless_dry_run(request.dry_run)?;
         Ok(v1::DecryptResponse {
             key_id: opened.key_id.to_string(),

@@ -140,6 +140,9 @@ impl Services {
                 let keyring = change.keyring();
                 let granted = change.authorise_key(KeyRef::Named(key)).await?;
                 let turned = turn(&granted.key.cmk, keyring.now())?;
+                if turned.tags != granted.key.cmk.tags {
+                    change.services.authorise_tags(change.access(), &granted.key, &turned.tags)?;
+                }
                 let event =
                     Event { state: Some(turned.state), ..Event::of_key("CMK updated", &granted) };
                 let replacing = keyring.replace(granted.grant, &granted.key, &turned);

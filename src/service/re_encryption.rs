@@ -9,6 +9,7 @@ use super::fields;
 use super::naming::KeyName;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::RE_ENCRYPT;
+use crate::access::purpose::Use;
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::wrapping::WrappingAlgorithm;
@@ -48,8 +49,8 @@ struct Resealed {
 }
 
 impl Services {
-    /// Opens a source and seals its content again. Both decisions are made before
-    /// any key is touched.
+    /// Opens a source and seals its content again. Both keys are found before either
+    /// is judged, and both decisions are made before any key is touched.
     pub async fn re_encrypt(
         &self,
         caller: &Caller,
@@ -57,11 +58,12 @@ impl Services {
     ) -> Result<v1::ReEncryptResponse> {
         let dry_run = request.dry_run;
         let (source, destination) = self.parse_re_encryption(request)?;
+        let access = AccessRequest::new(caller, RE_ENCRYPT, dry_run);
         let resealed = match source {
             Source::Blob(blob, context) => {
-                self.reseal(caller, &blob, &context, &destination).await?
+                self.reseal(access, &blob, &context, &destination).await?
             }
-            Source::Encrypted(encrypted) => self.import(caller, encrypted, &destination).await?,
+            Source::Encrypted(encrypted) => self.import(access, encrypted, &destination).await?,
         };
         unless_dry_run(dry_run)?;
         Ok(v1::ReEncryptResponse {
@@ -110,19 +112,19 @@ impl Services {
 
     async fn reseal(
         &self,
-        caller: &Caller,
+        access: AccessRequest<'_, Use>,
         blob: &CiphertextBlob,
         context: &EncryptionContext,
         destination: &Destination,
     ) -> Result<Resealed> {
-        let access = AccessRequest::new(caller, RE_ENCRYPT);
+        let caller = access.caller;
+        let access = access.with_content(blob.kind(), blob.content_len());
         let access_from = access.with_context(context);
         let access_to = access.with_context(&destination.context);
         let (opening, sealing) = until_fresh!({
-            let from = KeyRef::Version(blob.version_id());
-            let from = self.authorise_key(access_from, from).await?;
-            let to = KeyRef::Destination(&destination.key);
-            let to = self.authorise_key(access_to, to).await?;
+            let from = (access_from, KeyRef::Version(blob.version_id()));
+            let to = (access_to, KeyRef::Destination(&destination.key));
+            let [from, to] = self.authorise_keys(&[from, to]).await?;
             let opening = self.keyring.take_version(from.grant, blob.version_id()).await?;
             Ok((opening, self.keyring.take_primary(to.grant).await?))
         })?;
@@ -137,18 +139,20 @@ impl Services {
     /// this region's.
     async fn import(
         &self,
-        caller: &Caller,
+        access: AccessRequest<'_, Use>,
         source: Encrypted,
         destination: &Destination,
     ) -> Result<Resealed> {
+        let caller = access.caller;
         let Encrypted { key, version, algorithm, ciphertext } = source;
-        let access_from = AccessRequest::new(caller, RE_ENCRYPT);
+        let mut access_from = access.with_algorithm(algorithm.as_str());
+        access_from.facts.blob_kind = Some(BlobKind::Imported);
         let access_to = access_from.with_context(&destination.context);
         let usage = Some(KeyUsage::EncryptDecrypt);
         let (opening, sealing) = until_fresh!({
-            let from = self.authorise_key(access_from, KeyRef::Named(&key)).await?;
-            let to = KeyRef::Destination(&destination.key);
-            let to = self.authorise_key(access_to, to).await?;
+            let from = (access_from, KeyRef::Named(&key));
+            let to = (access_to, KeyRef::Destination(&destination.key));
+            let [from, to] = self.authorise_keys(&[from, to]).await?;
             let opening = self.keyring.take_pair(from.grant, version, usage).await;
             let opening = opening.map_err(of_another_kind)?;
             Ok((opening, self.keyring.take_primary(to.grant).await?))

@@ -5,8 +5,8 @@ use super::caller::Caller;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::DESCRIBE_REGIONS;
 use crate::access::grant::Grant;
-use crate::access::policy::Subject;
 use crate::access::purpose::Look;
+use crate::access::question::Subject;
 use crate::error::Result;
 use crate::proto::v1;
 
@@ -18,7 +18,7 @@ impl Services {
         caller: &Caller,
         request: v1::DescribeRegionsRequest,
     ) -> Result<v1::DescribeRegionsResponse> {
-        let access = AccessRequest::new(caller, DESCRIBE_REGIONS);
+        let access = AccessRequest::new(caller, DESCRIBE_REGIONS, request.dry_run);
         // It opens no door: the name of the region is no key.
         let _granted: Grant<Look> = self.authorise(access, Subject::Instance)?;
         unless_dry_run(request.dry_run)?;

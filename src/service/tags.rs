@@ -56,7 +56,7 @@ impl Services {
         request: v1::ListResourceTagsRequest,
     ) -> Result<v1::ListResourceTagsResponse> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
-        let access = AccessRequest::new(caller, LIST_RESOURCE_TAGS);
+        let access = AccessRequest::new(caller, LIST_RESOURCE_TAGS, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let cmk = granted.key.shown_to(granted.grant)?;
         unless_dry_run(request.dry_run)?;
@@ -111,7 +111,7 @@ impl Services {
         let wanted = fields::tags(request.tags)?;
         let mut listed = Vec::new();
         for key in &keys {
-            let access = AccessRequest::new(caller, LIST_TAG_RESOURCES);
+            let access = AccessRequest::new(caller, LIST_TAG_RESOURCES, request.dry_run);
             let granted = self.authorise_key(access, KeyRef::Named(key)).await?;
             let cmk = granted.key.shown_to(granted.grant)?;
             let tags = cmk.tags.iter().filter(|tag| is_wanted(&wanted, *tag));

@@ -51,7 +51,7 @@ impl Services {
     ) -> Result<v1::DescribeKeyVersionResponse> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let version = fields::version_id("key_version_id", &request.key_version_id)?;
-        let access = AccessRequest::new(caller, DESCRIBE_KEY_VERSION);
+        let access = AccessRequest::new(caller, DESCRIBE_KEY_VERSION, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let found = self.keyring.describe_version(granted.grant, version).await?;
         unless_dry_run(request.dry_run)?;
@@ -69,7 +69,7 @@ impl Services {
     ) -> Result<v1::ListKeyVersionsResponse> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let access = AccessRequest::new(caller, LIST_KEY_VERSIONS);
+        let access = AccessRequest::new(caller, LIST_KEY_VERSIONS, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let listed = self.keyring.list_versions(granted.grant, &page).await?;
         unless_dry_run(request.dry_run)?;

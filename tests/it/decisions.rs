@@ -52,9 +52,13 @@ fn messages_with_secrets_are_shown_by_name_only() {
     assert_eq!(shown, names);
 }
 
-/// The decisions by RPC: what the policy logs, in the span of the request.
+/// The decisions by RPC, each with the names of the facts that were at hand: what the
+/// policy logs, in the span of the request.
 #[derive(Clone, Default)]
-struct Decided(Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>);
+struct Decided(Arc<Mutex<BTreeMap<String, FactsByAction>>>);
+
+/// The names of facts, by action.
+type FactsByAction = BTreeMap<String, BTreeSet<String>>;
 
 impl<S> Layer<S> for Decided
 where
@@ -70,12 +74,18 @@ where
         if event.metadata().target() != "keyferry::access" {
             return;
         }
-        let action = Texts::of(|texts| event.record(texts)).0.remove("decision").unwrap();
+        let mut facts = Texts::of(|texts| event.record(texts)).0;
+        let action = facts.remove("decision").unwrap();
+        for always in ["message", "allowed", "dry_run"] {
+            facts.remove(always).unwrap();
+        }
         let mut spans = context.event_scope(event).into_iter().flatten();
         let rpc = spans.find_map(|span| Some(span.extensions().get::<Rpc>()?.0.clone()));
         let rpc = rpc.expect("a request's span");
         let rpc = rpc.strip_prefix("/keyferry.v1.").unwrap().to_owned();
-        self.0.lock().unwrap().entry(rpc).or_default().insert(action);
+        let mut decided = self.0.lock().unwrap();
+        let known = decided.entry(rpc).or_default().entry(action).or_default();
+        known.extend(facts.into_keys());
     }
 }
 
@@ -119,7 +129,9 @@ async fn every_rpc_asks_what_its_row_says() {
     manage_keys(&server).await;
     manage_lives(&server).await;
     manage_access_keys(&server).await;
-    let decided = decided.0.lock().unwrap().clone();
+    let facts = decided.0.lock().unwrap().clone();
+    let decided: BTreeMap<_, BTreeSet<_>> =
+        facts.iter().map(|(rpc, by)| (rpc.clone(), by.keys().cloned().collect())).collect();
     let table: BTreeMap<String, BTreeSet<String>> = TABLE
         .iter()
         .map(|row| {
@@ -128,6 +140,42 @@ async fn every_rpc_asks_what_its_row_says() {
         })
         .collect();
     assert_eq!(decided, table);
+    for (rpc, by_action) in facts {
+        for (action, facts) in by_action {
+            let facts: Vec<_> = facts.iter().map(String::as_str).collect();
+            assert_eq!(facts, facts_of(&rpc, &action), "{rpc}: {action}");
+        }
+    }
+}
+
+/// The facts that a policy may read in a decision of an RPC, by name and in order,
+/// beside the caller and whether it is a dry run.
+fn facts_of(rpc: &str, action: &str) -> Vec<&'static str> {
+    let sealed = ["blob_kind", "context_sha256", "number_of_bytes"].as_slice();
+    let wrapped = ["algorithm", "recipient_sha256", "recipient_spec"].as_slice();
+    let key = ["aliases", "key_id"].as_slice();
+    let other = ["other_context_sha256", "other_key_id"].as_slice();
+    let (service, method) = rpc.split_once('/').unwrap();
+    let own: &[&[&str]] = match (service, method, action) {
+        ("Kms", "ExportDataKey" | "ExportDataKeys" | "GenerateAndExportDataKey", _) => {
+            &[key, sealed, wrapped]
+        }
+        ("Kms", "ReEncrypt", _) => &[key, sealed, other],
+        ("Kms", "GetPublicKey", _) => &[key],
+        ("Kms", method, _) if method.starts_with("Asymmetric") => &[key, &["algorithm"]],
+        ("Kms", ..) => &[key, sealed],
+        ("KeyManagement", "CreateKey", _) => &[&["new_key_spec", "new_key_usage", "new_tags"]],
+        ("KeyManagement", "UpdateAlias", _) => &[key, &["alias", "other_key_id"]],
+        ("KeyManagement", "CreateAlias" | "DeleteAlias", _) => &[key, &["alias"]],
+        ("KeyManagement", _, "TagResource" | "UntagResource") => &[key, &["new_tags"]],
+        ("KeyManagement", "ListKeys" | "ListAliases" | "DescribeRegions", _) => &[],
+        ("KeyManagement", ..) => &[key],
+        (_, "ListAccessKeys", _) => &[],
+        _ => &[&["account"]],
+    };
+    let mut facts: Vec<_> = own.concat();
+    facts.sort_unstable();
+    facts
 }
 
 async fn use_keys(server: &TestServer) {

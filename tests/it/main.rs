@@ -33,6 +33,7 @@ mod kms;
 mod life_cycle_model;
 mod public_key_refusals;
 mod refusals;
+mod stale_grants;
 mod storage_contract;
 #[path = "../support/mod.rs"]
 mod support;

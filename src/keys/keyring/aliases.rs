@@ -2,7 +2,8 @@
 //!
 //! Three records stand for one alias, written in one commit: the name with the
 //! CMK that it means, its place in the order of creation, and the list of its
-//! CMK's names.
+//! CMK's names. The commit puts the CMK again, too: policies may speak of aliases, so
+//! that a grant is stale once one of its key's names has come or gone.
 
 use crate::access::grant::Grant;
 use crate::access::operations::Action;
@@ -105,19 +106,20 @@ impl Keyring {
         grant: Grant<Change>,
         name: &AliasName,
     ) -> Result<(), NotDone> {
-        let granted = grant.key_for(Action::CreateAlias)?;
-        self.check_agree(name, granted.id).await?;
-        let mut names = self.read_names(granted.id).await?;
+        let key = self.granted(grant.key_for(Action::CreateAlias)?).await?;
+        let id = key.cmk.id;
+        self.check_agree(name, id).await?;
+        let mut names = self.read_names(id).await?;
         let alias_id = AliasId::new();
         names.add(alias_id, name)?;
         let preconditions = [
-            StorePath::Cmk(granted.id).at(Revision(granted.revision)),
+            StorePath::Cmk(id).at(key.revision),
             StorePath::Alias(name.clone()).absent(),
             StorePath::AliasOrder(alias_id).absent(),
             names.unchanged(),
         ];
-        let [alias, order] = self.alias_writes(name, alias_id, granted.id)?;
-        let writes = [alias, order, self.names_write(&names)?];
+        let [alias, order] = self.alias_writes(name, alias_id, id)?;
+        let writes = [alias, order, self.names_write(&names)?, self.cmk_write(&key.cmk)?];
         self.vault.commit(&preconditions, &writes).await.map(drop)
     }
 
@@ -129,23 +131,32 @@ impl Keyring {
         to: Grant<Change>,
         name: &AliasName,
     ) -> Result<Written, NotDone> {
-        let (old, new) = (from.key_for(Action::UpdateAlias)?, to.key_for(Action::UpdateAlias)?);
-        let stored = self.read_alias_of(old.id, name).await?;
-        if old.id == new.id {
+        let (from, to) = (from.key_for(Action::UpdateAlias)?, to.key_for(Action::UpdateAlias)?);
+        let stored = self.read_alias_of(from.id, name).await?;
+        if from.id == to.id {
             return Ok(Written::AsItWas);
         }
+        let (old, new) = (self.granted(from).await?, self.granted(to).await?);
         let (mut old_names, mut new_names) =
-            (self.read_names(old.id).await?, self.read_names(new.id).await?);
+            (self.read_names(from.id).await?, self.read_names(to.id).await?);
         old_names.remove(name);
         new_names.add(stored.alias_id, name)?;
         let preconditions = [
             StorePath::Alias(name.clone()).at(stored.revision),
-            StorePath::Cmk(new.id).at(Revision(new.revision)),
+            StorePath::Cmk(from.id).at(old.revision),
+            StorePath::Cmk(to.id).at(new.revision),
             old_names.unchanged(),
             new_names.unchanged(),
         ];
-        let [alias, order] = self.alias_writes(name, stored.alias_id, new.id)?;
-        let writes = [alias, order, self.names_write(&old_names)?, self.names_write(&new_names)?];
+        let [alias, order] = self.alias_writes(name, stored.alias_id, to.id)?;
+        let writes = [
+            alias,
+            order,
+            self.names_write(&old_names)?,
+            self.names_write(&new_names)?,
+            self.cmk_write(&old.cmk)?,
+            self.cmk_write(&new.cmk)?,
+        ];
         self.vault.commit(&preconditions, &writes).await?;
         Ok(Written::Changed)
     }
@@ -156,25 +167,42 @@ impl Keyring {
         grant: Grant<Change>,
         name: &AliasName,
     ) -> Result<(), NotDone> {
-        self.erase_name(grant.key_for(Action::DeleteAlias)?.id, name).await
+        let key = self.granted(grant.key_for(Action::DeleteAlias)?).await?;
+        let unchanged = StorePath::Cmk(key.cmk.id).at(key.revision);
+        let again = self.cmk_write(&key.cmk)?;
+        self.take_name(key.cmk.id, name, Some((unchanged, again))).await
     }
 
-    /// Takes a name away, if it is that CMK's.
+    /// Takes a name of a deleted CMK away.
     pub(in crate::keys) async fn erase_name(
         &self,
         id: KeyId,
         name: &AliasName,
     ) -> Result<(), NotDone> {
+        self.take_name(id, name, None).await
+    }
+
+    /// Takes a name away, if it is that CMK's, with what belongs to that for the CMK.
+    async fn take_name(
+        &self,
+        id: KeyId,
+        name: &AliasName,
+        cmk: Option<(Precondition, Write)>,
+    ) -> Result<(), NotDone> {
         let stored = self.read_alias_of(id, name).await?;
         let mut names = self.read_names(id).await?;
         names.remove(name);
         let alias = StorePath::Alias(name.clone());
-        let preconditions = [alias.at(stored.revision), names.unchanged()];
-        let writes = [
+        let mut preconditions = vec![alias.at(stored.revision), names.unchanged()];
+        let mut writes = vec![
             alias.delete(),
             StorePath::AliasOrder(stored.alias_id).delete(),
             self.names_write(&names)?,
         ];
+        if let Some((unchanged, again)) = cmk {
+            preconditions.push(unchanged);
+            writes.push(again);
+        }
         self.vault.commit(&preconditions, &writes).await.map(drop)
     }
 
@@ -185,8 +213,7 @@ impl Keyring {
 
     /// Every name of a CMK.
     pub(in crate::keys) async fn names_of(&self, id: KeyId) -> Result<Vec<String>> {
-        let names = self.read_names(id).await?.names.aliases;
-        Ok(names.into_iter().map(|alias| alias.alias_name).collect())
+        Ok(names_in(self.read_names(id).await?.names))
     }
 
     /// A page of all names, oldest first.
@@ -329,6 +356,11 @@ impl StoredNames {
     fn unchanged(&self) -> Precondition {
         self.path.unchanged(self.revision)
     }
+}
+
+/// The names in a CMK's list.
+pub(super) fn names_in(list: v1::KeyAliases) -> Vec<String> {
+    list.aliases.into_iter().map(|alias| alias.alias_name).collect()
 }
 
 fn malformed() -> Error {

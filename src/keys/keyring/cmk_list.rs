@@ -45,7 +45,7 @@ impl Keyring {
         while let Some(entries) = walk.next().await? {
             for (path, stored) in &entries {
                 let id = key_id(&StorePath::listed(path)?)?;
-                if filters.fit(&self.open_cmk(id, stored)?.cmk, &named) {
+                if filters.fit(&self.open_cmk(id, stored)?, &named) {
                     shown.meet(path, id);
                 }
             }

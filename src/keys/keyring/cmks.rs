@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::access::actions::Actions;
-use crate::access::grant::Grant;
+use crate::access::grant::{Grant, KeyIdentity};
 use crate::access::operations::Action;
 use crate::access::purpose::Change;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Rule};
 use crate::ids::KeyId;
 use crate::keys::guard::records::v1;
+use crate::keys::keyring::aliases::names_in;
 use crate::keys::keyring::{Keyring, StoredCmk, cmk_record, other_key};
 use crate::keys::model::cmk::Cmk;
 use crate::keys::model::key_state::Operation;
@@ -37,7 +38,9 @@ impl Keyring {
             return Ok(Some(found));
         }
         let path = StorePath::Cmk(id);
-        let (values, read_at) = self.vault.read(&[path.clone(), StorePath::Tombstone(id)]).await?;
+        let names_path = StorePath::KeyAliases(id);
+        let paths = [path.clone(), StorePath::Tombstone(id), names_path.clone()];
+        let (values, read_at) = self.vault.read(&paths).await?;
         let mut values = values.into_iter();
         let stored = match (values.next().flatten(), values.next().flatten()) {
             (Some(stored), None) => stored,
@@ -46,7 +49,12 @@ impl Keyring {
             (None, Some(_)) => return self.check_entombed(id).await.map(|()| None),
             (None, None) => return self.check_never_was(id).await.map(|()| None),
         };
-        let found = Arc::new(self.open_cmk(id, &stored)?);
+        let aliases = match values.next().flatten() {
+            Some(names) => names_in(self.vault.open(&names_path, &names)?.0),
+            None => Vec::new(),
+        };
+        let (cmk, revision) = (self.open_cmk(id, &stored)?, stored.revision);
+        let found = Arc::new(StoredCmk { cmk, aliases, revision });
         self.cached.cmks.keep(read_at, id, Arc::clone(&found));
         Ok(Some(found))
     }
@@ -133,13 +141,18 @@ impl Keyring {
         }
     }
 
-    pub(super) fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<StoredCmk> {
+    /// The CMK that was granted, as the store has it now.
+    pub(super) async fn granted(&self, granted: KeyIdentity) -> Result<Arc<StoredCmk>, NotDone> {
+        let current = self.find(granted.id).await?.ok_or(Rule::KeyNotFound)?;
+        if current.identity() == granted { Ok(current) } else { Err(NotDone::Stale) }
+    }
+
+    pub(super) fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<Cmk> {
         let path = StorePath::Cmk(id);
         let (record, _) = self.vault.open(&path, stored)?;
-        let cmk = cmk_record::to_cmk(id, record).ok_or_else(|| {
+        cmk_record::to_cmk(id, record).ok_or_else(|| {
             Error::internal(format!("the stored record at {path} has an unknown value"))
-        })?;
-        Ok(StoredCmk { cmk, revision: stored.revision })
+        })
     }
 
     pub(super) fn cmk_write(&self, cmk: &Cmk) -> Result<Write> {

@@ -32,8 +32,8 @@ use jiff::Timestamp;
 use crate::access::actions::Actions;
 use crate::access::grant::{Grant, KeyIdentity};
 use crate::access::operations::Action;
-use crate::access::policy::KeyFacts;
 use crate::access::purpose::Look;
+use crate::access::question::KeyFacts;
 use crate::error::{Error, Result};
 use crate::ids::{KeyId, KeyVersionId};
 use crate::keys::caches::{Caches, FreshCache};
@@ -58,6 +58,9 @@ const MAX_CACHED_ALIASES: u64 = 20_000;
 pub struct StoredCmk {
     /// The CMK.
     pub cmk: Cmk,
+    /// Its aliases, as of the same moment: each change of them makes a revision of the
+    /// CMK, so that no decision outlives the names that it was made by.
+    pub aliases: Vec<String>,
     /// The store's revision of it.
     pub revision: Revision,
 }
@@ -79,7 +82,13 @@ impl StoredCmk {
             state: self.cmk.state.as_str(),
             creator: &self.cmk.creator,
             tags: self.cmk.tags.as_map(),
+            aliases: &self.aliases,
         }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let aliases = self.aliases.iter().map(|name| size_of::<String>() + name.len());
+        self.cmk.memory_bytes() + aliases.sum::<usize>()
     }
 
     /// Its metadata, for a grant to see it.
@@ -108,7 +117,7 @@ impl Cached {
         Self {
             cmks: caches.weighed(
                 MAX_CACHED_CMK_BYTES,
-                |stored: &Arc<StoredCmk>| stored.cmk.memory_bytes(),
+                |stored: &Arc<StoredCmk>| stored.memory_bytes(),
                 |path| match path {
                     StorePath::Cmk(id) => Some(*id),
                     _ => None,

@@ -103,10 +103,7 @@ impl Keyring {
     /// The grant is for a key at a revision; here its state is judged, on what
     /// the store holds now.
     async fn usable(&self, granted: KeyIdentity) -> Result<Arc<StoredCmk>, NotDone> {
-        let current = self.find(granted.id).await?.ok_or(Rule::KeyNotFound)?;
-        if current.identity() != granted {
-            return Err(NotDone::Stale);
-        }
+        let current = self.granted(granted).await?;
         current.cmk.state.check(Operation::Use)?;
         Ok(current)
     }

@@ -61,7 +61,7 @@ impl Keyring {
         writes.extend(self.version_writes(&cmk, material)?);
         writes.extend(cmk.due().map(|due| StorePath::Due(due, cmk.id).mark()));
         match self.vault.commit(&absent, &writes).await {
-            Ok(revision) => Ok(StoredCmk { cmk, revision }),
+            Ok(revision) => Ok(StoredCmk { cmk, aliases: Vec::new(), revision }),
             // Ids are unique: another record at a new id's path is no rival's.
             Err(NotDone::Stale) => Err(Error::internal("a new id was taken already")),
             Err(NotDone::Refused(error)) => Err(error),

@@ -180,8 +180,8 @@ impl Schedule {
     }
 
     /// Takes a name away, whatever others do meanwhile with it and with the
-    /// CMK's other names: a caller who was granted it before the deletion may
-    /// still move one away, and another keyring may be erasing, too.
+    /// CMK's other names: another keyring may be erasing, too, and the name may be
+    /// given to another CMK as soon as it is free.
     async fn erase_name_for_good(&self, id: KeyId, name: &AliasName) -> Result<()> {
         while self.keyring.is_name_of(id, name).await? {
             match self.keyring.erase_name(id, name).await {
