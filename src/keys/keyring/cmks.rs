@@ -6,7 +6,7 @@ use crate::access::actions::Actions;
 use crate::access::grant::{Grant, KeyIdentity};
 use crate::access::operations::Action;
 use crate::access::purpose::Change;
-use crate::error::{Error, Result, Rule};
+use crate::error::{Error, Result};
 use crate::ids::KeyId;
 use crate::keys::guard::records::v1;
 use crate::keys::keyring::aliases::names_in;
@@ -141,10 +141,13 @@ impl Keyring {
         }
     }
 
-    /// The CMK that was granted, as the store has it now.
+    /// The CMK that was granted, as the store has it now. One that has gone since is
+    /// stale too: what it was found by, an alias or a version, is to be looked up anew.
     pub(super) async fn granted(&self, granted: KeyIdentity) -> Result<Arc<StoredCmk>, NotDone> {
-        let current = self.find(granted.id).await?.ok_or(Rule::KeyNotFound)?;
-        if current.identity() == granted { Ok(current) } else { Err(NotDone::Stale) }
+        match self.find(granted.id).await? {
+            Some(current) if current.identity() == granted => Ok(current),
+            _ => Err(NotDone::Stale),
+        }
     }
 
     pub(super) fn open_cmk(&self, id: KeyId, stored: &Versioned) -> Result<Cmk> {
