@@ -4,13 +4,15 @@
 //! The storage backend is chosen here and nowhere else, the provider of the root
 //! key in `keys/guard/root_key_providers.rs`.
 
+use std::convert::Infallible;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use crate::access::policy::Policy;
-use crate::config::{Address, Callers, Config, GatewayConfig, Mode, StoreConfig};
+use crate::config::{Address, Callers, Config, GatewayConfig, Mode, PolicyConfig, StoreConfig};
 use crate::durable;
 use crate::gateway::Gateway;
 use crate::keys::Keys;
@@ -19,6 +21,8 @@ use crate::keys::guard::records::RecordSeals;
 use crate::keys::guard::root_key::{RootKeyError, RootKeyProvider};
 use crate::keys::guard::root_key_providers;
 use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
+use crate::policy_dir::{self, PolicyDir, Reader, UnusablePolicies};
+use crate::server::reload_times::{ReloadTime, ReloadTimes};
 use crate::server::{self, BindError, Faces, Health, Limits, Listener, ReflectionError, Tls};
 use crate::service::Services;
 use crate::service::naming::Arns;
@@ -36,6 +40,9 @@ pub enum InstanceError {
     /// The store's keys.
     #[error(transparent)]
     Unlock(#[from] UnlockError),
+    /// The policies.
+    #[error(transparent)]
+    Policies(#[from] UnusablePolicies),
     /// A socket, or the TLS files of one.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -73,6 +80,10 @@ pub async fn check(config: &Config) -> Result<Vec<String>, InstanceError> {
         if let Address::Unix(path) = listener.address() {
             check_place_of_socket(path)?;
         }
+    }
+    if let PolicyConfig::Directory(dir) = &config.policy {
+        let policies = policy_dir::load(dir, Reader::Server)?;
+        warnings.extend(policies.warnings().iter().map(ToString::to_string));
     }
     let root = root_key_providers::open(&config.root_key)?;
     let StoreConfig::Sqlite { path } = &config.store;
@@ -115,8 +126,13 @@ pub async fn init(config: &Config) -> Result<(), InstanceError> {
 }
 
 /// Opens the store and the keys that a configuration names. A dev instance is made
-/// where there is none; any other was made by [`init`].
+/// where there is none; any other was made by [`init`]. The services decide by the
+/// policies as they are now: a server alone follows their changes.
 pub async fn open(config: &Config) -> Result<Services, InstanceError> {
+    Ok(open_with_policies(config).await?.services)
+}
+
+async fn open_with_policies(config: &Config) -> Result<Opened, InstanceError> {
     let (store, seals) = match store_mode(config) {
         StoreMode::Dev => open_dev(config).await?,
         StoreMode::Production => {
@@ -129,11 +145,20 @@ pub async fn open(config: &Config) -> Result<Services, InstanceError> {
     };
     let keys = Keys::new(store, seals, Arc::new(SystemClock));
     let arns = Arns::new(&config.region, &config.account);
-    let policy = match config.mode {
-        Mode::Dev => Policy::dev(),
-        Mode::Config => Policy::verified_callers(),
+    let (policy, policy_dir) = match &config.policy {
+        PolicyConfig::Dev => (Policy::dev(), None),
+        PolicyConfig::Directory(dir) => {
+            let dir = PolicyDir::open(dir)?;
+            (dir.policy(), Some(dir))
+        }
     };
-    Ok(Services::new(keys, policy, arns))
+    Ok(Opened { services: Services::new(keys, policy, arns), policy_dir })
+}
+
+/// Services over an open store, and the directory of the policies that decide.
+struct Opened {
+    services: Services,
+    policy_dir: Option<PolicyDir>,
 }
 
 async fn open_dev(config: &Config) -> Result<(Arc<dyn Store>, RecordSeals), InstanceError> {
@@ -171,9 +196,33 @@ fn store_mode(config: &Config) -> StoreMode {
     }
 }
 
+/// Follows the changes of a policy directory.
+async fn follow(dir: Option<PolicyDir>, interval: Duration) -> Infallible {
+    let Some(mut dir) = dir else { return std::future::pending().await };
+    let mut times = ReloadTimes::every(interval);
+    loop {
+        let asked = times.next().await == ReloadTime::Asked;
+        // Reading files and judging policies blocks.
+        let looked = tokio::task::spawn_blocking(move || {
+            let look = dir.look(asked);
+            (dir, look)
+        });
+        match looked.await {
+            Ok((looked, look)) => {
+                dir = looked;
+                dir.log(&look);
+            }
+            Err(error) => {
+                tracing::error!(%error, "policies are not followed any more");
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
 /// A server with its store open and its sockets bound.
 pub struct BoundServer {
-    services: Services,
+    opened: Opened,
     gateway: GatewayConfig,
     listeners: Vec<Listener>,
 }
@@ -182,12 +231,12 @@ impl BoundServer {
     /// Opens the store, then binds: only the process that holds the store may
     /// listen.
     pub async fn open(config: &Config) -> Result<Self, InstanceError> {
-        let services = open(config).await?;
+        let opened = open_with_policies(config).await?;
         let mut listeners = Vec::new();
         for listener in &config.listeners {
             listeners.push(Listener::bind(listener).await?);
         }
-        Ok(Self { services, gateway: config.gateway, listeners })
+        Ok(Self { opened, gateway: config.gateway, listeners })
     }
 
     /// The address of its first listener.
@@ -204,7 +253,7 @@ impl BoundServer {
     /// Serves until `shutdown`, then drains. Requests that were cut are in the
     /// log.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), InstanceError> {
-        let Self { services, gateway, listeners } = self;
+        let Self { opened: Opened { services, policy_dir }, gateway, listeners } = self;
         let probed = services.clone();
         let health = Health::new(&Services::NAMES, move || {
             let services = probed.clone();
@@ -213,9 +262,12 @@ impl BoundServer {
         let gateway =
             Gateway::new(services.clone(), gateway).map_err(|_| InstanceError::NoRandomness)?;
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
+        let limits = Limits::default();
+        let interval = limits.reload_interval;
         tokio::select! {
-            drained = server::run(listeners, faces, health, Limits::default(), shutdown) => drained?,
+            drained = server::run(listeners, faces, health, limits, shutdown) => drained?,
             never = services.carry_out_for_ever() => match never {},
+            never = follow(policy_dir, interval) => match never {},
         };
         Ok(())
     }

@@ -23,6 +23,7 @@
 //! | [`storage`] | the store's law, and the backends that obey it |
 //! | [`durable`] | files and directories that stand after a power cut |
 //! | [`secret_file`] | files that nobody else can read or replace |
+//! | [`policy_dir`] | the directory of policies, read again when it changes |
 //! | [`error`], [`limits`], [`ids`], [`printable`], [`proto`] | the table of errors; the table of limits; ids; text that is safe on a terminal; the contract |
 //!
 //! Imports run downward only. No key version without a grant, no data key
@@ -47,6 +48,7 @@ pub mod ids;
 pub mod instance;
 pub mod keys;
 pub mod limits;
+pub mod policy_dir;
 pub mod printable;
 pub mod proto;
 pub mod secret_file;

@@ -68,6 +68,24 @@ pub fn read(path: &Path, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, SecretF
     Ok(bytes)
 }
 
+/// Opens a file that is no secret, but that nobody else may write: policies, which say
+/// who may do what.
+pub fn open_unless_others_can_write(path: &Path) -> Result<File, SecretFileError> {
+    let file = open(&at_the_end(path)?)?;
+    let found = file.metadata()?;
+    let mode = found.mode() & 0o7777;
+    let why = if !found.is_file() {
+        "it is not an ordinary file".to_owned()
+    } else if !is_ours_or_roots(found.uid()) {
+        format!("it belongs to user {}, who could change it", found.uid())
+    } else if mode & 0o022 != 0 {
+        format!("its mode is {mode:04o}, so that others can change it; chmod go-w it")
+    } else {
+        return Ok(file);
+    };
+    Err(SecretFileError::Unsafe(why))
+}
+
 /// A user who can write a directory above can replace the file.
 pub fn check_directories(path: &Path) -> Result<(), SecretFileError> {
     at_the_end(durable::parent(path)).map(drop)

@@ -1,6 +1,7 @@
 //! The decision table: every decision that each RPC needs, all of which must
 //! allow it, and the purpose of the grant that they give.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use super::actions::{Actions, TAKING_AWAY};
@@ -16,8 +17,25 @@ pub enum Resource {
     Key,
     /// The key that an alias shall name, or that a blob shall be sealed under.
     Destination,
+    /// The key that shall be made, as it would be.
+    NewKey,
+    /// The alias of the request.
+    Alias,
     /// The service account that an access key is for.
     Account,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Instance => "the instance",
+            Self::Key => "the key",
+            Self::Destination => "the destination",
+            Self::NewKey => "the key with the tags that it shall have",
+            Self::Alias => "the alias",
+            Self::Account => "the service account",
+        })
+    }
 }
 
 /// One decision.
@@ -44,6 +62,8 @@ pub struct Row {
     pub rpc: &'static str,
     /// The name of the purpose.
     pub purpose: &'static str,
+    /// Whether it is to use key material.
+    pub is_use: bool,
     /// All of them must allow.
     pub required: &'static [Decision],
 }
@@ -81,7 +101,7 @@ impl<P: Purpose> Decisions<P> {
     }
 
     const fn row(&self) -> Row {
-        Row { rpc: self.rpc, purpose: P::NAME, required: self.required }
+        Row { rpc: self.rpc, purpose: P::NAME, is_use: P::IS_USE, required: self.required }
     }
 }
 
@@ -122,6 +142,20 @@ macro_rules! decisions {
 }
 
 operations!(decisions);
+
+/// The actions that use key material.
+pub const USES: Actions = {
+    let (mut uses, mut rows) = (Actions::of(&[]), TABLE);
+    while let [row, others @ ..] = rows {
+        let mut required = row.required;
+        while let ([decision, rest @ ..], true) = (required, row.is_use) {
+            uses = uses.with(decision.action);
+            required = rest;
+        }
+        rows = others;
+    }
+    uses
+};
 
 #[cfg(test)]
 mod tests {

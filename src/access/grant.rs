@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::actions::Actions;
 use super::purpose::Use;
@@ -22,6 +23,7 @@ pub struct Grant<P> {
     pub(super) actions: Actions,
     pub(super) subject: GrantedSubject,
     pub(super) policy: PolicyDigest,
+    pub(super) decided_by: Vec<Arc<[Arc<str>]>>,
     pub(super) context_sha256: Option<[u8; 32]>,
     pub(super) recipient_sha256: Option<[u8; 32]>,
     pub(super) purpose: PhantomData<P>,
@@ -38,7 +40,7 @@ pub(super) enum GrantedSubject {
 }
 
 /// A key as it was judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyIdentity {
     /// Its id.
     pub id: KeyId,
@@ -48,7 +50,13 @@ pub struct KeyIdentity {
 
 /// The SHA-256 of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PolicyDigest(pub(super) [u8; 32]);
+pub struct PolicyDigest([u8; 32]);
+
+impl PolicyDigest {
+    pub(super) const fn of(sha256: [u8; 32]) -> Self {
+        Self(sha256)
+    }
+}
 
 impl fmt::Display for PolicyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,10 +90,15 @@ impl<P> Grant<P> {
         }
     }
 
-    /// The policy that allowed it.
+    /// The set of policies that allowed it.
     #[must_use]
     pub const fn policy(&self) -> PolicyDigest {
         self.policy
+    }
+
+    /// The ids of the policies in it that decided.
+    pub fn decided_by(&self) -> impl Iterator<Item = &str> {
+        self.decided_by.iter().flat_map(|ids| ids.iter()).map(AsRef::as_ref)
     }
 }
 

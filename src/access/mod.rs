@@ -3,19 +3,22 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
-//! | [`principal`], [`service_account`] | verified callers |
+//! | [`principal`], [`principal_text`], [`service_account`] | verified callers, and how they are written |
 //! | [`operations`], [`decisions`] | every RPC, once, with the decisions that it needs |
 //! | [`purpose`] | the three things that a grant can be good for |
 //! | [`question`] | everything that a decision may depend on |
 //! | [`policy`] | judges a question, and answers with a grant or a refusal |
+//! | [`cedar`] | policies that were written: read, validated, and asked |
 //! | [`actions`], [`grant`] | the proof that a request was allowed, which every door of the keys asks for |
 
 pub mod actions;
+pub mod cedar;
 pub mod decisions;
 pub mod grant;
 pub mod operations;
 pub mod policy;
 pub mod principal;
+pub mod principal_text;
 pub mod purpose;
 pub mod question;
 pub mod service_account;

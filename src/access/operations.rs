@@ -31,7 +31,7 @@ macro_rules! operations {
                 ExportDataKeys: Use = ExportDataKey on Key;
             }
             KeyManagement {
-                CreateKey [HTTP]: Change = CreateKey on Instance;
+                CreateKey [HTTP]: Change = CreateKey on Instance & TagResource on NewKey;
                 DescribeKey [HTTP]: Look = DescribeKey on Key;
                 ListKeys [HTTP]: Look = ListKeys on Instance;
                 UpdateKeyDescription [HTTP]: Change = UpdateKeyDescription on Key;
@@ -44,9 +44,9 @@ macro_rules! operations {
                 DescribeKeyVersion [HTTP]: Look = DescribeKeyVersion on Key;
                 ListKeyVersions [HTTP]: Look = ListKeyVersions on Key;
                 UpdateRotationPolicy [HTTP]: Change = UpdateRotationPolicy on Key;
-                CreateAlias [HTTP]: Change = CreateAlias on Key;
-                UpdateAlias [HTTP]: Change = UpdateAlias on Key & UpdateAlias on Destination;
-                DeleteAlias [HTTP]: Change = DeleteAlias on Key;
+                CreateAlias [HTTP]: Change = CreateAlias on Alias & CreateAlias on Key;
+                UpdateAlias [HTTP]: Change = UpdateAlias on Alias & UpdateAlias on Key & UpdateAlias on Destination;
+                DeleteAlias [HTTP]: Change = DeleteAlias on Alias & DeleteAlias on Key;
                 ListAliases [HTTP]: Look = ListAliases on Instance;
                 ListAliasesByKeyId [HTTP]: Look = ListAliasesByKeyId on Key;
                 TagResource [HTTP]: Change = TagResource on Key;

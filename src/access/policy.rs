@@ -2,14 +2,17 @@
 //! one nothing is used, changed or shown. It does no IO.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use tracing::field::display;
 
 use super::actions::Actions;
+use super::cedar::policy_set::{Ask, PolicySet, Verdict};
 use super::grant::{Grant, KeyIdentity, PolicyDigest};
 use super::operations::Action;
-use super::principal::{Principal, PrincipalKind};
+use super::principal::PrincipalKind;
 use super::purpose::Purpose;
 use super::question::Question;
 use super::service_account::ServiceAccount;
@@ -17,82 +20,111 @@ use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::error::{Error, Result, Rule};
 
-/// The policy of an instance.
+/// The policy of an instance: the rules that decide now. Cheap to clone; all clones
+/// follow a change of the rules.
 #[derive(Clone, Debug)]
-pub struct Policy {
-    allowed: Allowed,
-    digest: PolicyDigest,
-}
+pub struct Policy(Arc<ArcSwap<Rules>>);
 
-/// The callers who may do everything.
-#[derive(Clone, Copy, Debug)]
-enum Allowed {
-    DevAndAccessKeys,
-    VerifiedCallers,
+/// The rules that decide.
+#[derive(Debug)]
+enum Rules {
+    /// `dev` and every access key may do everything.
+    Dev(PolicyDigest),
+    /// What these policies permit.
+    Written(Box<PolicySet>),
 }
 
 impl Policy {
     /// `serve --dev`: `dev` and every access key may do everything.
     #[must_use]
     pub fn dev() -> Self {
-        Self::new(Allowed::DevAndAccessKeys, "keyferry/policy/dev")
+        let digest = PolicyDigest::of(Sha256::digest("keyferry/policy/dev").into());
+        Self(Arc::new(ArcSwap::from_pointee(Rules::Dev(digest))))
     }
 
-    /// `serve --config`, until policies can be written: every caller whose
-    /// certificate, user id or signature was verified may do everything; `dev`
-    /// may nothing.
+    /// By policies that were written. Nothing is allowed but what one of them permits.
     #[must_use]
-    pub fn verified_callers() -> Self {
-        Self::new(Allowed::VerifiedCallers, "keyferry/policy/verified-callers")
+    pub fn written(policies: PolicySet) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Rules::Written(Box::new(policies)))))
     }
 
-    fn new(allowed: Allowed, text: &str) -> Self {
-        Self { allowed, digest: PolicyDigest(Sha256::digest(text).into()) }
+    /// Puts other policies in the place of those that decide now. A decision that is
+    /// being made ends by those that it began with.
+    pub fn replace(&self, policies: PolicySet) {
+        self.0.store(Arc::new(Rules::Written(Box::new(policies))));
     }
 
-    /// The digest that tells this policy from any other.
+    /// The digest that tells these rules from any other.
     #[must_use]
-    pub const fn digest(&self) -> PolicyDigest {
-        self.digest
+    pub fn digest(&self) -> PolicyDigest {
+        self.0.load().digest()
     }
 
     /// Judges every decision that is about this subject; all must allow.
     pub fn authorise<P: Purpose>(&self, question: &Question<'_, P>) -> Result<Grant<P>> {
+        let rules = self.0.load();
         let resource = question.subject.resource();
-        let mut actions = Actions::default();
+        let (mut actions, mut decided_by) = (Actions::default(), Vec::new());
         for decision in question.decisions.required() {
             if decision.resource != resource {
                 continue;
             }
-            let allowed = self.allows(question.principal);
-            log(question, decision.action, allowed);
-            if !allowed {
+            let verdict = rules.decide(question, decision.action);
+            log(question, decision.action, &verdict);
+            if !verdict.allowed {
                 return Err(Error::from(Rule::NotPermitted));
             }
             actions = actions.with(decision.action);
+            decided_by.push(verdict.policies);
         }
         Ok(Grant {
             actions,
             subject: question.subject.granted(),
-            policy: self.digest,
+            policy: rules.digest(),
+            decided_by,
             context_sha256: question.facts.context.map(EncryptionContext::sha256),
             recipient_sha256: question.facts.recipient.map(|recipient| recipient.sha256),
             purpose: PhantomData,
         })
     }
+}
 
-    fn allows(&self, principal: &Principal) -> bool {
-        match self.allowed {
-            Allowed::DevAndAccessKeys => {
-                matches!(principal.kind(), PrincipalKind::Dev | PrincipalKind::AccessKey)
+impl Rules {
+    fn digest(&self) -> PolicyDigest {
+        match self {
+            Self::Dev(digest) => *digest,
+            Self::Written(policies) => policies.digest(),
+        }
+    }
+
+    fn decide<P: Purpose>(&self, question: &Question<'_, P>, action: Action) -> Verdict {
+        match self {
+            Self::Dev(_) => {
+                let kind = question.principal.kind();
+                Verdict::by_no_policy(matches!(kind, PrincipalKind::Dev | PrincipalKind::AccessKey))
             }
-            Allowed::VerifiedCallers => principal.kind() != PrincipalKind::Dev,
+            Self::Written(policies) => policies.decide(&Ask {
+                principal: question.principal,
+                rpc: question.decisions.rpc(),
+                action,
+                subject: question.subject,
+                facts: question.facts,
+                other: question.other,
+            }),
         }
     }
 }
 
 /// A decision with the facts that it was made by; of a context its digest alone.
-fn log<P: Purpose>(question: &Question<'_, P>, decision: Action, allowed: bool) {
+fn log<P: Purpose>(question: &Question<'_, P>, decision: Action, verdict: &Verdict) {
+    if let Some(fault) = &verdict.fault {
+        tracing::error!(
+            target: "keyferry::access",
+            decision = %decision,
+            fault = %fault,
+            "a policy could not be evaluated, which is a refusal: correct the policy"
+        );
+    }
     let Question { subject, facts, other, .. } = question;
     let hex = |digest: [u8; 32]| display(format!("{:x}", base16ct::HexDisplay(&digest)));
     let id = |key: KeyIdentity| display(key.id);
@@ -115,7 +147,8 @@ fn log<P: Purpose>(question: &Question<'_, P>, decision: Action, allowed: bool) 
         new_key_usage = facts.new_key.map(|key| key.usage),
         new_tags = facts.new_tags.map(debug),
         dry_run = facts.dry_run,
-        allowed,
+        policies = verdict.policies.join(" "),
+        allowed = verdict.allowed,
         "decided"
     );
 }
@@ -124,7 +157,9 @@ fn log<P: Purpose>(question: &Question<'_, P>, decision: Action, allowed: bool) 
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::cedar::source::{PolicyTexts, Text};
     use super::super::decisions::{DESCRIBE_KEY, Decisions, EXPORT_DATA_KEY, RE_ENCRYPT};
+    use super::super::principal::Principal;
     use super::super::purpose::Use;
     use super::super::question::{KeyFacts, RecipientFacts, RequestFacts, Subject};
     use super::*;
@@ -154,26 +189,54 @@ mod tests {
         let context = EncryptionContext::default();
         let mut question = question(principal, EXPORT_DATA_KEY, Subject::Key(Some(facts(&tags))));
         question.facts.context = Some(&context);
+        question.facts.algorithm = Some("SM2PKE");
+        question.facts.blob_kind = Some(BlobKind::DataKeyUnseen);
+        question.facts.number_of_bytes = Some(32);
         policy.authorise(&question)
     }
+
+    fn written(text: &str) -> PolicySet {
+        let text = Text { file: "a.cedar".to_owned(), text: text.to_owned() };
+        PolicySet::read(&PolicyTexts { policies: vec![text], groups: None }).unwrap()
+    }
+
+    const EVERYTHING: &str = r#"@id("everything") permit (principal, action, resource);"#;
 
     #[test]
     fn each_mode_refuses_the_other_modes_principals() {
         let (dev, user) = (Principal::dev(), Principal::unix(1000));
+        let policies = Policy::written(written(EVERYTHING));
         assert!(export(&Policy::dev(), &dev).is_ok());
-        assert!(export(&Policy::verified_callers(), &user).is_ok());
-        for (policy, principal) in [(Policy::dev(), &user), (Policy::verified_callers(), &dev)] {
+        assert!(export(&policies, &user).is_ok());
+        for (policy, principal) in [(Policy::dev(), &user), (policies, &dev)] {
             let denied = export(&policy, principal).unwrap_err();
             assert_eq!(denied.rule(), Rule::NotPermitted);
         }
+        let account = ServiceAccount::parse("billing").unwrap();
+        assert!(export(&Policy::dev(), account.principal()).is_ok());
     }
 
     #[test]
-    fn access_keys_may_do_everything_in_both_modes() {
-        let account = ServiceAccount::parse("billing").unwrap();
-        for policy in [Policy::dev(), Policy::verified_callers()] {
-            assert!(export(&policy, account.principal()).is_ok());
-        }
+    fn a_grant_names_the_policies_that_decided_and_their_set() {
+        let policy = Policy::written(written(EVERYTHING));
+        let grant = export(&policy, &Principal::unix(0)).unwrap();
+        assert_eq!(grant.decided_by().collect::<Vec<_>>(), ["everything"]);
+        assert_eq!(grant.policy(), policy.digest());
+        let grant = export(&Policy::dev(), &Principal::dev()).unwrap();
+        assert_eq!(grant.decided_by().count(), 0);
+    }
+
+    #[test]
+    fn all_clones_follow_a_change_of_the_rules() {
+        let policy = Policy::written(written(""));
+        let (clone, user, before) = (policy.clone(), Principal::unix(7), policy.digest());
+        assert!(export(&clone, &user).is_err());
+        policy.replace(written(EVERYTHING));
+        assert!(export(&clone, &user).is_ok());
+        assert_ne!(clone.digest(), before);
+        policy.replace(written(""));
+        assert!(export(&clone, &user).is_err());
+        assert_eq!(clone.digest(), before);
     }
 
     #[test]
@@ -222,8 +285,9 @@ mod tests {
 
     #[test]
     fn policies_have_digests_of_their_own() {
-        let (dev, callers) = (Policy::dev().digest(), Policy::verified_callers().digest());
-        assert_ne!(dev, callers);
+        let dev = Policy::dev().digest();
+        assert_ne!(dev, Policy::written(written(EVERYTHING)).digest());
+        assert_ne!(dev, Policy::written(written("")).digest());
         assert_eq!(dev, Policy::dev().digest());
         assert_eq!(dev.to_string().len(), 64);
     }

@@ -90,9 +90,45 @@ impl Principal {
         }
         match names.dns.as_slice() {
             [] => common_name(&certificate),
-            [one] => dns(one),
+            [one] => Self::from_dns_name(one),
             _ => Err(NoPrincipal::Several("DNS names")),
         }
+    }
+
+    /// A SPIFFE ID: a leaf's has a path.
+    pub(super) fn from_spiffe_id(uri: &str) -> Result<Self, NoPrincipal> {
+        let refused = NoPrincipal::Form("SPIFFE ID");
+        let id = uri.strip_prefix(SPIFFE).ok_or(refused)?;
+        let (domain, path) = id.split_once('/').ok_or(refused)?;
+        if uri.len() > 2048 || !is_trust_domain(domain) || !path.split('/').all(is_segment) {
+            return Err(refused);
+        }
+        Ok(Self::new(PrincipalKind::Spiffe, domain, path))
+    }
+
+    /// A DNS name. RFC 9525, 6.3 and RFC 5280, 7.2: labels of letters, digits and
+    /// hyphens, compared without case. A wildcard covers hosts; it names no caller.
+    pub(super) fn from_dns_name(name: &str) -> Result<Self, NoPrincipal> {
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        if name.len() > 253 || !name.split('.').all(is_label) {
+            return Err(NoPrincipal::Form("DNS name"));
+        }
+        Ok(Self::new(PrincipalKind::Dns, "", &name.to_ascii_lowercase()))
+    }
+
+    /// A common name. Control characters could forge lines of a log or of an audit
+    /// record.
+    pub(super) fn from_common_name(name: &str) -> Result<Self, NoPrincipal> {
+        let fits = (1..=255).contains(&name.len())
+            && name.trim() == name
+            && !name.chars().any(char::is_control);
+        if !fits {
+            return Err(NoPrincipal::Form("common name"));
+        }
+        Ok(Self::new(PrincipalKind::Cn, "", name))
     }
 
     /// How this principal is known.
@@ -181,16 +217,10 @@ impl<'a> Names<'a> {
     /// X509-SVID, 2 and 5.2: exactly one URI name, other kinds beside it are
     /// of no account; a leaf's SPIFFE ID has a path.
     fn spiffe(&self) -> Result<Principal, NoPrincipal> {
-        let [uri] = self.uris.as_slice() else {
-            return Err(NoPrincipal::Several("URI names"));
-        };
-        let refused = NoPrincipal::Form("SPIFFE ID");
-        let id = uri.strip_prefix(SPIFFE).ok_or(refused)?;
-        let (domain, path) = id.split_once('/').ok_or(refused)?;
-        if uri.len() > 2048 || !is_trust_domain(domain) || !path.split('/').all(is_segment) {
-            return Err(refused);
+        match self.uris.as_slice() {
+            [uri] => Principal::from_spiffe_id(uri),
+            _ => Err(NoPrincipal::Several("URI names")),
         }
-        Ok(Principal::new(PrincipalKind::Spiffe, domain, path))
     }
 }
 
@@ -214,19 +244,6 @@ fn is_segment(segment: &str) -> bool {
         && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
-/// RFC 9525, 6.3 and RFC 5280, 7.2: labels of letters, digits and hyphens,
-/// compared without case. A wildcard covers hosts; it names no caller.
-fn dns(name: &str) -> Result<Principal, NoPrincipal> {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    if name.len() > 253 || !name.split('.').all(is_label) {
-        return Err(NoPrincipal::Form("DNS name"));
-    }
-    Ok(Principal::new(PrincipalKind::Dns, "", &name.to_ascii_lowercase()))
-}
-
 fn common_name(certificate: &X509Certificate<'_>) -> Result<Principal, NoPrincipal> {
     let mut names = certificate.subject().iter_common_name();
     let name = names.next().ok_or(NoPrincipal::Absent)?;
@@ -234,14 +251,7 @@ fn common_name(certificate: &X509Certificate<'_>) -> Result<Principal, NoPrincip
         return Err(NoPrincipal::Several("common names"));
     }
     let name = name.as_str().map_err(|_| NoPrincipal::Form("common name"))?;
-    // Control characters could forge lines of a log or of an audit record.
-    let fits = (1..=255).contains(&name.len())
-        && name.trim() == name
-        && !name.chars().any(char::is_control);
-    if !fits {
-        return Err(NoPrincipal::Form("common name"));
-    }
-    Ok(Principal::new(PrincipalKind::Cn, "", name))
+    Principal::from_common_name(name)
 }
 
 #[cfg(test)]

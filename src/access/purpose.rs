@@ -8,6 +8,8 @@ use std::fmt::Debug;
 pub trait Purpose: sealed::Sealed + Copy + Debug + Send + Sync + 'static {
     /// Its name.
     const NAME: &'static str;
+    /// Whether it is to use key material.
+    const IS_USE: bool = false;
 }
 
 /// Key material is used.
@@ -24,6 +26,7 @@ pub enum Look {}
 
 impl Purpose for Use {
     const NAME: &'static str = "Use";
+    const IS_USE: bool = true;
 }
 
 impl Purpose for Change {

@@ -39,6 +39,10 @@ pub enum Subject<'a> {
     Key(Option<KeyFacts<'a>>),
     /// The key that an alias shall name, or that a blob shall be sealed under.
     Destination(Option<KeyFacts<'a>>),
+    /// The key that shall be made, as the facts of the request have it.
+    NewKey,
+    /// The alias of the request, as its facts have it.
+    Alias,
     /// The service account that an access key is for.
     Account(Option<&'a ServiceAccount>),
 }
@@ -86,7 +90,7 @@ pub struct RequestFacts<'a> {
 }
 
 /// The facts of a recipient's public key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecipientFacts {
     /// SHA-256 of its SubjectPublicKeyInfo, DER.
     pub sha256: [u8; 32],
@@ -118,6 +122,8 @@ impl Subject<'_> {
             Self::Instance => Resource::Instance,
             Self::Key(_) => Resource::Key,
             Self::Destination(_) => Resource::Destination,
+            Self::NewKey => Resource::NewKey,
+            Self::Alias => Resource::Alias,
             Self::Account(_) => Resource::Account,
         }
     }
@@ -125,7 +131,7 @@ impl Subject<'_> {
     pub(super) fn facts(&self) -> Option<&KeyFacts<'_>> {
         match self {
             Self::Key(facts) | Self::Destination(facts) => facts.as_ref(),
-            Self::Instance | Self::Account(_) => None,
+            Self::Instance | Self::NewKey | Self::Alias | Self::Account(_) => None,
         }
     }
 
@@ -136,7 +142,7 @@ impl Subject<'_> {
     pub(super) fn account(&self) -> Option<&ServiceAccount> {
         match self {
             Self::Account(account) => *account,
-            Self::Instance | Self::Key(_) | Self::Destination(_) => None,
+            _ => None,
         }
     }
 
@@ -147,9 +153,12 @@ impl Subject<'_> {
                 GrantedSubject::Key(facts.identity)
             }
             Self::Account(Some(account)) => GrantedSubject::Account((*account).clone()),
-            Self::Key(None) | Self::Destination(None) | Self::Account(None) => {
-                GrantedSubject::Placeholder
-            }
+            // No door is to what is not there yet, nor to a name alone.
+            Self::Key(None)
+            | Self::Destination(None)
+            | Self::Account(None)
+            | Self::NewKey
+            | Self::Alias => GrantedSubject::Placeholder,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `key`, `alias`, `access_key` | manage CMKs, their names, and access keys |
 //! | `data_key`, `batch`, `recipient` | generate, export, import and unwrap data keys |
+//! | `policy` | schema and checks of policies, offline |
 //! | `symmetric`, `asymmetric` | encrypt, decrypt, sign and verify |
 //! | `server` | serve, init, quickstart |
 //! | `options` | options that several families share |
@@ -32,6 +33,7 @@ mod failure;
 mod io;
 mod key;
 mod options;
+mod policy;
 mod recipient;
 mod server;
 mod symmetric;
@@ -79,6 +81,8 @@ enum Command {
     Recipient(recipient::RecipientCommand),
     #[command(subcommand)]
     AccessKey(access_key::AccessKeyCommand),
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
 /// Runs the command that the arguments name.
@@ -117,6 +121,7 @@ impl Command {
             Self::Asymmetric(command) => command.run(),
             Self::Recipient(command) => command.run(),
             Self::AccessKey(command) => command.run(),
+            Self::Policy(command) => command.run(),
         }
     }
 }

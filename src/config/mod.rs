@@ -27,7 +27,7 @@ use std::path::Path;
 pub use error::ConfigError;
 pub use types::{
     Address, Callers, Config, DEFAULT_ADDRESS, GatewayConfig, ListenerConfig, LogConfig, LogFormat,
-    LogLevel, Mode, RootKeyConfig, StoreConfig, TlsFiles,
+    LogLevel, Mode, PolicyConfig, RootKeyConfig, StoreConfig, TlsFiles,
 };
 
 use validate::{DEFAULT_ACCOUNT, DEFAULT_REGION};
@@ -81,6 +81,7 @@ impl Config {
             listeners: vec![ListenerConfig { address, callers: Callers::Dev, gateway: true }],
             store: StoreConfig::Sqlite { path: data_dir.join("store") },
             root_key: RootKeyConfig::File { path: data_dir.join("root.key") },
+            policy: PolicyConfig::Dev,
             log: LogConfig { format: LogFormat::Text, level: LogLevel::default() },
             region: DEFAULT_REGION.to_owned(),
             account: DEFAULT_ACCOUNT.to_owned(),

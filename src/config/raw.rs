@@ -12,6 +12,7 @@ pub(super) struct RawConfig {
     pub(super) listener: Vec<RawListener>,
     pub(super) store: Option<RawStore>,
     pub(super) root_key: Option<RawRootKey>,
+    pub(super) policy: Option<RawPolicy>,
     #[serde(default)]
     pub(super) auth: RawAuth,
     #[serde(default)]
@@ -49,6 +50,12 @@ pub(super) struct RawStore {
 pub(super) struct RawRootKey {
     pub(super) provider: Option<String>,
     pub(super) path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawPolicy {
+    pub(super) dir: Option<String>,
 }
 
 /// A way to authenticate is on if its table is there.

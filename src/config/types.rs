@@ -19,6 +19,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The root key that opens the store.
     pub root_key: RootKeyConfig,
+    /// Who may do what.
+    pub policy: PolicyConfig,
     /// The log.
     pub log: LogConfig,
     /// The region in ARNs.
@@ -31,6 +33,15 @@ pub struct Config {
     /// Variables of the environment that were passed over: Kubernetes' service
     /// links.
     pub service_links: Vec<String>,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyConfig {
+    /// `--dev`: every caller may do everything.
+    Dev,
+    /// What the policies of a directory permit.
+    Directory(PathBuf),
 }
 
 /// How the server was asked to run; a store is made for one of them.

@@ -6,10 +6,12 @@ use std::path::{Component, Path, PathBuf};
 
 use super::error::ConfigError;
 use super::fields::{address, arn_part, one_of, path};
-use super::raw::{RawAuth, RawConfig, RawListener, RawLog, RawRootKey, RawStore, RawTls, Switch};
+use super::raw::{
+    RawAuth, RawConfig, RawListener, RawLog, RawPolicy, RawRootKey, RawStore, RawTls, Switch,
+};
 use super::types::{
     Address, Callers, Config, GatewayConfig, ListenerConfig, LogConfig, LogFormat, LogLevel, Mode,
-    RootKeyConfig, StoreConfig, TlsFiles,
+    PolicyConfig, RootKeyConfig, StoreConfig, TlsFiles,
 };
 
 pub(super) const DEFAULT_REGION: &str = "local";
@@ -21,14 +23,18 @@ pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, Confi
     let store = store(raw.store, directory)?;
     let root_key = root_key(raw.root_key, directory)?;
     refuse_root_key_in_store(&store, &root_key)?;
+    let log = log(&raw.log)?;
+    let region = arn_part("region", raw.region, DEFAULT_REGION)?;
+    let account = arn_part("account", raw.account, DEFAULT_ACCOUNT)?;
     Ok(Config {
         mode: Mode::Config,
         listeners,
         store,
         root_key,
-        log: log(&raw.log)?,
-        region: arn_part("region", raw.region, DEFAULT_REGION)?,
-        account: arn_part("account", raw.account, DEFAULT_ACCOUNT)?,
+        policy: policy(raw.policy, directory)?,
+        log,
+        region,
+        account,
         gateway: gateway(&raw.auth),
         service_links: Vec::new(),
     })
@@ -53,6 +59,17 @@ fn root_key(raw: Option<RawRootKey>, directory: &Path) -> Result<RootKeyConfig, 
     one_of("root_key.provider", provider.as_deref(), None, &[("file", ())])?;
     let path = path("root_key.path", found.as_deref(), "the root key's file", directory)?;
     Ok(RootKeyConfig::File { path })
+}
+
+fn policy(raw: Option<RawPolicy>, directory: &Path) -> Result<PolicyConfig, ConfigError> {
+    let RawPolicy { dir } = raw.ok_or_else(|| {
+        ConfigError::new(
+            "policy",
+            "is missing, and without policies nobody may do anything: add [policy] with dir = \"policies\", a directory of *.cedar files; `keyferry init` makes one",
+        )
+    })?;
+    let dir = path("policy.dir", dir.as_deref(), "the directory of the policies", directory)?;
+    Ok(PolicyConfig::Directory(dir))
 }
 
 /// A copy of the store's directory, a backup most of all, must not carry the

@@ -318,6 +318,6 @@ mod tests {
         let schema = &answer["application/json"]["schema"];
         let keys = &schema["properties"]["Keys"]["properties"]["Key"];
         assert_eq!(keys["type"], "array");
-        assert_eq!(keys["items"]["required"], json!(["KeyArn", "KeyId"]));
+        assert_eq!(keys["items"]["required"], json!(["KeyId", "KeyArn"]));
     }
 }

@@ -51,6 +51,7 @@ mod message;
 mod peer;
 mod record;
 mod reflection;
+pub mod reload_times;
 mod request_id;
 mod response;
 mod stop;

@@ -30,12 +30,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use rustls::server::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use attention::Attention;
 pub(super) use client_certificate::ClientCertificate;
 use files::FileContents;
 
+use super::reload_times::ReloadTimes;
 use crate::config::TlsFiles;
 
 /// How often what will expire is told again.
@@ -167,13 +167,10 @@ pub(super) fn watch(
     all: Vec<Arc<Tls>>,
     interval: Duration,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let hangup = signal(SignalKind::hangup())
-        .inspect_err(|error| tracing::warn!(%error, "SIGHUP will not reload certificates"))
-        .ok();
-    reload_for_ever(all, interval, hangup)
+    reload_for_ever(all, ReloadTimes::every(interval))
 }
 
-async fn reload_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Option<Signal>) {
+async fn reload_for_ever(all: Vec<Arc<Tls>>, mut times: ReloadTimes) {
     let mut reminder = Reminder::default();
     loop {
         if reminder.is_due(Instant::now()) {
@@ -181,16 +178,7 @@ async fn reload_for_ever(all: Vec<Arc<Tls>>, interval: Duration, mut hangup: Opt
                 tls.log_warnings();
             }
         }
-        let hung_up = async {
-            match &mut hangup {
-                Some(signal) => signal.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = tokio::time::sleep(interval) => {}
-            _ = hung_up => {}
-        }
+        let _ = times.next().await;
         for tls in all.clone() {
             // Reading files blocks.
             let reloaded = tokio::task::spawn_blocking(move || tls.reload_and_log()).await;

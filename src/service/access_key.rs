@@ -51,13 +51,7 @@ impl Services {
                         creator: Some(change.caller.principal.to_string()),
                         ..Event::of("access key created", &grant)
                     };
-                    change
-                        .commit(event, async {
-                            let made = access_keys.create(grant).await?;
-                            tracing::warn!(access_key_id = %made.id, "the new access key may do everything: there is no policy yet");
-                            Ok(made)
-                        })
-                        .await
+                    change.commit(event, access_keys.create(grant)).await
                 })
             })
             .await?;

@@ -34,6 +34,7 @@ impl Services {
             Box::pin(async move {
                 let keyring = change.keyring();
                 let access = change.access().with_alias(alias);
+                change.services.check_alias(access)?;
                 let granted = change.services.authorise_key(access, KeyRef::Named(key)).await?;
                 granted.key.cmk.state.check(Operation::Name)?;
                 keyring.check_alias_free(alias).await?;
@@ -59,6 +60,7 @@ impl Services {
             Box::pin(async move {
                 let keyring = change.keyring();
                 let access = change.access().with_name(alias);
+                change.services.check_alias(access)?;
                 let from = (access, KeyRef::Named(alias));
                 let to = (access, KeyRef::Destination(key));
                 let [from, to] = change.services.authorise_keys(&[from, to]).await?;
@@ -84,6 +86,7 @@ impl Services {
         let alias = self.parse_alias(&request.alias_name)?;
         self.change(caller, DELETE_ALIAS, request.dry_run, alias, |change, alias| {
             Box::pin(async move {
+                change.services.check_alias(change.access().with_name(alias))?;
                 let granted = change.authorise_key(KeyRef::Named(alias)).await?;
                 let alias = existing(alias)?;
                 let event = Event::of_key("alias deleted", &granted).with_alias(alias);

@@ -177,6 +177,20 @@ impl Services {
         self.judge(access, Subject::Key(Some(facts)), None).map(drop)
     }
 
+    /// Asks for the alias that the facts name: policies may go by aliases, so that a
+    /// change of one is a change of power, whichever keys it is about.
+    pub(super) fn check_alias<P: Purpose>(&self, access: AccessRequest<'_, P>) -> Result<()> {
+        self.judge(access, Subject::Alias, None).map(drop)
+    }
+
+    /// Asks for the tags that a new key shall have, where there are any.
+    pub(super) fn check_new_tags<P: Purpose>(&self, access: AccessRequest<'_, P>) -> Result<()> {
+        match access.facts.new_tags {
+            Some(tags) if !tags.is_empty() => self.judge(access, Subject::NewKey, None).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks whether the caller may. A matter of no key in particular is asked
     /// for the whole instance.
     pub(super) fn authorise<P: Purpose>(

@@ -31,6 +31,7 @@ impl Services {
                     let Services { keyring, private_keys, .. } = &change.services;
                     let access = change.access().with_new_key(new);
                     let grant = change.services.authorise(access, Subject::Instance)?;
+                    change.services.check_new_tags(access)?;
                     change
                         .commit(Event::of("CMK created", &grant), async {
                             let material = private_keys

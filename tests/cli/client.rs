@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::Value;
 
-use crate::command::{Server, file, keyferry, run, words};
+use crate::command::{Server, file, keyferry, permit_everything, run, words};
 use crate::support::certificates::put_private;
 
 #[test]
@@ -306,6 +306,7 @@ impl Files {
     fn instance(&self, cert: &str, key: &str) -> PathBuf {
         let instance = self.path().join("instance");
         run(keyferry(["init"]).arg(&instance)).done();
+        permit_everything(&instance.join("policies"));
         let config = instance.join("keyferry.toml");
         let listener = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\n\

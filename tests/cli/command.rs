@@ -25,6 +25,12 @@ pub fn keyferry<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
+/// Lets the callers of an instance, whoever they are, do everything.
+pub fn permit_everything(policies: &Path) {
+    let everything = "@id(\"everything\") permit (principal, action, resource);";
+    fs::write(policies.join("everything.cedar"), everything).unwrap();
+}
+
 /// The words of a command line.
 pub fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
@@ -164,6 +170,11 @@ impl Server {
     pub fn create_key(&self) -> String {
         let made = self.client("key create --json").done().json();
         made["key_metadata"]["key_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        tell(&self.child, signal);
     }
 
     /// Asks it to stop, and waits until it has.

@@ -14,7 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use crate::command::{LIMIT, Server, keyferry, run, words};
+use crate::command::{LIMIT, Server, keyferry, permit_everything, run, words};
 use crate::support::certificates::{Authority, put_private, tls_stream, trusting};
 use crate::support::http::{Http, Signer, owned};
 
@@ -40,6 +40,7 @@ impl Target {
         let folder = tempfile::tempdir().unwrap();
         let instance = folder.path().join("kf");
         run(keyferry(["init"]).arg(&instance)).done();
+        permit_everything(&instance.join("policies"));
         let authority = Authority::new("everybody's authority");
         let issued = authority.server(1);
         fs::write(instance.join("cert.pem"), &issued.cert).unwrap();

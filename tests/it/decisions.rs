@@ -76,7 +76,7 @@ where
         }
         let mut facts = Texts::of(|texts| event.record(texts)).0;
         let action = facts.remove("decision").unwrap();
-        for always in ["message", "allowed", "dry_run"] {
+        for always in ["message", "allowed", "policies", "dry_run"] {
             facts.remove(always).unwrap();
         }
         let mut spans = context.event_scope(event).into_iter().flatten();
@@ -346,6 +346,9 @@ async fn manage_access_keys(server: &TestServer) {
 async fn manage_keys(server: &TestServer) {
     let (one, two) = (server.create_key().await, server.create_key().await);
     let mut management = server.management.clone();
+    let tags = vec![v1::Tag { tag_key: "team".into(), tag_value: "payments".into() }];
+    let tagged = v1::CreateKeyRequest { tags, ..Default::default() };
+    management.create_key(tagged).await.unwrap();
     let (key_id, dry_run) = (one, false);
     let alias_name = "alias/a".to_owned();
     management

@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use keyferry::config::{
-    Address, Callers, Config, DEFAULT_ADDRESS, LogFormat, LogLevel, Mode, RootKeyConfig,
-    StoreConfig,
+    Address, Callers, Config, DEFAULT_ADDRESS, LogFormat, LogLevel, Mode, PolicyConfig,
+    RootKeyConfig, StoreConfig,
 };
 
 const SOUND: &str = r#"
@@ -30,6 +30,9 @@ path = "store"
 [root_key]
 provider = "file"
 path = "keys/root.key"
+
+[policy]
+dir = "policies"
 
 [auth.mtls]
 [auth.unix]
@@ -60,6 +63,7 @@ fn a_sound_configuration_is_read_whole() {
     assert_eq!(config.store, StoreConfig::Sqlite { path: "/etc/keyferry/store".into() });
     let root_key = RootKeyConfig::File { path: "/etc/keyferry/keys/root.key".into() };
     assert_eq!(config.root_key, root_key);
+    assert_eq!(config.policy, PolicyConfig::Directory("/etc/keyferry/policies".into()));
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Debug));
 }
 
@@ -129,6 +133,7 @@ fn the_environment_alone_is_enough() {
             ("KEYFERRY_STORE__PATH", "store"),
             ("KEYFERRY_ROOT_KEY__PROVIDER", "file"),
             ("KEYFERRY_ROOT_KEY__PATH", "root.key"),
+            ("KEYFERRY_POLICY__DIR", "policies"),
         ],
     )
     .unwrap();

@@ -182,7 +182,7 @@ fn assert_full(all: &str, of_warnings: &str, assert_line: fn(&str, &str)) {
             assert_line(line, request_id);
         }
     }
-    for request_id in ["ours-rpc", "ours-http", "item-rpc", "account-rpc", "panic-rpc"] {
+    for request_id in ["ours-rpc", "ours-http", "item-rpc", "panic-rpc"] {
         let lines = lines_of(of_warnings, request_id);
         assert!(!lines.is_empty(), "{request_id}: {of_warnings}");
         for line in &lines {

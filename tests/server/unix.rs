@@ -12,7 +12,8 @@ use crate::world::{Server, dev_listener, play, unix_client};
 fn listener(directory: &Path) -> Vec<ListenerConfig> {
     let text = "[[listener]]\naddress = \"unix:kf.sock\"\n[auth.unix]\n\
         [store]\nkind = \"sqlite\"\npath = \"store\"\n\
-        [root_key]\nprovider = \"file\"\npath = \"root.key\"\n";
+        [root_key]\nprovider = \"file\"\npath = \"root.key\"\n\
+        [policy]\ndir = \"policies\"\n";
     Config::parse(text, directory, []).unwrap().listeners
 }
 

@@ -217,7 +217,8 @@ impl TlsFiles {
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}\n[auth.mtls]\n\
              [store]\nkind = \"sqlite\"\npath = \"store\"\n\
-             [root_key]\nprovider = \"file\"\npath = \"root.key\"\n"
+             [root_key]\nprovider = \"file\"\npath = \"root.key\"\n\
+             [policy]\ndir = \"policies\"\n"
         );
         Config::parse(&text, self.directory.path(), []).unwrap()
     }

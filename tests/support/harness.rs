@@ -55,6 +55,8 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let instance = folder.path().join("instance");
         run(keyferry().arg("init").arg(&instance));
+        let everything = "@id(\"everything\") permit (principal, action, resource);";
+        fs::write(instance.join("policies/everything.cedar"), everything).unwrap();
         let mut serve = keyferry();
         serve.args(["serve", "--config"]).arg(instance.join("keyferry.toml"));
         Self::start(serve.envs(fields.iter().copied()), folder)

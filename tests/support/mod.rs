@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use http::{Http, Signer};
+use keyferry::access::cedar::policy_set::PolicySet;
+use keyferry::access::cedar::source::{PolicyTexts, Text};
 use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::config::{Config, GatewayConfig};
@@ -350,4 +352,15 @@ pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("it never came to hold");
+}
+
+/// A policy of that text.
+pub fn policies(text: &str) -> PolicySet {
+    let text = Text { file: "test.cedar".to_owned(), text: text.to_owned() };
+    PolicySet::read(&PolicyTexts { policies: vec![text], groups: None }).unwrap()
+}
+
+/// A policy that permits everything to every caller who is verified.
+pub fn everything_to_everybody() -> Policy {
+    Policy::written(policies(r#"@id("everything") permit (principal, action, resource);"#))
 }

@@ -33,6 +33,8 @@ pub enum Text {
     Step(usize, String),
     /// A command for a shell.
     Command(String),
+    /// Text in a language of its own, as it is.
+    Verbatim(String),
     /// Names and values; empty values are left out.
     Fields(Vec<(&'static str, String)>),
     /// Rows under a heading.
@@ -59,6 +61,7 @@ impl Text {
     /// wanted, and wrapped for a terminal of so many columns, if it is one.
     pub fn render(&self, columns: Option<usize>) -> String {
         match self {
+            Self::Verbatim(text) => format!("{text}\n"),
             Self::Line(line) => format!("{}\n", prose(line, columns, 0)),
             Self::Paragraph(lines) => lines
                 .lines()

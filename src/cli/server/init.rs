@@ -50,12 +50,51 @@ address = "unix:keyferry.sock"
 kind = "sqlite"
 path = "store"
 
+# Who may do what: policies (*.cedar) and groups.toml.
+[policy]
+dir = "policies"
+
 # This file and the store together give every key away. Without this file, every
 # key is lost. Keep copies of the two apart.
 [root_key]
 provider = "file"
 path = "root.key"
 "#;
+
+/// The policies of a new instance.
+const POLICIES: &str = r#"// Who may do what. Nothing is allowed but what a policy here permits; a forbid wins over
+// every permit. `keyferry policy schema` prints what policies may speak of, `keyferry
+// policy check DIR` judges a directory. The server takes changes while it runs.
+
+// groups.toml says who is an operator.
+@id("operators")
+permit (principal in Group::"operators", action, resource);
+
+// For example: the billing service may export keys of alias/payments, only to one HSM,
+// only under the context app=billing, only keys that were never shown.
+//
+// @id("billing-exports")
+// permit (
+//   principal == Spiffe::"spiffe://kms.example/billing",
+//   action == Action::"ExportDataKey",
+//   resource in Alias::"alias/payments"
+// ) when {
+//   context.recipient.public_key_sha256 == "<`keyferry recipient show FILE` prints it>" &&
+//   context.encryption_context.hasTag("app") &&
+//   context.encryption_context.getTag("app") == "billing" &&
+//   context.blob.kind == "DataKeyUnseen"
+// };
+"#;
+
+/// Its groups: the user who makes it may do everything.
+fn groups() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    format!(
+        "# Groups of principals, each as the log names it: spiffe://…, dns:…, cn:…, unix:<user id>,\n\
+         # access-key:<service account>.\n\
+         operators = [\"unix:{user}\"]\n"
+    )
+}
 
 impl InitCommand {
     /// Writes the configuration last: if it is there, everything is.
@@ -67,6 +106,11 @@ impl InitCommand {
         make_empty(&dir)?;
         let file = dir.join("keyferry.toml");
         serve::make_store(&config)?;
+        let policies = dir.join("policies");
+        durable::create_directory(&policies, 0o700).map_err(|error| unusable(&policies, &error))?;
+        for (name, text) in [("operators.cedar", POLICIES), ("groups.toml", &groups())] {
+            OutputTarget::File(policies.join(name)).write(text.as_bytes(), Sensitivity::Public)?;
+        }
         OutputTarget::File(file.clone()).write(CONFIG.as_bytes(), Sensitivity::Public)?;
         self.report(&dir, &file)
     }
@@ -77,6 +121,7 @@ impl InitCommand {
             "config": file,
             "root_key": dir.join("root.key"),
             "store": dir.join("store"),
+            "policies": dir.join("policies"),
             "endpoint": format!("unix:{}", shown("keyferry.sock")),
         });
         self.output.output().result(&value, || {
@@ -90,6 +135,7 @@ impl InitCommand {
                     ),
                 ),
                 ("store", shown("store")),
+                ("policies", format!("{} (they say who may do what)", shown("policies"))),
                 ("next", format!("keyferry serve --config {}", shown("keyferry.toml"))),
                 ("then", format!("keyferry key create --endpoint unix:{}", shown("keyferry.sock"))),
             ])

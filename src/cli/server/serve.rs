@@ -14,7 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
 use crate::cli::io::output::Output;
 use crate::cli::io::text::Text;
-use crate::config::{Config, ConfigError, Mode};
+use crate::config::{Config, ConfigError};
 use crate::instance::{self, BoundServer, InstanceError};
 use crate::server::{self, hardening, logs};
 
@@ -148,11 +148,6 @@ fn serve(config: &Config) -> Result<(), EarlyExit> {
     if !config.service_links.is_empty() {
         let variables = config.service_links.join(" ");
         tracing::info!(variables, "service links of Kubernetes are passed over");
-    }
-    if config.mode == Mode::Config {
-        tracing::warn!(
-            "there is no policy yet: every verified caller may do everything, and so may every access key"
-        );
     }
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {

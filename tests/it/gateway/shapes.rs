@@ -56,7 +56,7 @@ async fn answers_have_the_shapes_of_the_api() {
         (&json!(1), &json!(1), &json!(10))
     );
     let names: Vec<_> = listed.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(names, ["Keys", "PageNumber", "PageSize", "RequestId", "TotalCount"]);
+    assert_eq!(names, ["Keys", "TotalCount", "PageNumber", "PageSize", "RequestId"]);
     let aliases = caller.good("ListAliases", &[]).await;
     assert_eq!(aliases["Aliases"], json!({"Alias": []}));
 
@@ -76,7 +76,7 @@ async fn refusals_have_five_strings() {
     assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
     let body = answer.json();
     let names: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
-    assert_eq!(names, ["Code", "HostId", "Message", "Recommend", "RequestId"]);
+    assert_eq!(names, ["Code", "Message", "RequestId", "HostId", "Recommend"]);
     assert!(body.as_object().unwrap().values().all(serde_json::Value::is_string), "{body}");
     assert_eq!(body["Code"], "Forbidden.KeyNotFound");
     assert_eq!(body["HostId"], caller.server.address.as_str());

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use keyferry::access::policy::Policy;
 use keyferry::config::{Address, Config};
 use keyferry::gateway::Gateway;
 use keyferry::keys::clock::SystemClock;
@@ -21,7 +20,7 @@ use crate::support::certificates::{
     Authority, Issued, put_private, tls_channel, tls_stream, trusting,
 };
 use crate::support::http::{Http, Signer};
-use crate::support::{Founded, assert_refused};
+use crate::support::{Founded, assert_refused, everything_to_everybody};
 
 /// A server's folder, with an authority for its own certificate and its callers'.
 struct Folder {
@@ -55,14 +54,15 @@ impl Folder {
              tls = {{ cert = \"cert.pem\", key = \"key.pem\"{tls} }}\n\
              [auth.mtls]\n[auth.access_key]\n\
              [store]\nkind = \"sqlite\"\npath = \"store\"\n\
-             [root_key]\nprovider = \"file\"\npath = \"root.key\"\n"
+             [root_key]\nprovider = \"file\"\npath = \"root.key\"\n\
+             [policy]\ndir = \"policies\"\n"
         );
         let config = Config::parse(&text, self.directory.path(), []).unwrap();
         let listener = Listener::bind(&config.listeners[0]).await.unwrap();
         let Address::Tcp(address) = *listener.address() else { panic!("TCP") };
         let founded = Founded::over(Arc::new(MemoryStore::new())).await;
         let keys = founded.keys(Arc::new(SystemClock)).await;
-        let services = Services::new(keys, Policy::verified_callers(), Arns::new("local", "0"));
+        let services = Services::new(keys, everything_to_everybody(), Arns::new("local", "0"));
         let gateway = Gateway::new(services.clone(), config.gateway).unwrap();
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
         let health = Health::new(&Services::NAMES, || async { true });

@@ -1,0 +1,32 @@
+//! Policies, written in Cedar.
+//!
+//! ```text
+//! facts.rs        what a policy may read in the context of a decision
+//! schema.rs       the Cedar schema, made of the decision table and the facts
+//! vocabulary.rs   the schema, ready for use: types, actions, the validator
+//! entities.rs     principals, keys, accounts and contexts as Cedar's entities
+//! groups.rs       the groups of principals
+//! source.rs       the texts of policies and groups, and where in them a fault is
+//! literals.rs     names in a policy that nothing can have
+//! policy_set.rs   policies that were read, judged whole, and decide
+//! slices.rs       those that can matter for a principal and an action
+//! decided.rs      decisions that need not be made again
+//! ```
+//!
+//! Cedar has two traps that fail open, and both are closed here. A `forbid` on a group
+//! of actions matches nothing unless the entities hold the action with its groups
+//! (`slices.rs` puts them there). A policy whose evaluation fails is skipped: any such
+//! error is a deny, and an alarm (`policy_set.rs`).
+
+mod decided;
+mod entities;
+mod facts;
+mod groups;
+mod literals;
+pub mod policy_set;
+pub mod schema;
+mod slices;
+pub mod source;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
