@@ -3,7 +3,8 @@
 //! ```text
 //! *.cedar        policies
 //! groups.toml    groups of principals, if there are any
-//! *.md           text for people, and names that begin with a dot: passed over
+//! *.test.toml    tests of policies, *.pem keys that they speak of, *.cedarschema and *.md
+//!                for people, and names that begin with a dot: passed over
 //! ```
 //!
 //! Any other name is refused: `exports.ceder` would be a policy that is never read, and
@@ -15,7 +16,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::access::cedar::policy_set::PolicySet;
-use crate::access::cedar::source::{PolicyTexts, Problem, Text};
+use crate::access::cedar::source::{Place, PolicyTexts, Problem, Text};
 use crate::access::policy::Policy;
 use crate::secret_file;
 
@@ -67,15 +68,15 @@ pub fn read(dir: &Path, reader: Reader) -> Result<PolicyTexts, Vec<Problem>> {
         let is_policy = has_ending(&file, "cedar");
         if !is_policy && file != GROUPS {
             if !is_passed_over(&file) {
-                let text = "is none of *.cedar, groups.toml and *.md, and no policy may be overlooked: rename it, or take it away";
-                problems.push(Problem { file: Some(file), line: None, text: text.to_owned() });
+                let text = "is none of *.cedar, groups.toml, *.test.toml, *.pem and *.md, and no policy may be overlooked: rename it, or take it away";
+                problems.push(of_file(file, text.to_owned()));
             }
             continue;
         }
         match read_file(&dir.join(&file), reader, &mut left) {
             Ok(text) if is_policy => texts.policies.push(Text { file, text }),
             Ok(text) => texts.groups = Some(Text { file, text }),
-            Err(text) => problems.push(Problem { file: Some(file), line: None, text }),
+            Err(text) => problems.push(of_file(file, text)),
         }
     }
     if problems.is_empty() { Ok(texts) } else { Err(problems) }
@@ -98,7 +99,8 @@ fn has_ending(file: &str, ending: &str) -> bool {
 
 /// Names that begin with a dot are editors' and Kubernetes's.
 fn is_passed_over(file: &str) -> bool {
-    file.starts_with('.') || has_ending(file, "md")
+    let for_people = ["md", "pem", "cedarschema"].iter().any(|ending| has_ending(file, ending));
+    file.starts_with('.') || file.ends_with(".test.toml") || for_people
 }
 
 fn read_file(path: &Path, reader: Reader, left: &mut u64) -> Result<String, String> {
@@ -123,8 +125,12 @@ fn read_file(path: &Path, reader: Reader, left: &mut u64) -> Result<String, Stri
     Ok(text)
 }
 
+fn of_file(file: String, text: String) -> Problem {
+    Problem { place: Some(Place { file, line: None }), text }
+}
+
 fn of_dir(text: String) -> Problem {
-    Problem { file: None, line: None, text }
+    Problem { place: None, text }
 }
 
 /// A directory whose policies decide, looked at again and again.

@@ -117,7 +117,9 @@ pub struct OtherKey<'a> {
 }
 
 impl Subject<'_> {
-    pub(super) fn resource(&self) -> Resource {
+    /// What it is, in the terms of the decision table.
+    #[must_use]
+    pub fn resource(&self) -> Resource {
         match self {
             Self::Instance => Resource::Instance,
             Self::Key(_) => Resource::Key,

@@ -78,6 +78,11 @@ impl Failure {
         Self { advice: advice.into(), ..self }
     }
 
+    /// What happened.
+    pub fn happened(&self) -> &str {
+        &self.happened
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit

@@ -23,6 +23,7 @@ mod crash;
 mod hostile;
 mod keys;
 mod log_scan;
+mod policies;
 mod quickstart;
 mod readme;
 mod serve;

@@ -58,6 +58,11 @@ impl Groups {
         self.of_principal.get(principal).into_iter().flatten().map(String::as_str)
     }
 
+    /// Those that are in a group.
+    pub(super) fn principals(&self) -> impl Iterator<Item = &Principal> {
+        self.of_principal.keys()
+    }
+
     /// Whether there is a group of that name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.names.contains(name)

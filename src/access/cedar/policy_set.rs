@@ -1,21 +1,21 @@
 //! A set of policies: read and judged whole, and then it decides.
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Context, Decision, Policy, PolicyId, Request, ValidationMode};
+use cedar_policy::{Authorizer, Context, Decision, PolicyId, Request};
 use sha2::{Digest, Sha256};
 
+use super::account_power;
 use super::decided::{Decided, DecisionKey};
 use super::entities::UnfitFact;
 use super::facts::{ContextParts, facts_of};
-use super::groups::{Groups, is_name};
-use super::literals;
+use super::groups::Groups;
+use super::reading::{self, WrittenPolicy};
 use super::schema;
 use super::slices::{Slice, Slices};
-use super::source::{PolicyTexts, Problem, Text};
+use super::source::{PolicyTexts, Problem};
 use super::vocabulary::Vocabulary;
+use super::ways_round;
 use crate::access::grant::PolicyDigest;
 use crate::access::operations::Action;
 use crate::access::principal::{Principal, PrincipalKind};
@@ -60,19 +60,11 @@ impl Verdict {
     }
 }
 
-/// A policy, and where it was read.
-pub(in crate::access) struct WrittenPolicy {
-    pub(in crate::access) policy: Policy,
-    /// The index of its file, and where it begins there.
-    file: usize,
-    offset: Option<usize>,
-}
-
 /// Policies that belong together.
 pub struct PolicySet {
-    words: Vocabulary,
-    policies: Vec<WrittenPolicy>,
-    groups: Groups,
+    pub(super) words: Vocabulary,
+    pub(super) policies: Vec<WrittenPolicy>,
+    pub(super) groups: Groups,
     warnings: Vec<Problem>,
     digest: PolicyDigest,
     authorizer: Authorizer,
@@ -90,28 +82,23 @@ impl PolicySet {
     /// Reads policies and groups. All or nothing: every fault is found, and one is
     /// enough for there to be no set.
     pub fn read(texts: &PolicyTexts) -> Result<Self, Vec<Problem>> {
-        let words = Vocabulary::new().map_err(|error| vec![of_no_file(error)])?;
+        let words = Vocabulary::new().map_err(|error| vec![Problem::of_no_file(error)])?;
         let groups = texts.groups.as_ref().map_or_else(|| Ok(Groups::default()), Groups::parse);
         let (groups, mut problems) = match groups {
             Ok(groups) => (groups, Vec::new()),
             Err(problems) => (Groups::default(), problems),
         };
-        let mut policies: Vec<WrittenPolicy> = Vec::new();
-        for (file, source) in texts.policies.iter().enumerate() {
-            match parse(source, file) {
-                Ok(found) => policies.extend(found),
-                Err(found) => problems.extend(found),
-            }
-        }
-        problems.extend(twice(texts, &policies));
+        let policies = reading::read(texts).unwrap_or_else(|found| {
+            problems.extend(found);
+            Vec::new()
+        });
         if problems.is_empty() {
-            problems.extend(unknown_names(texts, &policies, &words, &groups));
+            problems.extend(reading::unknown_names(&policies, &words, &groups));
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        policies.sort_by(|one, other| one.id().cmp(other.id()));
-        let warnings = validate(texts, &policies, &words)?;
+        let warnings = reading::validate(texts, &policies, &words)?;
         let digest = digest(&policies, &groups);
         Ok(Self {
             words,
@@ -143,10 +130,11 @@ impl PolicySet {
         self.policies.is_empty()
     }
 
-    /// What Cedar's validation found odd, but not wrong.
+    /// What is odd, but may be meant: as Cedar's validation finds, and ways round what
+    /// policies mean.
     #[must_use]
-    pub fn warnings(&self) -> &[Problem] {
-        &self.warnings
+    pub fn warnings(&self) -> Vec<Problem> {
+        self.warnings.iter().cloned().chain(ways_round::warnings(self)).collect()
     }
 
     /// Decides, or gives the decision that was made about the same facts before.
@@ -169,10 +157,26 @@ impl PolicySet {
         if ask.principal.kind() == PrincipalKind::Dev {
             return Verdict::by_no_policy(false);
         }
-        match self.slice(ask) {
+        let verdict = match self.slice(ask) {
             Ok(slice) => self.decide_by(&slice.policies, &slice, ask),
             Err(fault) => Verdict::faulty(fault),
+        };
+        if verdict.allowed && self.would_gain_by_key(ask, &verdict) {
+            return Verdict::by_no_policy(false);
         }
+        verdict
+    }
+
+    /// Whether an access key would let its caller do more than before, and no policy that
+    /// permits it names the account.
+    fn would_gain_by_key(&self, ask: &Ask<'_>, verdict: &Verdict) -> bool {
+        let is_named = || {
+            let decided = |policy: &&WrittenPolicy| {
+                verdict.policies.iter().any(|id| id.as_ref() == policy.id())
+            };
+            self.policies.iter().filter(decided).any(account_power::names_accounts)
+        };
+        ask.action == Action::CreateAccessKey && !self.beyond_caller(ask).is_empty() && !is_named()
     }
 
     /// Decides by every policy, as Cedar does by itself.
@@ -184,8 +188,7 @@ impl PolicySet {
     }
 
     /// What Cedar is asked.
-    #[cfg(test)]
-    pub(super) fn asked_of(
+    pub(super) fn full_question(
         &self,
         ask: &Ask<'_>,
     ) -> Result<(Request, cedar_policy::Entities), UnfitFact> {
@@ -253,122 +256,6 @@ struct Asked {
     entities: cedar_policy::Entities,
 }
 
-impl WrittenPolicy {
-    pub(in crate::access) fn id(&self) -> &str {
-        self.policy.id().as_ref()
-    }
-
-    fn problem(&self, texts: &PolicyTexts, text: impl std::fmt::Display) -> Problem {
-        let text = format!("policy {}: {text}", self.id());
-        match texts.policies.get(self.file) {
-            Some(source) => source.problem(self.offset, text),
-            None => of_no_file(text),
-        }
-    }
-}
-
-/// The policies of a file, by the names that they give themselves.
-fn parse(source: &Text, file: usize) -> Result<Vec<WrittenPolicy>, Vec<Problem>> {
-    let set = cedar_policy::PolicySet::from_str(&source.text)
-        .map_err(|errors| errors.iter().map(|error| source.diagnosed(error)).collect::<Vec<_>>())?;
-    let mut problems = Vec::new();
-    if set.num_of_templates() > 0 {
-        let text = "holds a template (?principal or ?resource), and nothing here links one: name the principal or the group itself";
-        problems.push(source.problem(None, text));
-    }
-    let mut policies = Vec::new();
-    for policy in set.policies() {
-        let offset = policy.to_cedar().and_then(|text| source.offset_of(&text));
-        match policy.annotation("id") {
-            Some(id) if is_name(id) => {
-                policies.push(WrittenPolicy {
-                    policy: policy.new_id(PolicyId::new(id)),
-                    file,
-                    offset,
-                });
-            }
-            Some(_) => {
-                let text = "the @id of a policy has 1 to 128 letters, digits and . _ @ / -";
-                problems.push(source.problem(offset, text));
-            }
-            None => {
-                let text = "the policy has no name: write @id(\"…\") before it, as the log names policies that decided";
-                problems.push(source.problem(offset, text));
-            }
-        }
-    }
-    if problems.is_empty() { Ok(policies) } else { Err(problems) }
-}
-
-/// Policies that have the name of another.
-fn twice(texts: &PolicyTexts, policies: &[WrittenPolicy]) -> Vec<Problem> {
-    let mut first: BTreeMap<&str, &WrittenPolicy> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for policy in policies {
-        if let Some(other) = first.insert(policy.id(), policy) {
-            let place = other.problem(texts, "");
-            let place = [place.file.unwrap_or_default(), place.line.unwrap_or(1).to_string()];
-            let text = format!("the @id is that of another one, at {}: change it", place.join(":"));
-            problems.push(policy.problem(texts, text));
-        }
-    }
-    problems
-}
-
-/// Names in policies that nothing can have.
-fn unknown_names(
-    texts: &PolicyTexts,
-    policies: &[WrittenPolicy],
-    words: &Vocabulary,
-    groups: &Groups,
-) -> Vec<Problem> {
-    let faults = policies.iter().flat_map(|policy| {
-        let literals = policy.policy.entity_literals().into_iter();
-        literals.filter_map(move |literal| {
-            let fault = literals::fault_of(&literal, words, groups)?;
-            Some(policy.problem(texts, fault))
-        })
-    });
-    faults.collect()
-}
-
-/// Validates strictly, and gives what is odd.
-fn validate(
-    texts: &PolicyTexts,
-    policies: &[WrittenPolicy],
-    words: &Vocabulary,
-) -> Result<Vec<Problem>, Vec<Problem>> {
-    let set = policies.iter().map(|written| written.policy.clone());
-    let set = cedar_policy::PolicySet::from_policies(set).map_err(|why| vec![of_no_file(why)])?;
-    let result = words.validator.validate(&set, ValidationMode::Strict);
-    let written = |id: &PolicyId| policies.iter().find(|policy| policy.policy.id() == id);
-    let place = |id: &PolicyId, found: Problem| match written(id) {
-        Some(policy) => {
-            let of_policy = policy.problem(texts, &found.text);
-            Problem { line: found.line.or(of_policy.line), ..of_policy }
-        }
-        None => found,
-    };
-    let source_of = |id: &PolicyId| written(id).and_then(|it| texts.policies.get(it.file));
-    let errors: Vec<Problem> = result
-        .validation_errors()
-        .map(|error| {
-            let found = source_of(error.policy_id())
-                .map_or_else(|| of_no_file(error), |source| source.diagnosed(error));
-            place(error.policy_id(), found)
-        })
-        .collect();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let warnings = result.validation_warnings().map(|warning| {
-        let found = source_of(warning.policy_id())
-            .map_or_else(|| of_no_file(warning), |source| source.diagnosed(warning));
-        place(warning.policy_id(), found)
-    });
-    Ok(warnings.collect())
-}
-
 /// Over the schema, every policy under its name, and every member of a group; with
 /// lengths, so that no byte can move from one text to the next.
 fn digest(policies: &[WrittenPolicy], groups: &Groups) -> PolicyDigest {
@@ -387,8 +274,4 @@ fn digest(policies: &[WrittenPolicy], groups: &Groups) -> PolicyDigest {
         add(principal);
     }
     PolicyDigest::of(hash.finalize().into())
-}
-
-fn of_no_file(error: impl std::fmt::Display) -> Problem {
-    Problem { file: None, line: None, text: error.to_string() }
 }

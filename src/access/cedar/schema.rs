@@ -97,6 +97,16 @@ pub fn text() -> String {
     out
 }
 
+/// The schema file: the schema, and the decision table as comments below it.
+#[must_use]
+pub fn file() -> String {
+    let rows = decisions();
+    let rows = rows.iter().map(|(rpc, all)| format!("//   {rpc}: {}", all.join(", ")));
+    let rows = rows.collect::<Vec<_>>().join("\n");
+    let schema = text();
+    format!("{schema}\n// The decisions of each RPC, all of which must allow it:\n{rows}")
+}
+
 /// The decision table, as text: each RPC with every decision that must allow it.
 #[must_use]
 pub fn decisions() -> BTreeMap<&'static str, Vec<String>> {

@@ -22,23 +22,35 @@ pub struct PolicyTexts {
     pub groups: Option<Text>,
 }
 
+/// A place in the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The name of the file.
+    pub file: String,
+    /// The line, counted from 1.
+    pub line: Option<usize>,
+}
+
 /// A fault in a policy set, or a warning about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, where it is about one.
-    pub file: Option<String>,
-    /// The line, counted from 1.
-    pub line: Option<usize>,
+    /// The place that it is about, if it is about one.
+    pub place: Option<Place>,
     /// What was found, and what would do.
     pub text: String,
 }
 
 impl Text {
-    /// A fault at an offset in bytes, or of the whole file.
-    pub(super) fn problem(&self, offset: Option<usize>, text: impl fmt::Display) -> Problem {
+    /// The place at an offset in bytes, or the whole file.
+    pub(super) fn place(&self, offset: Option<usize>) -> Place {
         let before = offset.and_then(|offset| self.text.get(..offset));
         let line = before.map(|before| before.matches('\n').count() + 1);
-        Problem { file: Some(self.file.clone()), line, text: text.to_string() }
+        Place { file: self.file.clone(), line }
+    }
+
+    /// A fault at an offset in bytes, or of the whole file.
+    pub(super) fn problem(&self, offset: Option<usize>, text: impl fmt::Display) -> Problem {
+        Problem { place: Some(self.place(offset)), text: text.to_string() }
     }
 
     /// A fault that Cedar found, at the place that it labels.
@@ -55,12 +67,26 @@ impl Text {
     }
 }
 
+impl Problem {
+    /// One that is about no place.
+    pub(super) fn of_no_file(text: impl fmt::Display) -> Self {
+        Self { place: None, text: text.to_string() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.file),
+            None => f.write_str(&self.file),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.file, self.line) {
-            (Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
-            (Some(file), None) => write!(f, "{file}: ")?,
-            (None, _) => {}
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
         }
         f.write_str(&self.text)
     }

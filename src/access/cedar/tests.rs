@@ -192,7 +192,7 @@ fn each_request_and_its_entities_have_the_shape_of_the_schema() {
             };
             let nothing = nothing.map(|subject| Ask { subject, other, ..ask });
             for ask in [ask, Ask { other, ..ask }].into_iter().chain(nothing) {
-                let (request, entities) = policies.asked_of(&ask).unwrap();
+                let (request, entities) = policies.full_question(&ask).unwrap();
                 let named = format!("{principal}: {} on {:?}", ask.action, ask.subject);
                 let checked = cedar_policy::Request::new(
                     request.principal().unwrap().clone(),

@@ -7,7 +7,7 @@
 //! ```
 
 pub mod args;
-mod public_key;
+pub mod public_key;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
