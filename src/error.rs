@@ -230,6 +230,7 @@ pub struct Error {
     text: Cow<'static, str>,
     private: Option<Private>,
     log: Option<Cow<'static, str>>,
+    retry_after: Option<Duration>,
 }
 
 /// A text that repeats what the caller sent, which may be secret: it is for the
@@ -248,7 +249,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl From<Rule> for Error {
     fn from(rule: Rule) -> Self {
         let text = Cow::Borrowed(rule.row().text);
-        Self { rule, field: None, text, private: None, log: None }
+        Self { rule, field: None, text, private: None, log: None, retry_after: None }
     }
 }
 
@@ -300,6 +301,18 @@ impl Error {
         Self { log: Some(log.into()), ..self }
     }
 
+    /// The same error, with the time after which a retry may succeed.
+    #[must_use]
+    pub fn retrying_after(self, delay: Duration) -> Self {
+        Self { retry_after: Some(delay), ..self }
+    }
+
+    /// The time to wait before a retry, where one may succeed.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.or_else(|| self.rule.retry_after())
+    }
+
     /// The rule that was broken.
     #[must_use]
     pub const fn rule(&self) -> Rule {
@@ -336,7 +349,7 @@ impl Error {
     /// The gRPC status with its `google.rpc` details.
     #[must_use]
     pub fn into_status(self, request_id: &str) -> Status {
-        let RuleRow { code, reason, retry_after, .. } = self.rule.row();
+        let RuleRow { code, reason, .. } = self.rule.row();
         let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
         details.set_request_info(request_id, "");
         if code == Code::InvalidArgument
@@ -351,7 +364,7 @@ impl Error {
                 self.text(),
             );
         }
-        if let Some(delay) = retry_after {
+        if let Some(delay) = self.retry_after() {
             details.set_retry_info(Some(delay));
         }
         Status::with_error_details(code, self.text(), details)

@@ -12,7 +12,9 @@ use std::time::Duration;
 use std::{fs, io};
 
 use crate::access::policy::Policy;
-use crate::config::{Address, Callers, Config, GatewayConfig, Mode, PolicyConfig, StoreConfig};
+use crate::config::{
+    Address, Callers, Config, GatewayConfig, Mode, PolicyConfig, QuotaConfig, StoreConfig,
+};
 use crate::durable;
 use crate::gateway::Gateway;
 use crate::keys::Keys;
@@ -224,6 +226,7 @@ async fn follow(dir: Option<PolicyDir>, interval: Duration) -> Infallible {
 pub struct BoundServer {
     opened: Opened,
     gateway: GatewayConfig,
+    quota: QuotaConfig,
     listeners: Vec<Listener>,
 }
 
@@ -236,7 +239,7 @@ impl BoundServer {
         for listener in &config.listeners {
             listeners.push(Listener::bind(listener).await?);
         }
-        Ok(Self { opened, gateway: config.gateway, listeners })
+        Ok(Self { opened, gateway: config.gateway, quota: config.quota, listeners })
     }
 
     /// The address of its first listener.
@@ -253,7 +256,7 @@ impl BoundServer {
     /// Serves until `shutdown`, then drains. Requests that were cut are in the
     /// log.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), InstanceError> {
-        let Self { opened: Opened { services, policy_dir }, gateway, listeners } = self;
+        let Self { opened: Opened { services, policy_dir }, gateway, quota, listeners } = self;
         let probed = services.clone();
         let health = Health::new(&Services::NAMES, move || {
             let services = probed.clone();
@@ -262,7 +265,8 @@ impl BoundServer {
         let gateway =
             Gateway::new(services.clone(), gateway).map_err(|_| InstanceError::NoRandomness)?;
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
-        let limits = Limits::default();
+        let limits =
+            Limits { quota_of_principal: quota.principal, quota: quota.total, ..Limits::default() };
         let interval = limits.reload_interval;
         tokio::select! {
             drained = server::run(listeners, faces, health, limits, shutdown) => drained?,

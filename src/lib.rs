@@ -51,6 +51,7 @@ pub mod limits;
 pub mod policy_dir;
 pub mod printable;
 pub mod proto;
+pub mod rate;
 pub mod secret_file;
 pub mod server;
 pub mod service;

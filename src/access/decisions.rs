@@ -84,14 +84,7 @@ impl<P: Purpose> Decisions<P> {
     /// Whether it takes a permission away.
     #[must_use]
     pub const fn takes_away(&self) -> bool {
-        let mut rest = self.required;
-        while let [decision, others @ ..] = rest {
-            if TAKING_AWAY.meets(Actions::of(&[decision.action])) {
-                return true;
-            }
-            rest = others;
-        }
-        false
+        take_away(self.required)
     }
 
     /// Those of every RPC whose grants are good for this purpose.
@@ -142,6 +135,24 @@ macro_rules! decisions {
 }
 
 operations!(decisions);
+
+const fn take_away(required: &[Decision]) -> bool {
+    let mut rest = required;
+    while let [decision, others @ ..] = rest {
+        if TAKING_AWAY.meets(Actions::of(&[decision.action])) {
+            return true;
+        }
+        rest = others;
+    }
+    false
+}
+
+/// Whether the RPC of this path, `/package.Service/Method`, takes a permission away.
+#[must_use]
+pub fn takes_away(path: &str) -> bool {
+    let row = TABLE.iter().find(|row| path.rsplit('.').next() == Some(row.rpc));
+    row.is_some_and(|row| take_away(row.required))
+}
 
 /// The actions that use key material.
 pub const USES: Actions = {

@@ -1,8 +1,11 @@
 //! The validation of one field by itself: what was found, what would do.
 
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
+use super::raw::Number;
 use super::types::Address;
 
 /// The longest path of a Unix socket: `sun_path` has 108 bytes, and the socket
@@ -24,6 +27,19 @@ pub(super) fn one_of<T: Copy>(
     };
     known.iter().find(|(name, _)| *name == found).map(|(_, value)| *value).ok_or_else(|| {
         ConfigError::new(field, format!("found {found:?}, but it takes {}", names()))
+    })
+}
+
+/// A number within a range that begins above zero.
+pub(super) fn number(
+    field: &str,
+    Number(found): Number,
+    range: RangeInclusive<u32>,
+) -> Result<NonZeroU32, ConfigError> {
+    let number = u32::try_from(found).ok().filter(|number| range.contains(number));
+    number.and_then(NonZeroU32::new).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        ConfigError::new(field, format!("found {found}, but it takes {least} to {most}"))
     })
 }
 

@@ -27,7 +27,7 @@ use std::path::Path;
 pub use error::ConfigError;
 pub use types::{
     Address, Callers, Config, DEFAULT_ADDRESS, GatewayConfig, ListenerConfig, LogConfig, LogFormat,
-    LogLevel, Mode, PolicyConfig, RootKeyConfig, StoreConfig, TlsFiles,
+    LogLevel, Mode, PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles,
 };
 
 use validate::{DEFAULT_ACCOUNT, DEFAULT_REGION};
@@ -85,6 +85,7 @@ impl Config {
             log: LogConfig { format: LogFormat::Text, level: LogLevel::default() },
             region: DEFAULT_REGION.to_owned(),
             account: DEFAULT_ACCOUNT.to_owned(),
+            quota: QuotaConfig::default(),
             gateway: GatewayConfig::default(),
             service_links: Vec::new(),
         })

@@ -16,6 +16,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) auth: RawAuth,
     #[serde(default)]
+    pub(super) quota: RawQuota,
+    #[serde(default)]
     pub(super) log: RawLog,
     pub(super) region: Option<String>,
     pub(super) account: Option<String>,
@@ -82,6 +84,35 @@ pub(super) struct EmptyTable {}
 pub(super) struct RawLog {
     pub(super) format: Option<String>,
     pub(super) level: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawQuota {
+    pub(super) principal: Option<RawRate>,
+    pub(super) total: Option<RawRate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawRate {
+    pub(super) per_second: Option<Number>,
+    pub(super) burst: Option<Number>,
+}
+
+/// A whole number, or the text of one, as the environment has it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub(super) struct Number(pub(super) u64);
+
+impl TryFrom<toml::Value> for Number {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        let number = value.as_integer().and_then(|number| number.try_into().ok());
+        let number = number.or_else(|| value.as_str()?.parse().ok());
+        number.map(Self).ok_or_else(|| format!("found {value}, but it takes a whole number"))
+    }
 }
 
 /// On or off: a boolean, or the text of one, as the environment has it.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::rate::Rate;
+
 /// The default address, for servers and clients.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7311);
 
@@ -21,6 +23,8 @@ pub struct Config {
     pub root_key: RootKeyConfig,
     /// Who may do what.
     pub policy: PolicyConfig,
+    /// What principals may ask for in time.
+    pub quota: QuotaConfig,
     /// The log.
     pub log: LogConfig,
     /// The region in ARNs.
@@ -162,6 +166,15 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self { signature_v1: true }
     }
+}
+
+/// What principals may ask for in time; none: as much as they like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaConfig {
+    /// Each principal.
+    pub principal: Option<Rate>,
+    /// All principals together.
+    pub total: Option<Rate>,
 }
 
 /// How the server logs, to standard error.

@@ -2,20 +2,31 @@
 //! field, says what was found and what would do.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::ConfigError;
-use super::fields::{address, arn_part, one_of, path};
+use super::fields::{address, arn_part, number, one_of, path};
 use super::raw::{
-    RawAuth, RawConfig, RawListener, RawLog, RawPolicy, RawRootKey, RawStore, RawTls, Switch,
+    RawAuth, RawConfig, RawListener, RawLog, RawPolicy, RawRate, RawRootKey, RawStore, RawTls,
+    Switch,
 };
 use super::types::{
     Address, Callers, Config, GatewayConfig, ListenerConfig, LogConfig, LogFormat, LogLevel, Mode,
-    PolicyConfig, RootKeyConfig, StoreConfig, TlsFiles,
+    PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles,
 };
+
+use crate::rate::{LEAST_BURST, Rate};
 
 pub(super) const DEFAULT_REGION: &str = "local";
 pub(super) const DEFAULT_ACCOUNT: &str = "0";
+
+/// Units that a quota may give back in a second.
+const QUOTA_PER_SECOND: RangeInclusive<u32> = 1..=10_000_000;
+/// Units that a quota may let be used at once: the most costly operation must fit.
+const QUOTA_BURST: RangeInclusive<u32> = LEAST_BURST.get()..=100_000_000;
+const TEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// Validates everything; relative paths are relative to `directory`.
 pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, ConfigError> {
@@ -32,6 +43,10 @@ pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, Confi
         store,
         root_key,
         policy: policy(raw.policy, directory)?,
+        quota: QuotaConfig {
+            principal: rate("quota.principal", raw.quota.principal.as_ref())?,
+            total: rate("quota.total", raw.quota.total.as_ref())?,
+        },
         log,
         region,
         account,
@@ -109,6 +124,21 @@ fn resolved(path: &Path) -> PathBuf {
         }
     }
     resolved
+}
+
+/// Without a burst, what comes in ten seconds may come at once.
+fn rate(field: &str, raw: Option<&RawRate>) -> Result<Option<Rate>, ConfigError> {
+    let Some(RawRate { per_second, burst }) = raw else { return Ok(None) };
+    let per_second_field = format!("{field}.per_second");
+    let per_second = per_second.ok_or_else(|| {
+        ConfigError::new(&per_second_field, "is missing: set it to the units of one second")
+    })?;
+    let per_second = number(&per_second_field, per_second, QUOTA_PER_SECOND)?;
+    let burst = match burst {
+        Some(burst) => number(&format!("{field}.burst"), *burst, QUOTA_BURST)?,
+        None => per_second.saturating_mul(TEN).max(LEAST_BURST),
+    };
+    Ok(Some(Rate { per_second, burst }))
 }
 
 fn log(raw: &RawLog) -> Result<LogConfig, ConfigError> {

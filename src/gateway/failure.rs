@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Seen;
 use super::names;
 use super::reply::ReplyMessage;
-use crate::error::{Error, Rule};
+use crate::error::Error;
 
 /// The SDKs' own header for the delay before a retry, in milliseconds.
 const ACS_RETRY_AFTER: HeaderName = HeaderName::from_static("x-acs-retry-after");
@@ -32,7 +32,7 @@ pub(super) fn response(error: &Error, seen: &Seen) -> Response<Bytes> {
     // Writing five texts does not fail; if it did, the reply would have no body.
     let body = seen.format.write(ROOT, &reply).unwrap_or_default();
     let mut response = super::response(status, seen, body);
-    tell_when_to_retry(rule, response.headers_mut());
+    tell_when_to_retry(error, response.headers_mut());
     response
 }
 
@@ -45,8 +45,8 @@ fn message(error: &Error) -> Zeroizing<String> {
     })
 }
 
-fn tell_when_to_retry(rule: Rule, headers: &mut HeaderMap) {
-    let Some(delay) = rule.retry_after() else { return };
+fn tell_when_to_retry(error: &Error, headers: &mut HeaderMap) {
+    let Some(delay) = error.retry_after() else { return };
     let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     headers.insert(ACS_RETRY_AFTER, HeaderValue::from(milliseconds));
     headers.insert(RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));

@@ -200,6 +200,12 @@ impl Seen {
     pub fn action(&self) -> Option<&'static str> {
         self.action.map(|action| action.name)
     }
+
+    /// Whether that action takes a permission away.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        self.action.is_some_and(|action| action.takes_away)
+    }
 }
 
 impl Call {

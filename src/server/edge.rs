@@ -33,11 +33,13 @@ use super::message::MessageReader;
 use super::peer::Peer;
 use super::record::RequestRecord;
 use super::response::{self, Response};
+use crate::access::decisions;
 use crate::access::principal::Principal;
 use crate::error::{Error, Result, Rule};
 use crate::gateway::Gateway;
 use crate::service::Services;
 use crate::service::caller::{Caller, Connection};
+use crate::service::cost;
 use crate::service::permits::Permit;
 
 /// Most header fields of a request. The layer below counts their bytes, which over
@@ -134,7 +136,8 @@ impl KnownConnection {
         if Health::serves(path) {
             return Ok(None);
         }
-        self.shares(self.peer.principal()?).admit().map(Some)
+        let takes_away = || decisions::takes_away(path);
+        self.shares(self.peer.principal()?).admit(takes_away).map(Some)
     }
 
     fn shares(&self, principal: &Principal) -> &Shares {
@@ -150,12 +153,13 @@ impl KnownConnection {
     ) -> Result<Caller> {
         let deadline = deadline::of_rpc(request.headers(), record.began(), self.edge.deadline)?;
         let request_id = record.request_id().as_str().to_owned();
-        let work = self.shares(principal).work.clone();
+        let Shares { quota, work, .. } = self.shares(principal);
         Ok(Caller {
             principal: principal.clone(),
             request_id,
             deadline,
-            work,
+            quota: quota.clone(),
+            work: work.clone(),
             permit: None,
             begun: None,
         })
@@ -173,7 +177,9 @@ impl Connection for KnownConnection {
     }
 
     async fn admit(&self) -> Result<Permit> {
-        self.shares(self.peer.principal()?).in_flight.take(1).await
+        let shares = self.shares(self.peer.principal()?);
+        shares.quota.clone().patient().spend(cost::REQUEST, self.deadline()).await?;
+        shares.in_flight.take(1).await
     }
 
     fn idle_limit(&self) -> Duration {

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use prost::bytes::Bytes;
 
-use super::admission::Admission;
+use super::admission::{Admission, Shares};
 use super::connections::TrackedConnection;
 use super::deadline::bounded;
 use super::health::Health;
@@ -105,10 +105,10 @@ impl FrontDoor {
         record.verified(seen.action(), &principal);
         tracked.set_known();
         let shares = self.admission.shares_of(&principal);
-        let permit = Some(Arc::new(shares.admit()?));
+        let permit = Some(Arc::new(shares.admit(|| seen.takes_away())?));
         let request_id = record.request_id().as_str().to_owned();
-        let caller =
-            Caller { principal, request_id, deadline, work: shares.work, permit, begun: None };
+        let Shares { quota, work, .. } = shares;
+        let caller = Caller { principal, request_id, deadline, quota, work, permit, begun: None };
         bounded(deadline, self.gateway.act(call, caller, seen)).await
     }
 }

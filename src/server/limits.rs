@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limits::{DEADLINE_SECONDS, STREAM_IDLE_SECONDS};
+use crate::rate::Rate;
 
 /// Of one principal, for each thread of the machine: three operations with private
 /// keys, which keeps all threads at work while two principals take turns.
@@ -41,6 +42,10 @@ pub struct Limits {
     pub work: usize,
     /// The same, of one principal.
     pub work_of_principal: usize,
+    /// What one principal may ask for in time, in the same units. None: no bound.
+    pub quota_of_principal: Option<Rate>,
+    /// The same, of all principals together.
+    pub quota: Option<Rate>,
     /// Requests over HTTP that are read at once, before their callers are known;
     /// for a further one,
     /// the one that has been read for longest is given up.
@@ -101,6 +106,8 @@ impl Default for Limits {
             in_flight_of_principal: 512,
             work: 2 * work_of_principal,
             work_of_principal,
+            quota_of_principal: None,
+            quota: None,
             unverified: 1024,
             unverified_of_network: 256,
             unverified_of_connection: 16,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cost::Cost;
 use super::permits::{Permit, Share};
+use super::quotas::Quota;
 use crate::access::principal::Principal;
 use crate::error::{Result, Rule};
 use crate::keys::access_keys::refused_changes::BegunChange;
@@ -20,6 +21,8 @@ pub struct Caller {
     pub request_id: String,
     /// When the caller stops waiting.
     pub deadline: Instant,
+    /// The principal's quota.
+    pub quota: Quota,
     /// The principal's share of the cryptographic work that is done at once.
     pub work: Share,
     /// The permit among the requests in flight, which is taken until all that was begun
@@ -36,10 +39,16 @@ impl Caller {
         if Instant::now() < self.deadline { Ok(()) } else { Err(Rule::DeadlinePassed.into()) }
     }
 
-    /// Waits until work of this cost may begin, as long as the caller does. The work
+    /// Uses so many units of the principal's quota.
+    pub(super) async fn spend(&self, units: u32) -> Result<()> {
+        self.quota.spend(units, self.deadline).await
+    }
+
+    /// Uses the quota, and waits until work of this cost may begin, as long as the caller does. The work
     /// keeps the permit until it is done. Only one is asked for at a time, so that
     /// nobody waits for what they hold.
     pub async fn admit(&self, cost: Cost) -> Result<Permit> {
+        self.spend(cost.weight()).await?;
         if let Some(permit) = self.work.try_take(cost.weight()) {
             return Ok(permit);
         }
@@ -58,7 +67,8 @@ pub trait Connection: Send + Sync + 'static {
     fn principal(&self) -> Result<Principal>;
     /// When work that begins now must be done.
     fn deadline(&self) -> Instant;
-    /// Waits for a permit among the caller's requests in flight.
+    /// Uses a unit of the caller's quota, and waits for a permit among its requests in
+    /// flight.
     async fn admit(&self) -> Result<Permit>;
     /// How long a peer may send nothing, or take nothing.
     fn idle_limit(&self) -> Duration;

@@ -19,6 +19,7 @@ use tracing::Instrument;
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, GrantedKey, KeyRef};
 use super::caller::Caller;
+use super::cost;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::Decisions;
 use crate::access::grant::{Grant, PolicyDigest};
@@ -84,6 +85,9 @@ impl Services {
         T: Send + 'static,
     {
         caller.check_deadline()?;
+        if !decisions.takes_away() {
+            caller.spend(cost::CHANGE).await?;
+        }
         let left = CancellationToken::new();
         let _leaves = left.clone().drop_guard();
         let (services, caller) = (self.clone(), caller.clone());

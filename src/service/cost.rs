@@ -3,10 +3,22 @@
 //!
 //! The weights are measured as time of the whole RPC above that of an empty one
 //! (`cargo bench`). The generation of RSA keys has a queue of its own
-//! (`private_key_pool.rs`).
+//! (`private_key_pool.rs`), and changes are written one after the other: both count
+//! towards quotas alone (`quotas.rs`).
 
 use crate::crypto::key_pair::SigningAlgorithm;
 use crate::crypto::wrapping::{WrappingAlgorithm, WrappingKey};
+use crate::rate::LEAST_BURST;
+
+/// Of a request, whatever it asks for.
+pub const REQUEST: u32 = 1;
+/// Of a change, which is written and synced to the disk.
+pub(super) const CHANGE: u32 = 20;
+/// Of the generation of an RSA key, the most costly operation of all.
+pub(super) const RSA_GENERATION: u32 = 2000;
+/// The most that a request has used before its last operation.
+pub(super) const BEFORE: u32 = REQUEST + CHANGE;
+const _: () = assert!(BEFORE + RSA_GENERATION <= LEAST_BURST.get(), "it fits into every quota");
 
 /// The cost of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

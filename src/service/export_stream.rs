@@ -159,6 +159,7 @@ impl ExportStream {
         let caller = Caller {
             principal: self.connection.principal()?,
             deadline: self.connection.deadline(),
+            quota: self.caller.quota.clone().patient(),
             ..self.caller.clone()
         };
         let outcome = match self.export(&caller, &item_id, item).await {

@@ -23,6 +23,7 @@ pub mod life_cycle;
 pub mod naming;
 pub mod permits;
 mod private_key_pool;
+pub mod quotas;
 pub mod re_encryption;
 pub mod region;
 pub mod tags;

@@ -8,7 +8,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
-use super::cost::Cost;
+use super::cost::{self, Cost};
 use crate::access::principal::Principal;
 use crate::error::{Error, Result, Rule};
 use crate::keys::keyring::version_material::VersionMaterial;
@@ -65,6 +65,7 @@ impl PrivateKeyPool {
         if !spec.is_rsa() {
             return VersionMaterial::generate(spec);
         }
+        caller.spend(cost::RSA_GENERATION).await?;
         let turn = left.run_until_cancelled(self.generation.turn_of(caller)).await;
         let turn = turn.ok_or(Rule::DeadlinePassed)??;
         self.work(turn, move || VersionMaterial::generate(spec)).await
@@ -132,6 +133,7 @@ mod tests {
     use tracing::{Instrument, Span};
 
     use super::super::permits::Permits;
+    use super::super::quotas::Quota;
     use super::*;
 
     fn caller(uid: u32) -> Caller {
@@ -141,6 +143,7 @@ mod tests {
             principal: Principal::unix(uid),
             request_id: String::new(),
             deadline,
+            quota: Quota::of(&Arc::default(), &Principal::unix(uid)),
             work,
             permit: None,
             begun: None,

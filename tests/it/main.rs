@@ -32,6 +32,7 @@ mod key_states;
 mod kms;
 mod life_cycle_model;
 mod public_key_refusals;
+mod quotas;
 mod refusals;
 mod stale_grants;
 mod storage_contract;

@@ -68,6 +68,22 @@ fn a_sound_configuration_is_read_whole() {
 }
 
 #[test]
+fn a_quota_is_a_rate_and_a_burst() {
+    let text = format!(
+        "{SOUND}\n[quota]\nprincipal = {{ per_second = 500 }}\n\
+         total = {{ per_second = 9, burst = 2100 }}\n"
+    );
+    let rates = |config: &Config| {
+        [config.quota.principal, config.quota.total]
+            .map(|rate| rate.map(|rate| (rate.per_second.get(), rate.burst.get())))
+    };
+    assert_eq!(rates(&parse(&text, &[]).unwrap()), [Some((500, 5000)), Some((9, 2100))]);
+    assert_eq!(rates(&parse(SOUND, &[]).unwrap()), [None, None]);
+    let variables = [("KEYFERRY_QUOTA__TOTAL__PER_SECOND", "7")];
+    assert_eq!(rates(&parse(SOUND, &variables).unwrap()), [None, Some((7, 2100))]);
+}
+
+#[test]
 fn what_is_left_out_has_the_contracts_defaults() {
     let text = SOUND.replace("region = \"eu-1\"\naccount = \"007\"", "");
     let text = &text[..text.find("[log]").unwrap()];

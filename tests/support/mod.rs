@@ -36,6 +36,7 @@ use keyferry::service::Services;
 use keyferry::service::caller::Caller;
 use keyferry::service::naming::Arns;
 use keyferry::service::permits::Permits;
+use keyferry::service::quotas::Quota;
 use keyferry::storage::{MemoryStore, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -65,6 +66,7 @@ pub fn dev_caller() -> Caller {
         principal: Principal::dev(),
         request_id: "test".into(),
         deadline: Instant::now() + Duration::from_secs(30),
+        quota: Quota::of(&Arc::default(), &Principal::dev()),
         work: Permits::new(512, 256).share_of(&()),
         permit: None,
         begun: None,
