@@ -13,6 +13,7 @@
 //!     Replace            rename(T, F)                       fsync(parent of F)
 //!     Keep               renameat2(T, F, RENAME_NOREPLACE)  fsync(parent of F)
 //!                        (or, where the file system has none, link and unlink)
+//! place_directory(T, D)  fsync(T)  rename(T, D)             fsync(parent of D)
 //! ```
 //!
 //! `O_EXCL` follows no symbolic link, and neither do `rename` and `link` at the
@@ -23,7 +24,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 /// The treatment of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,16 @@ pub fn place_file(file: NamedTempFile, path: &Path, existing: Existing) -> io::R
         Existing::Replace => file.persist(path)?,
         Existing::Keep => file.persist_noclobber(path)?,
     };
+    sync_parent(path)
+}
+
+/// Gives a finished directory its name: readers see all of it or nothing. It takes the
+/// place of an empty directory alone (`rename(2)`).
+pub fn place_directory(directory: TempDir, path: &Path) -> io::Result<()> {
+    File::open(directory.path())?.sync_all()?;
+    fs::rename(directory.path(), path)?;
+    // Nothing has the old name any more.
+    let _ = directory.keep();
     sync_parent(path)
 }
 
@@ -159,6 +170,21 @@ mod tests {
             assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (&bytes[..], 0o600));
         }
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_finished_directory_is_placed_and_replaces_none_that_holds_something() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("made");
+        let making = || {
+            let making = tempfile::tempdir_in(home.path()).unwrap();
+            create_file(&making.path().join("file"), 0o600, b"one").unwrap();
+            making
+        };
+        place_directory(making(), &path).unwrap();
+        place_directory(making(), &path).unwrap_err();
+        assert_eq!(fs::read(path.join("file")).unwrap(), b"one");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no temporary directory stays");
     }
 
     #[test]

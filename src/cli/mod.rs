@@ -14,7 +14,7 @@
 //! | `data_key`, `batch`, `recipient` | generate, export, import and unwrap data keys |
 //! | `policy` | schema and checks of policies, offline |
 //! | `symmetric`, `asymmetric` | encrypt, decrypt, sign and verify |
-//! | `server` | serve, init, quickstart |
+//! | `server` | serve, init, client add, quickstart |
 //! | `options` | options that several families share |
 //! | `client` | the connection, its calls, and why they fail |
 //! | `io` | files, standard streams, text and JSON |
@@ -66,6 +66,8 @@ Exit codes: 0 done; 1 refused by the server, or a check failed; 64 wrong command
 enum Command {
     Serve(server::serve::ServeCommand),
     Init(server::init::InitCommand),
+    #[command(subcommand)]
+    Client(server::client::ClientCommand),
     Quickstart(server::quickstart::QuickstartCommand),
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -113,6 +115,7 @@ impl Command {
         match self {
             Self::Serve(command) => command.run(),
             Self::Init(command) => command.run(),
+            Self::Client(command) => command.run(),
             Self::Quickstart(command) => command.run(),
             Self::Key(command) => command.run(),
             Self::Alias(command) => command.run(),

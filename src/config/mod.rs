@@ -4,6 +4,7 @@
 //! read.rs       the file, and the environment over it → the fields of raw.rs
 //! service_links.rs  variables of Kubernetes, which are none of ours
 //! validate.rs   what goes together, field by field (fields.rs) → types.rs
+//! client_profile.rs  the place of a client's own profile, as only this room reads the environment
 //! error.rs      a refusal: the field, what was found, what would do, where it was set
 //! ```
 //!
@@ -13,6 +14,7 @@
 //!
 //! A new field is a line in `raw.rs`, one in `types.rs`, and its validation.
 
+mod client_profile;
 mod error;
 mod fields;
 mod raw;
@@ -24,6 +26,7 @@ mod validate;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub use client_profile::client_profile;
 pub use error::ConfigError;
 pub use types::{
     Address, Callers, Config, DEFAULT_ADDRESS, GatewayConfig, ListenerConfig, LogConfig, LogFormat,
@@ -40,7 +43,7 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| refusal(format!("cannot be read: {error}")))?;
         let file = std::path::absolute(path).map_err(|error| refusal(error.to_string()))?;
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        #[expect(clippy::disallowed_methods, reason = "this room reads the environment")]
         let environment = std::env::vars_os();
         Self::parse(&text, file.parent().unwrap_or(Path::new("/")), environment)
             .map_err(|error| error.in_file(path))

@@ -24,7 +24,14 @@ fn without_prefix(name: &str) -> &str {
 
 /// Variables of the command line's client side (contract, section 3), which
 /// are no fields of the server's configuration.
-const CLIENT_VARIABLES: [&str; 1] = ["KEYFERRY_ENDPOINT"];
+const CLIENT_VARIABLES: [&str; 6] = [
+    "KEYFERRY_ENDPOINT",
+    "KEYFERRY_PROFILE",
+    "KEYFERRY_TLS_CA",
+    "KEYFERRY_TLS_CERT",
+    "KEYFERRY_TLS_KEY",
+    "KEYFERRY_TLS_NAME",
+];
 
 /// The raw fields, and where they were set.
 pub(super) fn read(

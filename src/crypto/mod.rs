@@ -21,6 +21,7 @@ pub mod random;
 pub mod recipients;
 pub mod sealing;
 pub mod secret;
+pub mod trial_authority;
 pub mod unwrapping;
 pub mod wrapping;
 

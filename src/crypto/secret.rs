@@ -30,7 +30,7 @@ pub enum Reveal {
     ToVerify,
     /// A sealed record's secret part, on its way into the sealing.
     ToStore,
-    /// A file of the user's own, mode 0600: a root key, an unwrapped key.
+    /// A file of the user's own, mode 0600: a root key, an unwrapped key, a certificate's.
     ToFile,
 }
 
@@ -141,6 +141,10 @@ secret!(
     PrivateKeyMaterial(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 secret!(
+    /// The private key of a certificate: a PKCS#8 `PrivateKeyInfo` (RFC 5958) in DER.
+    CertificateKey(Zeroizing<Box<[u8]>>) reveals [u8]
+);
+secret!(
     /// The secret that a program signs its requests with: ASCII letters and
     /// digits.
     AccessKeySecret(Zeroizing<Box<[u8]>>) reveals [u8]
@@ -165,6 +169,13 @@ impl DataKey {
 }
 
 impl PrivateKeyMaterial {
+    /// A copy of what an encoder made and wipes.
+    pub(super) fn from_pkcs8(der: &[u8]) -> Self {
+        Self(Zeroizing::new(Box::from(der)))
+    }
+}
+
+impl CertificateKey {
     /// A copy of what an encoder made and wipes.
     pub(super) fn from_pkcs8(der: &[u8]) -> Self {
         Self(Zeroizing::new(Box::from(der)))
@@ -233,7 +244,7 @@ mod tests {
             assert_impl_all!($name: ZeroizeOnDrop, Send, Sync);
         )*};
     }
-    secrets!(KeyMaterial RootKey StoreKey DataKey Plaintext PrivateKeyMaterial UnwrappedKey AccessKeySecret);
+    secrets!(KeyMaterial RootKey StoreKey DataKey Plaintext PrivateKeyMaterial CertificateKey UnwrappedKey AccessKeySecret);
 
     #[test]
     fn debug_prints_the_name_of_the_type_alone() {
@@ -245,6 +256,7 @@ mod tests {
         assert_eq!(format!("{:?}", UnwrappedKey::new(b"secret".to_vec())), "UnwrappedKey");
         let material = PrivateKeyMaterial::from_pkcs8(b"secret");
         assert_eq!(format!("{material:?}"), "PrivateKeyMaterial");
+        assert_eq!(format!("{:?}", CertificateKey::from_pkcs8(b"secret")), "CertificateKey");
         let secret = AccessKeySecret::generate().expect("random");
         assert_eq!(format!("{secret:?}"), "AccessKeySecret");
     }

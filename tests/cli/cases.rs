@@ -14,6 +14,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use serde::Deserialize;
 
 use crate::command::{Server, keyferry, terminal};
+use crate::support::program::program;
 
 /// One run of the binary and what must come of it.
 #[derive(Deserialize)]
@@ -127,7 +128,7 @@ fn every_case_ends_as_it_says() {
 }
 
 fn unwrap_to(out: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    let mut command = program();
     command
         .args(["data-key", "unwrap", "--in"])
         .arg(files().join("sm2.der.bin"))
@@ -162,7 +163,7 @@ fn what_was_secret_does_not_go_to_a_terminal() {
         "asymmetric decrypt --key k --key-version v --out -",
     ] {
         let follower = fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_keyferry"))
+        let output = program()
             .args(line.split(' '))
             .arg("--in")
             .arg(&blob)
@@ -181,7 +182,7 @@ fn prose_fits_the_terminal_and_commands_stay_whole() {
     let (mut leader, name) = terminal();
     tcsetwinsize(&leader, Winsize { ws_row: 24, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let follower = fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
-    let mut show = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    let mut show = program();
     show.args(["recipient", "show", "certificate.pem"]).current_dir(files()).stderr(follower);
     assert_eq!(show.status().unwrap().code(), Some(65));
     // Nobody else holds the terminal, so that it ends here.
@@ -293,7 +294,7 @@ fn a_key_goes_into_a_pipe_of_the_shell() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_keyferry"))
+    let mut child = program()
         .args(["recipient", "show", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -366,6 +366,31 @@ fn over_tls_both_ends_show_who_they_are() {
         run(&mut keyferry(words(&plain))).failed(69, &["is a TLS port", &secure]);
     }
 
+    // The same by a profile, and variables that win over its fields.
+    chmod("ca.client.key", 0o600);
+    let profile = files.path().join("client.toml");
+    let text = format!(
+        "endpoint = \"https://127.0.0.1:{port}\"\n[tls]\nca = \"ca.pem\"\n\
+         cert = \"ca.client.pem\"\nkey = \"ca.client.key\"\nname = \"localhost\"\n"
+    );
+    fs::write(&profile, text).unwrap();
+    let by = |variables: &[(&str, &Path)]| {
+        let mut command = keyferry(words("key list --profile"));
+        run(command.arg(&profile).envs(variables.iter().copied()))
+    };
+    let other = |name: &str| files.path().join(name);
+    by(&[]).done();
+    by(&[("KEYFERRY_TLS_NAME", Path::new("127.0.0.1"))])
+        .failed(69, &["No TLS connection to https://127.0.0.1", "--tls-name"]);
+    by(&[("KEYFERRY_TLS_CA", &other("stranger.pem"))]).failed(69, &["--tls-ca or a --profile"]);
+    by(&[("KEYFERRY_TLS_CERT", &other("stranger.client.pem"))])
+        .failed(65, &["KEYFERRY_TLS_CERT with tls.key in "]);
+    by(&[
+        ("KEYFERRY_TLS_CERT", &other("stranger.client.pem")),
+        ("KEYFERRY_TLS_KEY", &other("stranger.client.key")),
+    ])
+    .failed(77, &["ended the TLS connection"]);
+
     chmod("ca.server.key", 0o644);
     let unsafe_key = run(keyferry(words("serve --check-config --config")).arg(&config));
     unsafe_key.failed(78, &["ca.server.key: is not safe", "chmod 0600"]);

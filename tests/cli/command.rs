@@ -15,13 +15,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::program::program;
+
 /// How long anything here may take.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// The program under test, with nothing of ours in its environment.
 pub fn keyferry<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
-    command.args(args).env_remove("KEYFERRY_ENDPOINT").stdin(Stdio::null());
+    let mut command = program();
+    command.args(args).stdin(Stdio::null());
     command
 }
 

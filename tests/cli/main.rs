@@ -24,8 +24,10 @@ mod hostile;
 mod keys;
 mod log_scan;
 mod policies;
+mod profiles;
 mod quickstart;
 mod readme;
+mod secured;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,6 +8,7 @@ use std::sync::mpsc::Receiver;
 use rustix::process::Signal;
 
 use crate::command::{LIMIT, Server, heard, keyferry, run, tell, wait, words};
+use crate::support::program::without_settings;
 
 #[test]
 fn it_goes_the_whole_way_and_leaves_nothing() {
@@ -119,7 +120,7 @@ fn every_command_that_it_prints_works_when_pasted() {
                 .collect::<Vec<_>>()
                 .join("\n")
         };
-        let ended = run(Command::new("sh").args(["-c", &script]).env_remove("KEYFERRY_ENDPOINT"));
+        let ended = run(without_settings(Command::new("sh").args(["-c", &script])));
         assert_eq!(ended.exit, Some(0), "{paste}: {ended:?}");
         assert!(ended.text().contains("Dear reader"), "{paste}: {ended:?}");
     }

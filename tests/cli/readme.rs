@@ -6,12 +6,15 @@
 //! one shell, so that a server started in one is there in the next.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use regex::Regex;
+
+use crate::support::program::without_settings;
 
 const MARK: &str = "----- end of command";
 
@@ -60,7 +63,6 @@ fn masked(text: &str) -> String {
     let text = Regex::new("[0-9a-f]{40,64}").unwrap().replace_all(&text, "<digest>");
     let text = Regex::new(r"\d{4}(-\d\d){2}T(\d\d:){2}\d\dZ").unwrap().replace_all(&text, "<date>");
     let text = Regex::new(r"127\.0\.0\.1:\d+").unwrap().replace_all(&text, "<address>");
-    let text = Regex::new("unix:/[^ ]*/prod/").unwrap().replace_all(&text, "unix:<folder>/prod/");
     text.trim_end().to_owned()
 }
 
@@ -85,7 +87,7 @@ fn run(script: &str, folder: &Path) -> String {
             .into_iter()
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
-    let mut shell = Command::new("bash")
+    let mut shell = without_settings(&mut Command::new("bash"))
         .current_dir(folder)
         .env("PATH", path.unwrap())
         .stdin(Stdio::piped())
@@ -99,18 +101,27 @@ fn run(script: &str, folder: &Path) -> String {
 
 #[test]
 fn every_session_shows_what_the_readme_shows() {
-    let steps = sessions(include_str!("../../README.md"));
+    // Two servers are reached on loopback: each listens on a port that is free.
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [dev, secured] = listeners.each_ref().map(|l| l.local_addr().unwrap().to_string());
+    drop(listeners);
+    let readme = include_str!("../../README.md")
+        .replace("0.0.0.0:7311", &secured)
+        .replace("kms.internal", "localhost")
+        .replace("127.0.0.1:7311", &dev);
+    let steps = sessions(&readme);
     assert!(steps.len() > 10);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
-    // The program is already built: the newcomer's first command runs without cargo. The
-    // sessions' port is one that is free, and clients are told.
+    // The program is already built: the newcomer's first command runs without cargo. A
+    // profile tells the clients of the development server.
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/");
     let script = script(&steps)
         .replace("cargo run --release -- ", "keyferry ")
-        .replace("examples/", examples)
-        .replace("7311", &port);
-    let told = format!("export KEYFERRY_ENDPOINT=http://127.0.0.1:{port} KEYFERRY=keyferry\n");
+        .replace("examples/", examples);
+    let profile = folder.path().join("home/.config/keyferry/client.toml");
+    fs::create_dir_all(profile.parent().unwrap()).unwrap();
+    fs::write(profile, format!("endpoint = \"http://{dev}\"\n")).unwrap();
+    let told = "export HOME=$PWD/home KEYFERRY=keyferry\n".to_owned();
     let output = run(&(told + &script), folder.path());
     let mut printed = output.split(MARK);
     for step in &steps {

@@ -26,6 +26,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::support::harness::on_path;
+use crate::support::program::without_settings;
 use crate::support::{TestServer, assert_refused, context};
 
 /// Data keys that cross in each way, and in the long run.
@@ -351,7 +352,7 @@ fn the_worked_example_runs_and_leaves_nothing() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let ended = Command::new("bash")
+    let ended = without_settings(&mut Command::new("bash"))
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/two-regions.sh"))
         .env("KEYFERRY", env!("CARGO_BIN_EXE_keyferry"))
         .env("TMPDIR", folder.path())

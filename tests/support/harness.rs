@@ -216,7 +216,7 @@ impl Drop for Server {
 
 /// The program under test.
 pub fn keyferry() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_keyferry"))
+    super::program::program()
 }
 
 /// A program's end and what it printed.

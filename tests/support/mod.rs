@@ -5,6 +5,7 @@
 pub mod certificates;
 pub mod harness;
 pub mod http;
+pub mod program;
 pub mod request;
 
 use std::collections::BTreeMap;

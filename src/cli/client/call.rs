@@ -4,7 +4,7 @@ use clap::Args;
 use prost::Name;
 use tonic::{Response, Status};
 
-use super::connection::ConnectionArgs;
+use super::connection_args::ConnectionArgs;
 use super::session::Session;
 use crate::cli::failure::{EarlyExit, Failure};
 use crate::cli::io::output::{Output, OutputArgs};
@@ -56,7 +56,7 @@ impl CallArgs {
 
     /// Connects, for a conversation that outlives a connection.
     pub async fn session(&self) -> Result<Session, Failure> {
-        Session::open(&self.connection, self.dry_run).await
+        Session::open(&self.connection.settle()?, self.dry_run).await
     }
 }
 

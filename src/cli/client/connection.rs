@@ -9,7 +9,6 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use clap::Args;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -19,58 +18,45 @@ use tower::service_fn;
 use super::call_failure::connection_broken;
 use super::endpoint::{Authority, Endpoint, is_loopback};
 use super::recording_stream::{FirstError, RecordingStream};
-use super::tls::{SERVER, TlsArgs, handshake_failed};
+use super::setting::{Setting, Source};
+use super::tls::{TlsSettings, handshake_failed};
 use crate::cli::failure::Failure;
 
 /// How long opening a connection may take, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take by default. A server waits no longer.
-const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
+pub(super) const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 
-/// The server, and the credentials for it.
-#[derive(Args, Clone, Debug)]
-pub struct ConnectionArgs {
-    /// The server: http://HOST:PORT, https://HOST:PORT or unix:/path
-    #[arg(
-        long,
-        help_heading = SERVER,
-        value_name = "URL",
-        env = "KEYFERRY_ENDPOINT",
-        default_value = "http://127.0.0.1:7311"
-    )]
-    endpoint: Endpoint,
-    #[command(flatten)]
-    tls: TlsArgs,
-    /// Allow http:// to another machine, where everyone on the way reads
-    /// plaintexts and secrets; on loopback http:// needs no leave
-    #[arg(long, help_heading = SERVER)]
-    insecure_plaintext: bool,
-    /// How long an answer may take
-    #[arg(long, help_heading = SERVER, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=300))]
-    timeout: u64,
+/// How the server is reached.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub(super) endpoint: Setting<Endpoint>,
+    pub(super) tls: TlsSettings,
+    pub(super) insecure_plaintext: bool,
+    pub(super) timeout: Duration,
 }
 
-impl From<Endpoint> for ConnectionArgs {
+impl From<Endpoint> for Connection {
     /// A connection that needs no credentials: to a dev server, or to a socket.
     fn from(endpoint: Endpoint) -> Self {
         Self {
-            endpoint,
-            tls: TlsArgs::default(),
+            endpoint: Setting::new(endpoint, Source::Option, "--endpoint"),
+            tls: TlsSettings::default(),
             insecure_plaintext: false,
-            timeout: DEFAULT_TIMEOUT_SECONDS,
+            timeout: Duration::from_secs(DEFAULT_TIMEOUT_SECONDS),
         }
     }
 }
 
-impl ConnectionArgs {
+impl Connection {
     /// Where the server is.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.endpoint.value
     }
 
     /// How long an answer may take.
     pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout)
+        self.timeout
     }
 }
 
@@ -81,10 +67,10 @@ type Stream = Pin<Box<dyn Duplex>>;
 /// Connects. `stream_error` will hold the error that breaks the connection, if
 /// one does.
 pub async fn connect(
-    connection: &ConnectionArgs,
+    connection: &Connection,
     stream_error: &FirstError,
 ) -> Result<Channel, Failure> {
-    let endpoint = &connection.endpoint;
+    let endpoint = connection.endpoint();
     let stream =
         tokio::time::timeout(CONNECT_TIMEOUT, open(connection)).await.map_err(|_| {
             Failure::unreachable(
@@ -120,10 +106,11 @@ pub async fn connect(
         .map_err(broken)
 }
 
-async fn open(connection: &ConnectionArgs) -> Result<Stream, Failure> {
-    let ConnectionArgs { endpoint, tls, insecure_plaintext, .. } = connection;
-    match endpoint {
+async fn open(connection: &Connection) -> Result<Stream, Failure> {
+    let Connection { endpoint, tls, insecure_plaintext, .. } = connection;
+    match &endpoint.value {
         Endpoint::Https(authority) => {
+            let endpoint = &endpoint.value;
             // Files and names are checked before the network is touched.
             let connector = tls.connector(endpoint)?;
             let name = tls.server_name(authority)?;
@@ -167,7 +154,7 @@ async fn open_tcp(authority: &Authority) -> Result<TcpStream, Failure> {
     let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| {
         Failure::unreachable(
             format!("No server can be reached at {authority}: {error}."),
-            "Start one with `keyferry serve`, or give its address with --endpoint or KEYFERRY_ENDPOINT.",
+            "Start one with `keyferry serve`, or give its address with --endpoint, KEYFERRY_ENDPOINT or a --profile.",
         )
     })?;
     // A request is one small write that must not wait for another.
@@ -182,7 +169,7 @@ async fn open_socket(path: &Path) -> Result<UnixStream, Failure> {
         let advice = if error.kind() == io::ErrorKind::PermissionDenied {
             "The socket is for the server's own user: become that user, or ask for a socket that you may use."
         } else {
-            "Start the server with `keyferry serve --config FILE`, or give its address with --endpoint or KEYFERRY_ENDPOINT."
+            "Start the server with `keyferry serve --config FILE`, or give its address with --endpoint, KEYFERRY_ENDPOINT or a --profile."
         };
         let happened = format!("No server can be reached at unix:{}: {error}.", path.display());
         Failure::unreachable(happened, advice)

@@ -2,7 +2,7 @@
 //! `unix:/path`.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -76,6 +76,12 @@ fn authority(uri: &Uri) -> Result<Authority, MalformedEndpoint> {
     }
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok(Authority { host, port: authority.port_u16().unwrap_or(DEFAULT_PORT) })
+}
+
+impl From<SocketAddr> for Authority {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port() }
+    }
 }
 
 impl Authority {

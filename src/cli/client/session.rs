@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use tonic_types::StatusExt;
 
 use super::call_failure::call_failure;
-use super::connection::{ConnectionArgs, connect};
+use super::connection::{Connection, connect};
 use super::endpoint::Endpoint;
 use super::recording_stream::FirstError;
 use crate::cli::exit::Exit;
@@ -29,7 +29,7 @@ pub struct Session {
 
 impl Session {
     /// Connects.
-    pub async fn open(connection: &ConnectionArgs, dry_run: bool) -> Result<Self, Failure> {
+    pub async fn open(connection: &Connection, dry_run: bool) -> Result<Self, Failure> {
         let stream_error = FirstError::default();
         Ok(Self {
             channel: connect(connection, &stream_error).await?,

@@ -1,14 +1,18 @@
-//! `keyferry init DIR`: makes a configuration, a root key and an empty store, to be
-//! served over a Unix socket.
+//! `keyferry init DIR`: makes a configuration, a root key, an empty store and policies,
+//! to be served over a Unix socket; or, with `--listen`, over TLS, with certificates.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value};
 
+use super::client_folder::{CLIENTS, PROFILE};
+use super::instance_files::{POLICIES, config, groups};
+use super::listening::{AUTHORITY_KEY, ListenArgs, Secured};
 use super::serve;
+use crate::access::principal::Principal;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
 use crate::cli::io::output::OutputArgs;
@@ -24,121 +28,78 @@ pub struct InitCommand {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
     output: OutputArgs,
-}
-
-/// Paths in it are relative to the file.
-const CONFIG: &str = r#"# Keyferry's configuration. `keyferry serve --check-config --config FILE` checks
-# it. KEYFERRY_ and the upper-case path of a field, its parts joined by __,
-# overrides it from the environment. Relative paths start where this file is.
-
-# A Unix socket for the server's own user: the kernel tells the caller's user.
-[[listener]]
-address = "unix:keyferry.sock"
-
-[auth.unix]
-
-# For callers on other machines, which show a client certificate:
-#
-# [[listener]]
-# address = "0.0.0.0:7311"
-# tls = { cert = "server.pem", key = "server.key", client_ca = "clients.pem" }
-#
-# [auth.mtls]
-
-[store]
-kind = "sqlite"
-path = "store"
-
-# Who may do what: policies (*.cedar) and groups.toml.
-[policy]
-dir = "policies"
-
-# This file and the store together give every key away. Without this file, every
-# key is lost. Keep copies of the two apart.
-[root_key]
-provider = "file"
-path = "root.key"
-"#;
-
-/// The policies of a new instance.
-const POLICIES: &str = r#"// Who may do what. Nothing is allowed but what a policy here permits; a forbid wins over
-// every permit. `keyferry policy schema` prints what policies may speak of, `keyferry
-// policy check DIR` judges a directory. The server takes changes while it runs.
-
-// groups.toml says who is an operator.
-@id("operators")
-permit (principal in Group::"operators", action, resource);
-
-// For example: the billing service may export keys of alias/payments, only to one HSM,
-// only under the context app=billing, only keys that were never shown.
-//
-// @id("billing-exports")
-// permit (
-//   principal == Spiffe::"spiffe://kms.example/billing",
-//   action == Action::"ExportDataKey",
-//   resource in Alias::"alias/payments"
-// ) when {
-//   context.recipient.public_key_sha256 == "<`keyferry recipient show FILE` prints it>" &&
-//   context.encryption_context.hasTag("app") &&
-//   context.encryption_context.getTag("app") == "billing" &&
-//   context.blob.kind == "DataKeyUnseen"
-// };
-"#;
-
-/// Its groups: the user who makes it may do everything.
-fn groups() -> String {
-    let user = rustix::process::geteuid().as_raw();
-    format!(
-        "# Groups of principals, each as the log names it: spiffe://…, dns:…, cn:…, unix:<user id>,\n\
-         # access-key:<service account>.\n\
-         operators = [\"unix:{user}\"]\n"
-    )
 }
 
 impl InitCommand {
     /// Writes the configuration last: if it is there, everything is.
     pub fn run(&self) -> Result<(), EarlyExit> {
         let dir = std::path::absolute(&self.dir).map_err(|error| unusable(&self.dir, &error))?;
-        let config = Config::parse(CONFIG, &dir, []).map_err(|error| {
+        let secured = self.listen.secured()?;
+        let text = config(secured.as_ref().map(|secured| secured.address));
+        let config = Config::parse(&text, &dir, []).map_err(|error| {
             Failure::new(Exit::Configuration, format!("{error}."), "Choose another directory.")
         })?;
         make_empty(&dir)?;
-        let file = dir.join("keyferry.toml");
         serve::make_store(&config)?;
+        let own_user = || Principal::unix(rustix::process::geteuid().as_raw());
+        let operator = secured.as_ref().map_or_else(own_user, |secured| secured.operator.clone());
         let policies = dir.join("policies");
         durable::create_directory(&policies, 0o700).map_err(|error| unusable(&policies, &error))?;
-        for (name, text) in [("operators.cedar", POLICIES), ("groups.toml", &groups())] {
+        for (name, text) in [("operators.cedar", POLICIES), ("groups.toml", &groups(&operator))] {
             OutputTarget::File(policies.join(name)).write(text.as_bytes(), Sensitivity::Public)?;
         }
-        OutputTarget::File(file.clone()).write(CONFIG.as_bytes(), Sensitivity::Public)?;
-        self.report(&dir, &file)
+        if let Some(secured) = &secured {
+            secured.write(&dir)?;
+        }
+        let file = dir.join("keyferry.toml");
+        OutputTarget::File(file).write(text.as_bytes(), Sensitivity::Public)?;
+        self.report(&dir, secured.as_ref())
     }
 
-    fn report(&self, dir: &Path, file: &Path) -> Result<(), EarlyExit> {
+    fn report(&self, dir: &Path, secured: Option<&Secured>) -> Result<(), EarlyExit> {
         let shown = |name: &str| dir.join(name).display().to_string();
-        let value = json!({
-            "config": file,
-            "root_key": dir.join("root.key"),
-            "store": dir.join("store"),
-            "policies": dir.join("policies"),
-            "endpoint": format!("unix:{}", shown("keyferry.sock")),
-        });
-        self.output.output().result(&value, || {
-            Text::Fields(vec![
-                ("config", shown("keyferry.toml")),
+        // Name, value, and a word for people.
+        let mut made = vec![
+            ("config", shown("keyferry.toml"), ""),
+            ("root_key", shown("root.key"), "copy it to a safe place, apart from the store"),
+            ("store", shown("store"), ""),
+            ("policies", shown("policies"), "they say who may do what"),
+        ];
+        let (endpoint, by) = if let Some(Secured { endpoint, operator, .. }) = secured {
+            made.extend([
                 (
-                    "root_key",
-                    format!(
-                        "{} (copy it to a safe place, apart from the store)",
-                        shown("root.key")
-                    ),
+                    "trial_ca_key",
+                    shown(AUTHORITY_KEY),
+                    "for trials: with it anybody can be any caller",
                 ),
-                ("store", shown("store")),
-                ("policies", format!("{} (they say who may do what)", shown("policies"))),
+                ("operator", operator.to_string(), "may do everything"),
+                ("profile", shown(PROFILE), "the operator's, on this machine"),
+                ("clients", shown(CLIENTS), "a folder each, to be taken to another machine"),
+            ]);
+            (endpoint.to_string(), format!("--profile {}", shown(PROFILE)))
+        } else {
+            let endpoint = format!("unix:{}", shown("keyferry.sock"));
+            let by = format!("--endpoint {endpoint}");
+            (endpoint, by)
+        };
+        made.push(("endpoint", endpoint, ""));
+        let value: Map<String, Value> = made
+            .iter()
+            .map(|(name, value, _)| ((*name).to_owned(), value.as_str().into()))
+            .collect();
+        self.output.output().result(&value.into(), || {
+            let with_word = |(name, value, word): (_, String, &str)| match word {
+                "" => (name, value),
+                word => (name, format!("{value} ({word})")),
+            };
+            let next = [
                 ("next", format!("keyferry serve --config {}", shown("keyferry.toml"))),
-                ("then", format!("keyferry key create --endpoint unix:{}", shown("keyferry.sock"))),
-            ])
+                ("then", format!("keyferry key create {by}")),
+            ];
+            Text::Fields(made.into_iter().map(with_word).chain(next).collect())
         })
     }
 }
