@@ -262,6 +262,10 @@ impl BoundServer {
             let services = probed.clone();
             async move { services.is_healthy().await }
         });
+        let health = match policy_dir.as_ref().map(PolicyDir::standing) {
+            Some(standing) => health.with_policies(move || standing.is_usable()),
+            None => health,
+        };
         let gateway =
             Gateway::new(services.clone(), gateway).map_err(|_| InstanceError::NoRandomness)?;
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };

@@ -14,6 +14,8 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::access::cedar::policy_set::PolicySet;
 use crate::access::cedar::source::{Place, PolicyTexts, Problem, Text};
@@ -145,6 +147,48 @@ pub struct PolicyDir {
     taken: PolicyTexts,
     /// The fault that was last logged: it is found every two seconds.
     last_fault: Option<UnusablePolicies>,
+    standing: PolicyStanding,
+}
+
+/// How a directory stands, for health and for metrics. Clones are the same standing.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyStanding(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    unusable: AtomicBool,
+    taken: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl PolicyStanding {
+    /// Whether what lies there now can be used, as far as was seen.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.0.unusable.load(Ordering::Relaxed)
+    }
+
+    /// How often other policies were taken.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.0.taken.load(Ordering::Relaxed)
+    }
+
+    /// How often policies were found that are not usable; each look that finds them counts.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, look: &Look) {
+        let count = match look {
+            Look::Nothing => return,
+            Look::Taken => &self.0.taken,
+            Look::Refused(_) => &self.0.refused,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.0.unusable.store(matches!(look, Look::Refused(_)), Ordering::Relaxed);
+    }
 }
 
 /// What one look found.
@@ -173,6 +217,7 @@ impl PolicyDir {
             seen: None,
             taken,
             last_fault: None,
+            standing: PolicyStanding::default(),
         })
     }
 
@@ -180,6 +225,12 @@ impl PolicyDir {
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.policy.clone()
+    }
+
+    /// How it stands, from now on.
+    #[must_use]
+    pub fn standing(&self) -> PolicyStanding {
+        self.standing.clone()
     }
 
     /// Tells the operator what came of a look.
@@ -205,9 +256,17 @@ impl PolicyDir {
     /// Looks again. What has changed is judged when two looks agree, or at once where
     /// somebody asked for it; all of it is taken, or nothing.
     pub fn look(&mut self, asked: bool) -> Look {
+        let look = self.look_again(asked);
+        self.standing.note(&look);
+        look
+    }
+
+    fn look_again(&mut self, asked: bool) -> Look {
         let found = read(&self.dir, Reader::Server);
         if found.as_ref() == Ok(&self.taken) {
-            self.seen = None;
+            // What was not usable has been taken back.
+            (self.seen, self.last_fault) = (None, None);
+            self.standing.0.unusable.store(false, Ordering::Relaxed);
             return Look::Nothing;
         }
         let seen_before = self.seen.as_ref() == Some(&found);

@@ -26,6 +26,9 @@ use crate::error::{Result, Rule};
 use crate::gateway::{DESCRIPTION, Gateway, Seen};
 use crate::service::caller::Caller;
 
+/// The faults are in the log: this is for anybody.
+const POLICIES_NOT_USABLE: &str = "ready\nthe policies on the disk are not usable: those before them decide, and the log says why\n";
+
 /// The HTTP front door. Clones share it.
 #[derive(Clone)]
 pub(super) struct FrontDoor {
@@ -54,7 +57,10 @@ impl FrontDoor {
     pub(super) fn public_answer(&self, request: &Request<Incoming>) -> Option<Response> {
         let answer = match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "alive\n"),
-            "/readyz" if self.health.is_ready() => plain(StatusCode::OK, "ready\n"),
+            "/readyz" if self.health.is_ready() && self.health.has_policies_of_disk() => {
+                plain(StatusCode::OK, "ready\n")
+            }
+            "/readyz" if self.health.is_ready() => plain(StatusCode::OK, POLICIES_NOT_USABLE),
             "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             DESCRIPTION => self.gateway.description(),
             _ => return None,

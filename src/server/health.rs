@@ -1,8 +1,10 @@
-//! Health v1: `""` is the health of the process, a service's name its readiness.
+//! Health v1: `""` is the health of the process, a service's name its readiness, and
+//! `keyferry.policies` whether the policies that decide are those on the disk.
 //!
 //! A store out of reach makes the services `NOT_SERVING`, so that no traffic is
 //! sent here; `""` stays SERVING, since a restart of the process would not mend
-//! the store. A drain makes all of them `NOT_SERVING`, then ends the watches: a
+//! the store. Policies that cannot be used leave those before them in use, so that all is
+//! served, and the detail alone tells. A drain makes all of them `NOT_SERVING`, then ends the watches: a
 //! watch that stayed open would hold the drain up to its limit.
 
 use std::pin::Pin;
@@ -21,14 +23,25 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::limits::REQUEST_BYTES;
 
+/// The name of the detail about policies.
+const POLICIES: &str = "keyferry.policies";
+
 type Probe = dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
 
 /// The health of this server. Clones share it.
 #[derive(Clone)]
 pub struct Health {
     names: Arc<[&'static str]>,
-    readiness: Arc<watch::Sender<Readiness>>,
+    standing: Arc<watch::Sender<Standing>>,
     probe: Arc<Probe>,
+    policies_are_usable: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// All that is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    readiness: Readiness,
+    policies_are_usable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +59,19 @@ impl Health {
     {
         Self {
             names: names.into(),
-            readiness: Arc::new(watch::Sender::new(Readiness::NotReady)),
+            standing: Arc::new(watch::Sender::new(Standing {
+                readiness: Readiness::NotReady,
+                policies_are_usable: true,
+            })),
             probe: Arc::new(move || Box::pin(probe())),
+            policies_are_usable: Arc::new(|| true),
         }
+    }
+
+    /// With the detail whether the policies on the disk can be used.
+    #[must_use]
+    pub fn with_policies(self, are_usable: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { policies_are_usable: Arc::new(are_usable), ..self }
     }
 
     /// Whether a request's path is of this service.
@@ -65,12 +88,15 @@ impl Health {
     pub(super) async fn probe_once(&self, limit: Duration) {
         let ready = tokio::time::timeout(limit, (self.probe)()).await.unwrap_or(false);
         let found = if ready { Readiness::Ready } else { Readiness::NotReady };
-        let changed = self.readiness.send_if_modified(|readiness| {
-            let changes = *readiness != found && *readiness != Readiness::Draining;
-            if changes {
-                *readiness = found;
+        let policies_are_usable = (self.policies_are_usable)();
+        let mut changed = false;
+        self.standing.send_if_modified(|standing| {
+            let before = *standing;
+            if before.readiness != Readiness::Draining {
+                *standing = Standing { readiness: found, policies_are_usable };
             }
-            changes
+            changed = before.readiness != standing.readiness;
+            before != *standing
         });
         match found {
             Readiness::NotReady => {
@@ -90,17 +116,23 @@ impl Health {
 
     /// Whether the services can do their work now, and no drain has begun.
     pub(super) fn is_ready(&self) -> bool {
-        *self.readiness.borrow() == Readiness::Ready
+        self.standing.borrow().readiness == Readiness::Ready
+    }
+
+    /// Whether the policies that decide are those on the disk.
+    pub(super) fn has_policies_of_disk(&self) -> bool {
+        self.standing.borrow().policies_are_usable
     }
 
     /// From here on all are `NOT_SERVING`.
     pub(super) fn drain(&self) {
-        self.readiness.send_replace(Readiness::Draining);
+        self.standing.send_modify(|standing| standing.readiness = Readiness::Draining);
     }
 
     fn subject(&self, service: &str) -> Option<HealthSubject> {
         match service {
             "" => Some(HealthSubject::Process),
+            POLICIES => Some(HealthSubject::Policies),
             name if self.names.contains(&name) => Some(HealthSubject::Service),
             _ => None,
         }
@@ -112,16 +144,17 @@ impl Health {
 enum HealthSubject {
     Process,
     Service,
+    Policies,
 }
 
 impl HealthSubject {
-    const fn status(self, readiness: Readiness) -> ServingStatus {
-        match (self, readiness) {
-            (_, Readiness::Ready) | (Self::Process, Readiness::NotReady) => ServingStatus::Serving,
-            (_, Readiness::Draining) | (Self::Service, Readiness::NotReady) => {
-                ServingStatus::NotServing
-            }
-        }
+    const fn status(self, standing: Standing) -> ServingStatus {
+        let is_well = match (self, standing.readiness) {
+            (_, Readiness::Draining) | (Self::Service, Readiness::NotReady) => false,
+            (Self::Policies, _) => standing.policies_are_usable,
+            (Self::Process | Self::Service, _) => true,
+        };
+        if is_well { ServingStatus::Serving } else { ServingStatus::NotServing }
     }
 }
 
@@ -138,7 +171,7 @@ impl Contract for Health {
         let subject = self
             .subject(&request.get_ref().service)
             .ok_or_else(|| Status::not_found("There is no service of that name."))?;
-        Ok(Response::new(answer(subject.status(*self.readiness.borrow()))))
+        Ok(Response::new(answer(subject.status(*self.standing.borrow()))))
     }
 
     type WatchStream = StatusChanges;
@@ -150,14 +183,14 @@ impl Contract for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<StatusChanges>, Status> {
         let subject = self.subject(&request.get_ref().service);
-        let readiness = WatchStream::new(self.readiness.subscribe());
-        Ok(Response::new(StatusChanges { readiness, subject, last: None, over: false }))
+        let standings = WatchStream::new(self.standing.subscribe());
+        Ok(Response::new(StatusChanges { standings, subject, last: None, over: false }))
     }
 }
 
 /// The statuses of one subject, each change once, until the drain.
 pub struct StatusChanges {
-    readiness: WatchStream<Readiness>,
+    standings: WatchStream<Standing>,
     subject: Option<HealthSubject>,
     last: Option<ServingStatus>,
     over: bool,
@@ -171,13 +204,13 @@ impl Stream for StatusChanges {
             if self.over {
                 return Poll::Ready(None);
             }
-            let Some(readiness) = ready!(Pin::new(&mut self.readiness).poll_next(cx)) else {
+            let Some(standing) = ready!(Pin::new(&mut self.standings).poll_next(cx)) else {
                 return Poll::Ready(None);
             };
-            self.over = readiness == Readiness::Draining;
+            self.over = standing.readiness == Readiness::Draining;
             let status = self
                 .subject
-                .map_or(ServingStatus::ServiceUnknown, |subject| subject.status(readiness));
+                .map_or(ServingStatus::ServiceUnknown, |subject| subject.status(standing));
             if self.last.replace(status) != Some(status) {
                 return Poll::Ready(Some(Ok(answer(status))));
             }

@@ -31,6 +31,7 @@ mod key_management;
 mod key_states;
 mod kms;
 mod life_cycle_model;
+mod policy_dir;
 mod public_key_refusals;
 mod quotas;
 mod refusals;

@@ -46,6 +46,22 @@ async fn health_follows_the_probe() {
     assert_eq!(next().await, ServingStatus::Serving);
 }
 
+/// All is served by the policies before them.
+#[tokio::test]
+async fn policies_that_are_not_usable_are_a_detail() {
+    let limits = Limits { probe_interval: Duration::from_millis(20), ..Limits::default() };
+    let server = Server::dev(limits).await;
+    let mut watched = watch(server.channel().await, "keyferry.policies").await;
+    let mut next = async || soon(watched.message()).await.unwrap().unwrap().status();
+    assert_eq!(next().await, ServingStatus::Serving);
+    server.policies_are_usable.store(false, Ordering::SeqCst);
+    assert_eq!(next().await, ServingStatus::NotServing);
+    assert_eq!(check(&server, SERVICE).await.unwrap(), ServingStatus::Serving);
+    assert_eq!(check(&server, "").await.unwrap(), ServingStatus::Serving);
+    server.policies_are_usable.store(true, Ordering::SeqCst);
+    assert_eq!(next().await, ServingStatus::Serving);
+}
+
 #[tokio::test]
 async fn names_that_are_not_known() {
     let server = Server::dev(Limits::default()).await;

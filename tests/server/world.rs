@@ -87,6 +87,7 @@ pub struct Server {
     pub addresses: Vec<Address>,
     pub script: Script,
     pub ready: Arc<AtomicBool>,
+    pub policies_are_usable: Arc<AtomicBool>,
     pub running: JoinHandle<Drained>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -102,6 +103,9 @@ impl Server {
             let answer = asked.load(Ordering::SeqCst);
             async move { answer }
         });
+        let policies_are_usable = Arc::new(AtomicBool::new(true));
+        let asked = policies_are_usable.clone();
+        let health = health.with_policies(move || asked.load(Ordering::SeqCst));
         let mut bound = Vec::new();
         for listener in listeners {
             bound.push(Listener::bind(listener).await.unwrap());
@@ -112,7 +116,7 @@ impl Server {
             let shutdown = async { drop(stopped.await) };
             run(bound, Routes::new(service), health, limits, shutdown).await.unwrap()
         });
-        Self { addresses, script, ready, running, stop: Some(stop) }
+        Self { addresses, script, ready, policies_are_usable, running, stop: Some(stop) }
     }
 
     /// Plaintext on loopback, everyone is `dev`.
