@@ -26,6 +26,7 @@ use keyferry::access::operations::Action;
 use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::access::question::{KeyFacts, RecipientFacts, RequestFacts, Subject};
+use keyferry::access::token_groups::TokenGroups;
 use keyferry::crypto::ciphertext_blob::BlobKind;
 use keyferry::crypto::encryption_context::EncryptionContext;
 use keyferry::crypto::secret::StoreKey;
@@ -168,6 +169,7 @@ fn caller(principal: Principal) -> Caller {
     Caller {
         quota: Quota::of(&Arc::default(), &principal),
         principal,
+        groups: TokenGroups::default(),
         request_id: "bench".to_owned(),
         deadline: Instant::now() + LONG,
         work: Permits::new(512, 256).share_of(&()),

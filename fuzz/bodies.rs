@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use der::asn1::{Any, OctetString, Uint};
 use der::{Decode, Encode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use keyferry::access::principal::PrincipalKind;
 use keyferry::crypto::ciphertext_blob::{BlobKeys, CiphertextBlob, OVERHEAD_BYTES};
 use keyferry::crypto::encryption_context::EncryptionContext;
 use keyferry::crypto::key_pair::{KeyPairSpec, SigningAlgorithm, VerifyingKey};
@@ -29,6 +30,7 @@ use keyferry::limits::{
     PUBLIC_KEY_BYTES, REQUEST_BYTES,
 };
 use keyferry::server::authority::WellFormed;
+use keyferry::server::forwarded_cert;
 use keyferry::storage::{MemoryStore, Store, Write};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
@@ -36,10 +38,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("authority", authority),
     ("blob", blob),
     ("encryption_context", encryption_context),
+    ("forwarded_cert", forwarded_cert),
     ("parameters", parameters),
     ("pem", pem),
     ("public_key", public_key),
@@ -156,6 +159,22 @@ fn accepted(pairs: &BTreeMap<String, String>) -> Option<EncryptionContext> {
     assert_eq!(context.is_some(), fits);
     assert!(context.iter().all(|context| context.pairs() == pairs));
     context
+}
+
+/// A header names a SPIFFE ID that stands in it, or nobody; and the same one after any
+/// other element, while a second element makes it the last one's.
+pub fn forwarded_cert(data: &[u8]) {
+    let Ok(header) = std::str::from_utf8(data) else { return };
+    let Ok(client) = forwarded_cert::client(header) else { return };
+    assert_eq!(client.kind(), PrincipalKind::Spiffe);
+    assert!(header.contains(client.as_str()));
+    let after = format!("URI=spiffe://other/one,{header}");
+    assert_eq!(forwarded_cert::client(&after).as_ref(), Ok(&client));
+    let before = forwarded_cert::client(&format!("{header},URI=spiffe://other/one"));
+    assert_eq!(before.expect("two elements").as_str(), "spiffe://other/one");
+    for mark in [",", ";", "\"", ";URI=spiffe://other/one"] {
+        assert!(forwarded_cert::client(&format!("{header}{mark}")).is_err());
+    }
 }
 
 /// Query and form are refused or are a list, each name once and in order; written

@@ -13,7 +13,7 @@ use std::{fs, io};
 
 use crate::access::policy::Policy;
 use crate::config::{
-    Address, Callers, Config, GatewayConfig, Mode, PolicyConfig, QuotaConfig, StoreConfig,
+    Address, Callers, Config, GatewayConfig, Mode, PolicyConfig, QuotaConfig, StoreConfig, TokenUse,
 };
 use crate::durable;
 use crate::gateway::Gateway;
@@ -25,7 +25,9 @@ use crate::keys::guard::root_key_providers;
 use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
 use crate::policy_dir::{self, PolicyDir, Reader, UnusablePolicies};
 use crate::server::reload_times::{ReloadTime, ReloadTimes};
-use crate::server::{self, BindError, Faces, Health, Limits, Listener, ReflectionError, Tls};
+use crate::server::{
+    self, BindError, Faces, Health, Limits, Listener, ReflectionError, Tls, Tokens,
+};
 use crate::service::Services;
 use crate::service::naming::Arns;
 use crate::storage::{OpenStoreError, SqliteStore, Store, StoreAtRest};
@@ -78,6 +80,9 @@ pub async fn check(config: &Config) -> Result<Vec<String>, InstanceError> {
     for listener in &config.listeners {
         if let Callers::Mtls(files) = listener.callers() {
             warnings.extend(Tls::load(files).map_err(BindError::from)?.warnings());
+        }
+        if let TokenUse::Taken(tokens) = listener.tokens() {
+            Tokens::load(tokens).map_err(BindError::from)?;
         }
         if let Address::Unix(path) = listener.address() {
             check_place_of_socket(path)?;

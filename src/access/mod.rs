@@ -3,7 +3,7 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
-//! | [`principal`], [`principal_text`], [`service_account`] | verified callers, and how they are written |
+//! | [`principal`], [`principal_text`], [`service_account`], [`token_groups`] | verified callers, and how they are written |
 //! | [`operations`], [`decisions`] | every RPC, once, with the decisions that it needs |
 //! | [`purpose`] | the three things that a grant can be good for |
 //! | [`question`] | everything that a decision may depend on |
@@ -22,3 +22,4 @@ pub mod principal_text;
 pub mod purpose;
 pub mod question;
 pub mod service_account;
+pub mod token_groups;

@@ -137,6 +137,7 @@ fn log<P: Purpose>(question: &Question<'_, P>, decision: Action, verdict: &Verdi
         other_context_sha256 = other.and_then(|other| other.context).map(|it| hex(it.sha256())),
         account = subject.account().map(ServiceAccount::name),
         alias = facts.alias,
+        token_groups = facts.token_groups.filter(|it| it.names().next().is_some()).map(debug),
         context_sha256 = facts.context.map(|context| hex(context.sha256())),
         recipient_sha256 = facts.recipient.map(|recipient| hex(recipient.sha256)),
         recipient_spec = facts.recipient.map(|recipient| recipient.spec),

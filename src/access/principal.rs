@@ -27,6 +27,8 @@ pub enum PrincipalKind {
     Dev,
     /// An access key's service account.
     AccessKey,
+    /// The subject of a verified token. The authority is its issuer.
+    Jwt,
 }
 
 /// A verified caller. Cheap to clone and to log: every request carries one.
@@ -50,6 +52,7 @@ impl Principal {
             PrincipalKind::Unix => format!("unix:{name}"),
             PrincipalKind::Dev => "dev".to_owned(),
             PrincipalKind::AccessKey => format!("access-key:{name}"),
+            PrincipalKind::Jwt => format!("jwt:{authority}#{name}"),
         };
         Self(Arc::new(PrincipalParts {
             kind,
@@ -77,6 +80,18 @@ impl Principal {
         Self::new(PrincipalKind::AccessKey, "", account)
     }
 
+    /// The subject of a token whose signature was verified. No issuer has a `#` in its
+    /// name, so that the text form can be read in one way.
+    pub fn jwt_subject(issuer: &str, subject: &str) -> Result<Self, NoPrincipal> {
+        if !is_issuer(issuer) {
+            return Err(NoPrincipal::Form("issuer"));
+        }
+        if !is_plain_name(subject) {
+            return Err(NoPrincipal::Form("subject"));
+        }
+        Ok(Self::new(PrincipalKind::Jwt, issuer, subject))
+    }
+
     /// The name in a client certificate, DER, that the TLS handshake verified.
     /// Exactly one name counts: the SPIFFE ID, else the DNS name, else the
     /// common name. Where several would do, none is taken: which of two names
@@ -96,7 +111,7 @@ impl Principal {
     }
 
     /// A SPIFFE ID: a leaf's has a path.
-    pub(super) fn from_spiffe_id(uri: &str) -> Result<Self, NoPrincipal> {
+    pub fn from_spiffe_id(uri: &str) -> Result<Self, NoPrincipal> {
         let refused = NoPrincipal::Form("SPIFFE ID");
         let id = uri.strip_prefix(SPIFFE).ok_or(refused)?;
         let (domain, path) = id.split_once('/').ok_or(refused)?;
@@ -122,10 +137,7 @@ impl Principal {
     /// A common name. Control characters could forge lines of a log or of an audit
     /// record.
     pub(super) fn from_common_name(name: &str) -> Result<Self, NoPrincipal> {
-        let fits = (1..=255).contains(&name.len())
-            && name.trim() == name
-            && !name.chars().any(char::is_control);
-        if !fits {
+        if !is_plain_name(name) {
             return Err(NoPrincipal::Form("common name"));
         }
         Ok(Self::new(PrincipalKind::Cn, "", name))
@@ -137,21 +149,21 @@ impl Principal {
         self.0.kind
     }
 
-    /// The authority that vouches for the name: the SPIFFE trust domain; empty for
-    /// the other kinds.
+    /// The authority that vouches for the name: the SPIFFE trust domain, the issuer of
+    /// a token; empty for the other kinds.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.0.authority
     }
 
     /// The name: SPIFFE path without its first slash, DNS name, common name,
-    /// user id, account.
+    /// user id, account, subject.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Its text form: `kind:name`, or a SPIFFE ID.
+    /// Its text form: `kind:name`, `jwt:issuer#name`, or a SPIFFE ID.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.text
@@ -225,6 +237,17 @@ impl<'a> Names<'a> {
 }
 
 const SPIFFE: &str = "spiffe://";
+
+/// The name of an issuer of tokens: 1 to 255 visible ASCII characters, and no `#`.
+#[must_use]
+pub fn is_issuer(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+}
+
+/// A name that people chose.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control)
+}
 
 /// Whether it claims to be a SPIFFE ID, in any case: `SPIFFE://…` must not
 /// slip through to another kind.
@@ -345,5 +368,14 @@ mod tests {
         assert_ne!(unix, Principal::access_key("0"));
         assert_ne!(Principal::dev(), Principal::access_key(""));
         assert_eq!(Principal::dev().to_string(), "dev");
+        let token = Principal::jwt_subject("https://idp.example", "a#b").unwrap();
+        assert_eq!(token.to_string(), "jwt:https://idp.example#a#b");
+        let other = Principal::jwt_subject("https://idp.example/", "a#b").unwrap();
+        assert_ne!(token, other);
+        for (issuer, subject) in
+            [("", "a"), ("a#b", "c"), ("a b", "c"), ("a", ""), ("a", "b\n"), ("a", " b")]
+        {
+            assert!(Principal::jwt_subject(issuer, subject).is_err(), "{issuer:?} {subject:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::service_account::{MalformedAccount, ServiceAccount};
 pub enum MalformedPrincipal {
     /// It begins as no kind of principal does.
     #[error(
-        "a principal is spiffe://TRUST-DOMAIN/PATH, dns:NAME, cn:NAME, unix:USER-ID or access-key:SERVICE-ACCOUNT"
+        "a principal is spiffe://TRUST-DOMAIN/PATH, dns:NAME, cn:NAME, unix:USER-ID, access-key:SERVICE-ACCOUNT or jwt:ISSUER#SUBJECT"
     )]
     Kind,
     /// A name that no certificate of a caller can have.
@@ -55,6 +55,10 @@ impl Principal {
             Some(("access-key", account)) => {
                 Ok(ServiceAccount::parse(account)?.principal().clone())
             }
+            Some(("jwt", token)) => {
+                let (issuer, subject) = token.split_once('#').ok_or(MalformedPrincipal::Kind)?;
+                Ok(Self::jwt_subject(issuer, subject)?)
+            }
             _ => Err(MalformedPrincipal::Kind),
         }
     }
@@ -74,6 +78,8 @@ mod tests {
             "unix:1000",
             "access-key:billing@corp.example",
             "dev",
+            "jwt:https://idp.example/realm#alice",
+            "jwt:idp#a#b",
         ] {
             assert_eq!(Principal::parse(text).unwrap().to_string(), text);
         }
@@ -103,6 +109,9 @@ mod tests {
             "access-key:-a",
             "dev:",
             "jwt:a|b",
+            "jwt:#a",
+            "jwt:a#",
+            "jwt:a b#c",
         ] {
             assert!(Principal::parse(text).is_err(), "{text:?}");
         }

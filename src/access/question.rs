@@ -10,6 +10,7 @@ use super::decisions::{Decisions, Resource};
 use super::grant::{GrantedSubject, KeyIdentity};
 use super::principal::Principal;
 use super::service_account::ServiceAccount;
+use super::token_groups::TokenGroups;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 
@@ -66,9 +67,11 @@ pub struct KeyFacts<'a> {
     pub aliases: &'a [String],
 }
 
-/// The facts of a request, beside its caller and its keys.
+/// The facts of a request, beside its caller's name and its keys.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestFacts<'a> {
+    /// The groups that the caller's token names.
+    pub token_groups: Option<&'a TokenGroups>,
     /// The encryption context, where the RPC takes one.
     pub context: Option<&'a EncryptionContext>,
     /// The key that a data key is wrapped for.

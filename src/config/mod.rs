@@ -4,6 +4,7 @@
 //! read.rs       the file, and the environment over it → the fields of raw.rs
 //! service_links.rs  variables of Kubernetes, which are none of ours
 //! validate.rs   what goes together, field by field (fields.rs) → types.rs
+//! callers.rs    the same of how callers are known
 //! client_profile.rs  the place of a client's own profile, as only this room reads the environment
 //! error.rs      a refusal: the field, what was found, what would do, where it was set
 //! ```
@@ -14,6 +15,7 @@
 //!
 //! A new field is a line in `raw.rs`, one in `types.rs`, and its validation.
 
+mod callers;
 mod client_profile;
 mod error;
 mod fields;
@@ -30,7 +32,8 @@ pub use client_profile::client_profile;
 pub use error::ConfigError;
 pub use types::{
     Address, Callers, Config, DEFAULT_ADDRESS, GatewayConfig, ListenerConfig, LogConfig, LogFormat,
-    LogLevel, Mode, PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles,
+    LogLevel, Mode, PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles, TokenConfig,
+    TokenUse,
 };
 
 use validate::{DEFAULT_ACCOUNT, DEFAULT_REGION};
@@ -81,7 +84,13 @@ impl Config {
         }
         Ok(Self {
             mode: Mode::Dev,
-            listeners: vec![ListenerConfig { address, callers: Callers::Dev, gateway: true }],
+            listeners: vec![ListenerConfig {
+                address,
+                callers: Callers::Dev,
+                forwarders: Vec::new(),
+                tokens: TokenUse::Ignored,
+                gateway: true,
+            }],
             store: StoreConfig::Sqlite { path: data_dir.join("store") },
             root_key: RootKeyConfig::File { path: data_dir.join("root.key") },
             policy: PolicyConfig::Dev,

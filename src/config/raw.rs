@@ -29,6 +29,14 @@ pub(super) struct RawListener {
     pub(super) address: Option<String>,
     pub(super) tls: Option<RawTls>,
     pub(super) gateway: Option<Switch>,
+    pub(super) jwt: Option<Switch>,
+    pub(super) forwarded_client_cert: Option<RawForwarders>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawForwarders {
+    pub(super) from: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +75,17 @@ pub(super) struct RawAuth {
     pub(super) mtls: Option<EmptyTable>,
     pub(super) unix: Option<EmptyTable>,
     pub(super) access_key: Option<RawAccessKey>,
+    pub(super) jwt: Option<RawJwt>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawJwt {
+    pub(super) issuer: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) algorithms: Option<Vec<String>>,
+    pub(super) jwks: Option<String>,
+    pub(super) groups_claim: Option<String>,
 }
 
 #[derive(Deserialize)]

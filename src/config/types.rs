@@ -4,6 +4,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use jsonwebtoken::Algorithm;
+
+use crate::access::principal::Principal;
 
 use crate::rate::Rate;
 
@@ -63,6 +68,8 @@ pub enum Mode {
 pub struct ListenerConfig {
     pub(super) address: Address,
     pub(super) callers: Callers,
+    pub(super) forwarders: Vec<Principal>,
+    pub(super) tokens: TokenUse,
     pub(super) gateway: bool,
 }
 
@@ -77,6 +84,18 @@ impl ListenerConfig {
     #[must_use]
     pub const fn callers(&self) -> &Callers {
         &self.callers
+    }
+
+    /// The proxies whose `x-forwarded-client-cert` names the caller of each request.
+    #[must_use]
+    pub fn forwarders(&self) -> &[Principal] {
+        &self.forwarders
+    }
+
+    /// Whether its gRPC callers may bear tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &TokenUse {
+        &self.tokens
     }
 
     /// Whether it serves the HTTP front door beside gRPC. Callers there are
@@ -116,6 +135,34 @@ pub enum Callers {
     PeerUid,
 }
 
+/// What becomes of a bearer token that a gRPC caller sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenUse {
+    /// No table [auth.jwt]: it says nothing, as any header that is not known.
+    Ignored,
+    /// Refused, so that nobody who bears one is taken for somebody else.
+    Refused,
+    /// It names the caller. Over TLS a certificate may stand in its place; on a Unix
+    /// socket the user id names nobody.
+    Taken(Arc<TokenConfig>),
+}
+
+/// The tokens that are taken: JSON Web Tokens of one issuer, for one audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// The claim `iss` that they have.
+    pub issuer: String,
+    /// The claim `aud` that they have, or that is in it.
+    pub audience: String,
+    /// The algorithms that they may be signed by; none is symmetric.
+    pub algorithms: Vec<Algorithm>,
+    /// The file of the issuer's public keys, a JWK Set. The server reads it again when
+    /// it changes.
+    pub jwks: PathBuf,
+    /// The claim that names the caller's groups.
+    pub groups_claim: Option<String>,
+}
+
 /// The files of one TLS listener, PEM. The server reads them again when they
 /// change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,11 +172,13 @@ pub struct TlsFiles {
     /// Its private key.
     pub key: PathBuf,
     /// The authorities whose client certificates are accepted. Without them no
-    /// certificate is, and only the HTTP front door answers.
+    /// certificate is, and only tokens and the HTTP front door are answered.
     pub client_ca: Option<PathBuf>,
     /// Accept clients without a certificate: callers of the HTTP front door have
-    /// none.
+    /// none, nor have those who bear tokens.
     pub certificate_optional: bool,
+    /// Offer HTTP/1.1 too: the HTTP front door is there.
+    pub http1: bool,
     /// Their revocation lists. With one, each certificate of a client's chain
     /// must be covered by a list that has not expired.
     pub crl: Option<PathBuf>,

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
+use super::callers::{demand_auth, forwarders, token_config, token_use};
 use super::error::ConfigError;
 use super::fields::{address, arn_part, number, one_of, path};
 use super::raw::{
@@ -14,7 +16,7 @@ use super::raw::{
 };
 use super::types::{
     Address, Callers, Config, GatewayConfig, ListenerConfig, LogConfig, LogFormat, LogLevel, Mode,
-    PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles,
+    PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles, TokenConfig, TokenUse,
 };
 
 use crate::rate::{LEAST_BURST, Rate};
@@ -30,7 +32,8 @@ const TEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// Validates everything; relative paths are relative to `directory`.
 pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, ConfigError> {
-    let listeners = listeners(&raw.listener, &raw.auth, directory)?;
+    let tokens = token_config(raw.auth.jwt.as_ref(), directory)?;
+    let listeners = listeners(&raw.listener, &raw.auth, tokens.as_ref(), directory)?;
     let store = store(raw.store, directory)?;
     let root_key = root_key(raw.root_key, directory)?;
     refuse_root_key_in_store(&store, &root_key)?;
@@ -168,6 +171,7 @@ fn gateway(auth: &RawAuth) -> GatewayConfig {
 fn listeners(
     raw: &[RawListener],
     auth: &RawAuth,
+    tokens: Option<&Arc<TokenConfig>>,
     directory: &Path,
 ) -> Result<Vec<ListenerConfig>, ConfigError> {
     if raw.is_empty() {
@@ -178,7 +182,7 @@ fn listeners(
     }
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     for (index, raw) in raw.iter().enumerate() {
-        let listener = listener(raw, index, auth, directory)?;
+        let listener = listener(raw, index, auth, tokens, directory)?;
         let chosen = !matches!(&listener.address, Address::Tcp(tcp) if tcp.port() == 0);
         if chosen && listeners.iter().any(|other| other.address == listener.address) {
             return Err(ConfigError::new(
@@ -188,6 +192,11 @@ fn listeners(
         }
         listeners.push(listener);
     }
+    let takes_tokens = |one: &ListenerConfig| matches!(one.tokens, TokenUse::Taken(_));
+    if tokens.is_some() && !listeners.iter().any(takes_tokens) {
+        let text = "no listener takes tokens: add jwt = true to one, or remove this table";
+        return Err(ConfigError::new("auth.jwt", text));
+    }
     Ok(listeners)
 }
 
@@ -195,6 +204,7 @@ fn listener(
     raw: &RawListener,
     index: usize,
     auth: &RawAuth,
+    tokens: Option<&Arc<TokenConfig>>,
     directory: &Path,
 ) -> Result<ListenerConfig, ConfigError> {
     let field = format!("listener[{index}].address");
@@ -203,6 +213,8 @@ fn listener(
     })?;
     let address = address(&field, text, directory)?;
     let gateway = raw.gateway.is_some_and(|Switch(on)| on);
+    let jwt = raw.jwt.is_some_and(|Switch(on)| on);
+    let tokens = token_use(jwt, index, tokens)?;
     let tls_field = format!("listener[{index}].tls");
     let callers = match (&address, &raw.tls) {
         (Address::Unix(_), None) => Callers::PeerUid,
@@ -214,11 +226,13 @@ fn listener(
         }
         (Address::Tcp(tcp), None) => return Err(plaintext(&field, *tcp)),
         (Address::Tcp(_), Some(files)) => {
-            Callers::Mtls(tls(files, &tls_field, directory, gateway)?)
+            Callers::Mtls(tls(files, &tls_field, directory, gateway, jwt)?)
         }
     };
-    demand_auth(&field, &callers, gateway, auth)?;
-    Ok(ListenerConfig { address, callers, gateway })
+    let forwarders = forwarders(raw.forwarded_client_cert.as_ref(), index, &callers)?;
+    let listener = ListenerConfig { address, callers, forwarders, tokens, gateway };
+    demand_auth(&field, &listener, auth)?;
+    Ok(listener)
 }
 
 fn plaintext(field: &str, tcp: SocketAddr) -> ConfigError {
@@ -230,36 +244,14 @@ fn plaintext(field: &str, tcp: SocketAddr) -> ConfigError {
     )
 }
 
-/// A way to authenticate must be asked for, though the listener implies it.
-fn demand_auth(
-    field: &str,
-    callers: &Callers,
-    gateway: bool,
-    auth: &RawAuth,
-) -> Result<(), ConfigError> {
-    let certified = matches!(callers, Callers::Mtls(files) if files.client_ca.is_some());
-    let (mtls, unix, access_key) =
-        (auth.mtls.is_some(), auth.unix.is_some(), auth.access_key.is_some());
-    let needed = [
-        (certified, mtls, "[auth.mtls], by their client certificates"),
-        (matches!(callers, Callers::PeerUid), unix, "[auth.unix], by their user id"),
-        (gateway, access_key, "[auth.access_key], by the signatures of their access keys"),
-    ];
-    let missing = needed.into_iter().find(|(needed, there, _)| *needed && !*there);
-    if let Some((.., text)) = missing {
-        let text = format!("nothing says how its callers are authenticated: add the table {text}");
-        return Err(ConfigError::new(field, text));
-    }
-    Ok(())
-}
-
-/// Without a gateway, callers are authenticated by their certificates or not at
-/// all.
+/// Without a gateway and tokens, callers are authenticated by their certificates or not
+/// at all.
 fn tls(
     raw: &RawTls,
     field: &str,
     directory: &Path,
     gateway: bool,
+    jwt: bool,
 ) -> Result<TlsFiles, ConfigError> {
     if raw.client_ca.is_none() && raw.crl.is_some() {
         let text = "says which client certificates are revoked, but without tls.client_ca none is accepted: add tls.client_ca, or remove it";
@@ -272,14 +264,15 @@ fn tls(
         cert: file("cert", &raw.cert, "a PEM file with the server's certificate chain")?,
         key: file("key", &raw.key, "a PEM file with the certificate's private key")?,
         client_ca: match &raw.client_ca {
-            None if gateway => None,
+            None if gateway || jwt => None,
             client_ca => Some(file(
                 "client_ca",
                 client_ca,
                 "a PEM file with the authorities of the callers' certificates",
             )?),
         },
-        certificate_optional: gateway,
+        certificate_optional: gateway || jwt,
+        http1: gateway,
         crl: match &raw.crl {
             Some(_) => Some(file("crl", &raw.crl, "a PEM file with revocation lists")?),
             None => None,

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::connections::{Connections, TrackedConnection};
 use super::delivery::StreamTasks;
 use super::edge::Edge;
+use super::identity::Claims;
 use super::limits::Limits;
 use super::listener::{Accepted, Admission, Listener};
 use super::peer::Peer;
@@ -59,6 +60,7 @@ pub(super) struct Acceptor {
 /// The terms on which a listener accepts connections.
 struct Entrance {
     admission: Admission,
+    claims: Claims,
     front_door: bool,
 }
 
@@ -97,7 +99,8 @@ impl Acceptor {
                 match listener.accept().await {
                     Ok(socket) => {
                         let admission = listener.admission().clone();
-                        self.enter(socket, Entrance { admission, front_door }, permit);
+                        let claims = listener.claims().clone();
+                        self.enter(socket, Entrance { admission, claims, front_door }, permit);
                     }
                     Err(error) => pause_after(&error).await,
                 }
@@ -156,7 +159,7 @@ impl Acceptor {
         if peer.is_certified() {
             tracked.set_known();
         }
-        let streams = if peer.principal().is_ok() {
+        let streams = if peer.is_known() {
             self.limits.streams_per_connection
         } else {
             self.limits.streams_of_stranger
@@ -249,7 +252,7 @@ async fn pause_after(error: &io::Error) {
 
 async fn establish(socket: Accepted, entrance: &Entrance) -> Result<Established, Refused> {
     let over_unix = socket.address().is_none();
-    let (transport, peer) = identify(socket, &entrance.admission).await?;
+    let (transport, peer) = identify(socket, entrance).await?;
     let refused = |peer: &Peer, why| Refused { peer: peer.address().to_owned(), why };
     match Rewound::read_protocol(transport).await {
         Ok((_, Protocol::Http1)) if !entrance.front_door => {
@@ -268,19 +271,22 @@ async fn establish(socket: Accepted, entrance: &Entrance) -> Result<Established,
 /// The transport of a socket, after its TLS handshake, and its peer.
 async fn identify(
     socket: Accepted,
-    admission: &Admission,
+    Entrance { admission, claims, .. }: &Entrance,
 ) -> Result<(Box<dyn Transport>, Peer), Refused> {
+    let claims = claims.clone();
     match (socket, admission) {
         (Accepted::Tcp(stream, address), Admission::Mtls(tls)) => {
             let loaded = tls.current();
             let handshake = TlsAcceptor::from(loaded.config()).accept(stream).await;
             let stream = handshake.map_err(|why| Refused { peer: address.to_string(), why })?;
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let peer = Peer::of_tls(address, tls.clone(), &loaded, chain);
+            let peer = Peer::of_tls(address, tls.clone(), &loaded, chain, claims);
             Ok((Box::new(stream), peer))
         }
-        (Accepted::Tcp(stream, address), _) => Ok((Box::new(stream), Peer::of_tcp(address))),
-        (Accepted::Unix(stream), admission) => match Peer::of_unix(&stream, admission) {
+        (Accepted::Tcp(stream, address), _) => {
+            Ok((Box::new(stream), Peer::of_tcp(address, claims)))
+        }
+        (Accepted::Unix(stream), admission) => match Peer::of_unix(&stream, admission, claims) {
             Ok(peer) => Ok((Box::new(stream), peer)),
             Err(why) => Err(Refused { peer: "unix".to_owned(), why }),
         },

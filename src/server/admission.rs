@@ -18,6 +18,7 @@ pub(super) struct Admission {
 }
 
 /// One principal's shares of them.
+#[derive(Clone)]
 pub(super) struct Shares {
     pub(super) quota: Quota,
     pub(super) in_flight: Share,

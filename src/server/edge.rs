@@ -27,6 +27,7 @@ use super::connections::TrackedConnection;
 use super::deadline::{self, poll_caught};
 use super::front_door::FrontDoor;
 use super::health::Health;
+use super::identity::Identity;
 use super::leftover;
 use super::limits::Limits;
 use super::message::MessageReader;
@@ -121,73 +122,84 @@ impl Edge {
 /// The edge of one connection.
 pub(super) struct ConnectionEdge(Arc<KnownConnection>);
 
-/// A connection whose peer is known. Streams on it keep it.
+/// A connection and its peer. Streams on it keep it.
 struct KnownConnection {
     edge: Edge,
     peer: Peer,
     tracked: Arc<TrackedConnection>,
-    /// Those of its principal, once it has asked for something.
-    shares: OnceLock<Shares>,
+    /// Those of the principal of its first request: most have no other.
+    shares: OnceLock<(Principal, Shares)>,
 }
 
 impl KnownConnection {
-    /// A permit among the requests in flight; health checks need none.
-    fn permit(&self, path: &str) -> Result<Option<Permit>> {
-        if Health::serves(path) {
-            return Ok(None);
-        }
-        let takes_away = || decisions::takes_away(path);
-        self.shares(self.peer.principal()?).admit(takes_away).map(Some)
+    /// A permit among the requests in flight.
+    fn permit(&self, principal: &Principal, path: &str) -> Result<Permit> {
+        self.peer.principal()?;
+        self.shares(principal).admit(|| decisions::takes_away(path))
     }
 
-    fn shares(&self, principal: &Principal) -> &Shares {
-        self.shares.get_or_init(|| self.edge.admission.shares_of(principal))
+    /// The shares of a request's principal: a proxy's connection bears the requests of
+    /// many.
+    fn shares(&self, principal: &Principal) -> Shares {
+        let shares_of = || self.edge.admission.shares_of(principal);
+        match self.shares.get_or_init(|| (principal.clone(), shares_of())) {
+            (first, shares) if first == principal => shares.clone(),
+            _ => shares_of(),
+        }
     }
 
     /// The caller for the service.
     fn caller<B>(
         &self,
         record: &RequestRecord,
-        principal: &Principal,
+        identity: &Identity,
         request: &Request<B>,
     ) -> Result<Caller> {
+        let Identity { principal, groups, .. } = identity;
         let deadline = deadline::of_rpc(request.headers(), record.began(), self.edge.deadline)?;
         let request_id = record.request_id().as_str().to_owned();
         let Shares { quota, work, .. } = self.shares(principal);
         Ok(Caller {
             principal: principal.clone(),
+            groups: groups.clone(),
             request_id,
             deadline,
-            quota: quota.clone(),
-            work: work.clone(),
+            quota,
+            work,
             permit: None,
             begun: None,
         })
     }
 }
 
+/// A stream, and whose it is.
+struct KnownStream {
+    connection: Arc<KnownConnection>,
+    identity: Identity,
+}
+
 #[tonic::async_trait]
-impl Connection for KnownConnection {
+impl Connection for KnownStream {
     fn principal(&self) -> Result<Principal> {
-        self.peer.principal().cloned()
+        self.identity.judge_again(&self.connection.peer)
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.edge.deadline
+        Instant::now() + self.connection.edge.deadline
     }
 
     async fn admit(&self) -> Result<Permit> {
-        let shares = self.shares(self.peer.principal()?);
-        shares.quota.clone().patient().spend(cost::REQUEST, self.deadline()).await?;
+        let shares = self.connection.shares(&self.identity.principal);
+        shares.quota.patient().spend(cost::REQUEST, self.deadline()).await?;
         shares.in_flight.take(1).await
     }
 
     fn idle_limit(&self) -> Duration {
-        self.edge.stream_idle
+        self.connection.edge.stream_idle
     }
 
     async fn stopping(&self) {
-        self.edge.draining.cancelled().await;
+        self.connection.edge.draining.cancelled().await;
     }
 }
 
@@ -242,14 +254,18 @@ fn sends_messages(path: &str) -> bool {
 impl ConnectionEdge {
     fn call_service(&self, mut request: Request<Incoming>) -> Stage {
         let KnownConnection { edge, peer, tracked, .. } = self.0.as_ref();
-        let principal = peer.principal();
-        if principal.is_err() {
+        let identity = Identity::of_request(peer, request.uri().path(), request.headers());
+        // A proxy is known, whatever it forwards.
+        if identity.is_err() && !peer.is_known() {
             tracked.set_unknown();
         }
-        let record = RequestRecord::of_rpc(&mut request, principal.as_ref().ok().copied(), peer);
-        let caller = principal.and_then(|principal| self.0.caller(&record, principal, &request));
-        let caller = match caller {
-            Ok(caller) => caller,
+        let record = RequestRecord::of_rpc(&mut request, identity.as_ref().ok(), peer);
+        let known = identity.and_then(|identity| {
+            let caller = self.0.caller(&record, &identity, &request)?;
+            Ok((identity, caller))
+        });
+        let (identity, caller) = match known {
+            Ok(known) => known,
             Err(error) => return Stage::ready(response::of_error(record, error)),
         };
         tracked.set_known();
@@ -257,7 +273,9 @@ impl ConnectionEdge {
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         let step = if sends_messages(request.uri().path()) {
-            request.extensions_mut().insert(self.0.clone() as Arc<dyn Connection>);
+            let stream: Arc<dyn Connection> =
+                Arc::new(KnownStream { connection: self.0.clone(), identity });
+            request.extensions_mut().insert(stream);
             Step::serving(edge, request)
         } else {
             Step::Reading(MessageReader::begin(request, deadline.min(Instant::now() + edge.body)))
@@ -283,8 +301,8 @@ impl ConnectionEdge {
     /// Refuses in the protocol that the peer speaks.
     fn refuse(&self, mut request: Request<Incoming>, error: Error) -> Stage {
         let KnownConnection { peer, .. } = self.0.as_ref();
-        let principal = peer.principal().ok();
-        let record = RequestRecord::of_rpc(&mut request, principal, peer);
+        let identity = Identity::of_request(peer, request.uri().path(), request.headers()).ok();
+        let record = RequestRecord::of_rpc(&mut request, identity.as_ref(), peer);
         let over_grpc =
             request.version() == Version::HTTP_2 && content_subtype(request.headers()).is_some();
         let waits_to_be_asked = leftover::waits_to_be_asked(request.headers());
@@ -388,9 +406,14 @@ impl ServiceCall {
         let _entered = self.record.span().enter();
         if let Step::Reading(reading) = &mut self.step {
             let mut request = ready!(reading.poll(cx))?;
-            let permit = connection.permit(request.uri().path())?;
-            if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
-                caller.permit = permit.map(Arc::new);
+            // Health checks need none.
+            if !Health::serves(request.uri().path())
+                && let Some(caller) = request.extensions().get::<Caller>()
+            {
+                let permit = connection.permit(&caller.principal, request.uri().path())?;
+                if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
+                    caller.permit = Some(Arc::new(permit));
+                }
             }
             self.step = Step::serving(&connection.edge, request);
         }

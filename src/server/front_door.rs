@@ -22,6 +22,7 @@ use super::record::{RequestOutcome, RequestRecord};
 use super::response::{self, Response};
 use super::stranger_log::{self, RefusalKind};
 use super::unverified::Unverified;
+use crate::access::token_groups::TokenGroups;
 use crate::error::{Result, Rule};
 use crate::gateway::{DESCRIPTION, Gateway, Seen};
 use crate::service::caller::Caller;
@@ -114,7 +115,16 @@ impl FrontDoor {
         let permit = Some(Arc::new(shares.admit(|| seen.takes_away())?));
         let request_id = record.request_id().as_str().to_owned();
         let Shares { quota, work, .. } = shares;
-        let caller = Caller { principal, request_id, deadline, quota, work, permit, begun: None };
+        let caller = Caller {
+            principal,
+            groups: TokenGroups::default(),
+            request_id,
+            deadline,
+            quota,
+            work,
+            permit,
+            begun: None,
+        };
         bounded(deadline, self.gateway.act(call, caller, seen)).await
     }
 }

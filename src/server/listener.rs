@@ -11,7 +11,9 @@ use std::{fmt, fs, io};
 use rustix::fs::FlockOperation;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::identity::Claims;
 use super::tls::{Tls, TlsError};
+use super::tokens::TokenKeysError;
 use crate::config::{Address, Callers, ListenerConfig};
 
 /// A bound socket, and how its callers are authenticated.
@@ -20,6 +22,7 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     admission: Admission,
+    claims: Claims,
     gateway: bool,
 }
 
@@ -73,6 +76,9 @@ pub enum BindError {
     /// The TLS files cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The keys of tokens cannot be used.
+    #[error(transparent)]
+    TokenKeys(#[from] TokenKeysError),
 }
 
 impl BindError {
@@ -81,7 +87,9 @@ impl BindError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::InUse(_) => 73,
-            Self::Unusable { .. } | Self::Tls(_) => crate::config::ConfigError::EXIT_CODE,
+            Self::Unusable { .. } | Self::Tls(_) | Self::TokenKeys(_) => {
+                crate::config::ConfigError::EXIT_CODE
+            }
         }
     }
 
@@ -91,25 +99,26 @@ impl BindError {
 }
 
 impl Listener {
-    /// Loads the TLS files, if any, then binds.
+    /// Loads the TLS files and the keys of tokens, if any, then binds.
     pub async fn bind(config: &ListenerConfig) -> Result<Self, BindError> {
         let admission = match config.callers() {
             Callers::Dev => Admission::Dev,
             Callers::PeerUid => Admission::PeerUid,
             Callers::Mtls(files) => Admission::Mtls(Tls::load(files)?),
         };
-        let gateway = config.gateway();
+        let (claims, gateway) = (Claims::load(config)?, config.gateway());
         match config.address() {
             Address::Tcp(address) => {
                 let refused = |error: io::Error| bind_error(config.address(), &error);
                 let socket = TcpListener::bind(address).await.map_err(refused)?;
                 let address = Address::Tcp(socket.local_addr().map_err(refused)?);
-                Ok(Self { socket: Socket::Tcp(socket), address, admission, gateway })
+                Ok(Self { socket: Socket::Tcp(socket), address, admission, claims, gateway })
             }
             Address::Unix(path) => {
                 let (socket, file) = bind_unix(path)?;
                 let address = config.address().clone();
-                Ok(Self { socket: Socket::Unix(socket, file), address, admission, gateway })
+                let socket = Socket::Unix(socket, file);
+                Ok(Self { socket, address, admission, claims, gateway })
             }
         }
     }
@@ -122,6 +131,21 @@ impl Listener {
 
     pub(super) const fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    pub(super) const fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Tells the operator what may surprise behind a sidecar.
+    pub(super) fn tell_how_callers_are_known(&self) {
+        if matches!(self.admission, Admission::PeerUid) && self.claims.leave_it_to_the_connection()
+        {
+            tracing::info!(
+                address = %self.address,
+                "callers are known by their user id: behind a sidecar each of them is unix:UID, the sidecar's, unless the listener's forwarded_client_cert lists it"
+            );
+        }
     }
 
     /// Whether it serves the HTTP front door too.

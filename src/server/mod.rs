@@ -8,6 +8,8 @@
 //! tls.rs         certificates, their reload, who may connect
 //! transport.rs   the bytes of a connection · peer.rs  its other end
 //! authority.rs   mends the :authority of gRPC clients on Unix sockets
+//! identity.rs    whose a request is: by the connection, by what a listed proxy says in
+//!                forwarded_cert.rs, the header of sidecars, or by tokens.rs
 //! edge.rs        a request: authenticate → deadline → message → permit → service → answer
 //! message.rs     reads the message of an RPC · admission.rs  work at once, in shares
 //! front_door.rs  the same over HTTP, for a request that the gateway verifies;
@@ -37,9 +39,11 @@ mod connections;
 mod deadline;
 mod delivery;
 mod edge;
+pub mod forwarded_cert;
 mod front_door;
 pub mod hardening;
 mod health;
+mod identity;
 mod leftover;
 mod limits;
 mod listener;
@@ -57,6 +61,7 @@ mod response;
 mod stop;
 mod stranger_log;
 mod tls;
+mod tokens;
 mod transport;
 mod unverified;
 
@@ -75,6 +80,7 @@ pub use listener::{BindError, Listener};
 pub use reflection::ReflectionError;
 pub use stop::StopSignal;
 pub use tls::{Tls, TlsError};
+pub use tokens::{TokenKeysError, Tokens};
 
 use accept::{Acceptor, Phases};
 use connections::Connections;
@@ -120,9 +126,14 @@ pub async fn run(
     let edge = Edge::new(Faces { rpcs, gateway }, &health, &limits, phases.drain.clone());
 
     health.probe_once(limits.probe_interval).await;
+    for listener in &listeners {
+        listener.tell_how_callers_are_known();
+    }
     let mut background = JoinSet::new();
     let tls = listeners.iter().filter_map(Listener::tls).collect();
     background.spawn(tls::watch(tls, limits.reload_interval));
+    let taken = listeners.iter().filter_map(|listener| listener.claims().tokens().cloned());
+    background.spawn(tokens::watch(taken.collect(), limits.reload_interval));
     background.spawn(health.clone().probe_for_ever(limits.probe_interval));
     let mut accepting = JoinSet::new();
     let sweeping = connections.clone();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use tokio::net::UnixStream;
 
+use super::identity::Claims;
 use super::listener::Admission;
 use super::tls::{ClientCertificate, LoadedTls, Tls};
 use crate::access::principal::{NoPrincipal, Principal};
@@ -15,10 +16,12 @@ use crate::error::{Error, Result, Rule};
 /// The peer of one connection. Shared by the requests that come over it.
 pub(super) struct Peer {
     address: String,
-    identity: Identity,
+    proof: Proof,
+    claims: Claims,
 }
 
-enum Identity {
+/// What the connection proves.
+enum Proof {
     /// Known for as long as the connection lasts.
     Known(Principal),
     /// No certificate was shown, on a listener that does not ask for one.
@@ -29,8 +32,8 @@ enum Identity {
 
 impl Peer {
     /// Over plaintext TCP, which only `--dev` listens on.
-    pub(super) fn of_tcp(address: SocketAddr) -> Self {
-        Self { address: address.to_string(), identity: Identity::Known(Principal::dev()) }
+    pub(super) fn of_tcp(address: SocketAddr, claims: Claims) -> Self {
+        Self { address: address.to_string(), proof: Proof::Known(Principal::dev()), claims }
     }
 
     /// Over TLS; `chain` is what the handshake verified, `loaded` what it went by.
@@ -39,32 +42,42 @@ impl Peer {
         tls: Arc<Tls>,
         loaded: &LoadedTls,
         chain: &[CertificateDer<'_>],
+        claims: Claims,
     ) -> Self {
-        let identity = if chain.is_empty() {
-            Identity::Unknown
+        let proof = if chain.is_empty() {
+            Proof::Unknown
         } else {
             let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
             let certificate = ClientCertificate::new(tls, loaded, chain);
-            Identity::Certified(Principal::from_certificate(certificate.leaf()), certificate)
+            Proof::Certified(Principal::from_certificate(certificate.leaf()), certificate)
         };
-        Self { address: address.to_string(), identity }
+        Self { address: address.to_string(), proof, claims }
     }
 
     /// Over a Unix socket, as the kernel saw the peer when it connected
     /// (`SO_PEERCRED`).
-    pub(super) fn of_unix(stream: &UnixStream, admission: &Admission) -> io::Result<Self> {
+    pub(super) fn of_unix(
+        stream: &UnixStream,
+        admission: &Admission,
+        claims: Claims,
+    ) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         let principal = match admission {
             Admission::Dev => Principal::dev(),
             Admission::Mtls(_) | Admission::PeerUid => Principal::unix(credentials.uid()),
         };
         let address = credentials.pid().map_or("unix".to_owned(), |pid| format!("pid:{pid}"));
-        Ok(Self { address, identity: Identity::Known(principal) })
+        Ok(Self { address, proof: Proof::Known(principal), claims })
     }
 
     /// Whether it has shown a certificate that names a caller.
     pub(super) fn is_certified(&self) -> bool {
-        matches!(self.identity, Identity::Certified(Ok(_), _))
+        matches!(self.proof, Proof::Certified(Ok(_), _))
+    }
+
+    /// Whether the connection proves somebody now.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.principal(), Ok(Some(_)))
     }
 
     /// For the log: the address, or the process at the other end of a Unix socket.
@@ -72,19 +85,21 @@ impl Peer {
         &self.address
     }
 
-    /// The caller. Judged anew for each request, as a connection outlives
-    /// certificates.
-    pub(super) fn principal(&self) -> Result<&Principal> {
-        match &self.identity {
-            Identity::Known(principal) => Ok(principal),
-            Identity::Unknown => {
-                Err(not_authenticated("gRPC callers show a client certificate here"))
+    /// What its requests may say of their callers.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The principal that the connection proves now, if it proves one.
+    pub(super) fn principal(&self) -> Result<Option<&Principal>> {
+        match &self.proof {
+            Proof::Known(principal) => Ok(Some(principal)),
+            Proof::Unknown => Ok(None),
+            Proof::Certified(Err(nobody), _) => Err(not_authenticated(nobody)),
+            Proof::Certified(Ok(principal), certificate) if certificate.still_good() => {
+                Ok(Some(principal))
             }
-            Identity::Certified(Err(nobody), _) => Err(not_authenticated(nobody)),
-            Identity::Certified(Ok(principal), certificate) if certificate.still_good() => {
-                Ok(principal)
-            }
-            Identity::Certified(Ok(_), _) => Err(not_authenticated(
+            Proof::Certified(Ok(_), _) => Err(not_authenticated(
                 "the client certificate has expired or is no longer accepted",
             )),
         }

@@ -2,7 +2,7 @@
 //! its end.
 //!
 //! Every line of the log that is written in between bears the fields of the span:
-//! request id, RPC or action, principal, peer. Nothing else of a request is in
+//! request id, RPC or action, principal, the proxy that it came by, peer. Nothing else of a request is in
 //! either: no content, no target over HTTP, no header.
 
 use std::time::Instant;
@@ -12,11 +12,12 @@ use tonic::Code;
 use tracing::Span;
 use tracing::field::Empty;
 
+use super::identity::Identity;
 use super::peer::Peer;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::stranger_log::{self, RefusalKind};
 use crate::access::principal::Principal;
-use crate::error::{Rule, code_name};
+use crate::error::{Error, Rule, code_name};
 
 /// The most that is recorded of an RPC's path, which may be anything.
 const RPC_MAX_BYTES: usize = 128;
@@ -29,6 +30,8 @@ pub(super) struct RequestRecord {
     began: Instant,
     /// The kind of its refusal, while nobody knows whose it is.
     stranger: Option<RefusalKind>,
+    /// Why it was refused, where the caller is not told.
+    why: Option<String>,
     ended: bool,
 }
 
@@ -56,7 +59,7 @@ impl RequestRecord {
     /// Of a request over gRPC. Takes the caller's request id out of its headers.
     pub(super) fn of_rpc<B>(
         request: &mut Request<B>,
-        principal: Option<&Principal>,
+        identity: Option<&Identity>,
         peer: &Peer,
     ) -> Self {
         let given = RequestId::from_header(request.headers_mut().remove(X_REQUEST_ID));
@@ -70,10 +73,11 @@ impl RequestRecord {
             "request",
             request_id = request_id.as_str(),
             rpc,
-            principal = principal.map(Principal::as_str),
+            principal = identity.map(|identity| identity.principal.as_str()),
+            by = identity.and_then(|identity| identity.by.as_ref()).map(Principal::as_str),
             peer = peer.address(),
         );
-        Self::begin(request_id, span, principal.is_none().then_some(RefusalKind::Rpc))
+        Self::begin(request_id, span, identity.is_none().then_some(RefusalKind::Rpc))
     }
 
     /// Of a request through the HTTP front door. The header stays: it may be
@@ -93,7 +97,7 @@ impl RequestRecord {
     }
 
     fn begin(request_id: RequestId, span: Span, stranger: Option<RefusalKind>) -> Self {
-        Self { request_id, span, began: Instant::now(), stranger, ended: false }
+        Self { request_id, span, began: Instant::now(), stranger, why: None, ended: false }
     }
 
     /// Adds what a verified signature shows.
@@ -101,6 +105,13 @@ impl RequestRecord {
         self.stranger = None;
         self.span.record("action", action);
         self.span.record("principal", principal.as_str());
+    }
+
+    /// Adds why it is refused, for the log alone.
+    pub(super) fn refused(&mut self, error: &Error) {
+        if !error.rule().is_ours() {
+            self.why = error.log().map(str::to_owned);
+        }
     }
 
     pub(super) fn request_id(&self) -> &RequestId {
@@ -140,6 +151,7 @@ impl RequestRecord {
                     parent: &self.span,
                     code = code_name(code),
                     reason,
+                    why = self.why.as_deref(),
                     status = http_status,
                     us = us(),
                 )

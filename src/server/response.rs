@@ -44,7 +44,8 @@ pub(super) fn of_service(record: RequestRecord, mut response: http::Response<Bod
 }
 
 /// The answer that is given over gRPC in a service's place.
-pub(super) fn of_error(record: RequestRecord, error: Error) -> Response {
+pub(super) fn of_error(mut record: RequestRecord, error: Error) -> Response {
+    record.refused(&error);
     let status = error.into_status(record.request_id().as_str());
     only_trailers(record, status)
 }
@@ -223,6 +224,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::server::identity::Claims;
     use crate::server::peer::Peer;
 
     #[test]
@@ -271,7 +273,7 @@ mod tests {
     }
 
     fn body(of: fn() -> Frame<Bytes>) -> ResponseBody {
-        let peer = Peer::of_tcp(SocketAddr::from(([127, 0, 0, 1], 7311)));
+        let peer = Peer::of_tcp(SocketAddr::from(([127, 0, 0, 1], 7311)), Claims::default());
         let record = RequestRecord::of_rpc(&mut Request::new(()), None, &peer);
         ResponseBody::new(Body::new(Fails(of)), Some(record))
     }

@@ -209,6 +209,7 @@ impl Services {
     ) -> Result<Grant<P>> {
         let AccessRequest { caller, decisions, facts } = access;
         let principal = &caller.principal;
+        let facts = RequestFacts { token_groups: Some(&caller.groups), ..facts };
         self.policy.authorise(&Question { principal, decisions, subject, facts, other })
     }
 

@@ -8,6 +8,7 @@ use super::cost::Cost;
 use super::permits::{Permit, Share};
 use super::quotas::Quota;
 use crate::access::principal::Principal;
+use crate::access::token_groups::TokenGroups;
 use crate::error::{Result, Rule};
 use crate::keys::access_keys::refused_changes::BegunChange;
 
@@ -17,6 +18,8 @@ use crate::keys::access_keys::refused_changes::BegunChange;
 pub struct Caller {
     /// The caller's principal; verified.
     pub principal: Principal,
+    /// The groups that its token names.
+    pub groups: TokenGroups,
     /// The id of this request in the logs: a correlation id that proves nothing.
     pub request_id: String,
     /// When the caller stops waiting.

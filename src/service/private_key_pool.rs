@@ -129,6 +129,7 @@ fn closed(_: AcquireError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use crate::access::token_groups::TokenGroups;
     use tracing::dispatcher::{self, Dispatch};
     use tracing::{Instrument, Span};
 
@@ -140,6 +141,7 @@ mod tests {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         let work = Permits::new(512, 256).share_of(&());
         Caller {
+            groups: TokenGroups::default(),
             principal: Principal::unix(uid),
             request_id: String::new(),
             deadline,

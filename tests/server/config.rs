@@ -7,9 +7,10 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use jsonwebtoken::Algorithm;
 use keyferry::config::{
     Address, Callers, Config, DEFAULT_ADDRESS, LogFormat, LogLevel, Mode, PolicyConfig,
-    RootKeyConfig, StoreConfig,
+    RootKeyConfig, StoreConfig, TokenUse,
 };
 
 const SOUND: &str = r#"
@@ -113,6 +114,38 @@ fn a_front_door_is_asked_for_and_needs_no_client_certificates() {
     let config = parse(SOUND, &variables).unwrap();
     assert!(config.listeners[1].gateway() && config.gateway.signature_v1);
     assert!(Config::dev(Path::new("/data"), None).unwrap().listeners[0].gateway());
+}
+
+#[test]
+fn a_listener_says_whether_tokens_name_its_callers() {
+    let table = "[auth.jwt]\nissuer = \"https://idp.example\"\naudience = \"keyferry\"\njwks = \"jwks.json\"\n";
+    let text = SOUND
+        .replace("address = \"unix:run/kf.sock\"", "address = \"unix:run/kf.sock\"\njwt = true");
+    let config = parse(&format!("{text}\n{table}groups_claim = \"groups\""), &[]).unwrap();
+    let [tcp, unix] = config.listeners.as_slice() else { panic!("two") };
+    assert_eq!(*tcp.tokens(), TokenUse::Refused);
+    let Callers::Mtls(tls) = tcp.callers() else { panic!("mTLS") };
+    assert!(!tls.certificate_optional, "what one listener takes opens no other");
+    let TokenUse::Taken(tokens) = unix.tokens() else { panic!("tokens") };
+    assert_eq!(
+        (tokens.issuer.as_str(), tokens.audience.as_str()),
+        ("https://idp.example", "keyferry")
+    );
+    assert_eq!(tokens.jwks, Path::new("/etc/keyferry/jwks.json"));
+    assert_eq!(tokens.algorithms, [Algorithm::RS256, Algorithm::ES256]);
+    assert_eq!(tokens.groups_claim.as_deref(), Some("groups"));
+    // The user id is no way to be known there.
+    let alone = text.replace("[auth.unix]", "");
+    parse(&format!("{alone}\n{table}"), &[]).unwrap();
+    let over_tls = SOUND.replace(", client_ca = \"ca.pem\", crl = \"crl.pem\" }", "}\njwt = true");
+    let variables = [("KEYFERRY_AUTH__JWT__ALGORITHMS__0", "EdDSA")];
+    let config = parse(&format!("{over_tls}\n{table}"), &variables).unwrap();
+    let Callers::Mtls(tls) = config.listeners[0].callers() else { panic!("TLS") };
+    assert!(tls.client_ca.is_none() && tls.certificate_optional && !tls.http1);
+    let TokenUse::Taken(tokens) = config.listeners[0].tokens() else { panic!("tokens") };
+    assert_eq!(tokens.algorithms, [Algorithm::EdDSA]);
+    let none = parse(SOUND, &[]).unwrap();
+    assert!(none.listeners.iter().all(|one| *one.tokens() == TokenUse::Ignored));
 }
 
 #[test]

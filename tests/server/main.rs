@@ -13,6 +13,7 @@
 mod config;
 mod drain;
 mod edge;
+mod forwarded;
 mod health;
 mod log_lines;
 mod process;
@@ -21,6 +22,7 @@ mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod tokens;
 mod unix;
 mod wire;
 mod world;

@@ -17,8 +17,9 @@ use keyferry::proto::v1::{
     GenerateDataKeyWithoutPlaintextRequest, GenerateDataKeyWithoutPlaintextResponse,
     GetPublicKeyRequest, GetPublicKeyResponse, ReEncryptRequest, ReEncryptResponse,
 };
-use keyferry::service::caller::Caller;
+use keyferry::service::caller::{Caller, Connection};
 use tokio::sync::Semaphore;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 #[derive(Clone)]
@@ -138,13 +139,22 @@ impl Kms for Script {
         not_scripted()
     }
 
-    type ExportDataKeysStream = tokio_stream::Empty<Result<ExportDataKeysResponse, Status>>;
+    type ExportDataKeysStream =
+        std::pin::Pin<Box<dyn Stream<Item = Result<ExportDataKeysResponse, Status>> + Send>>;
 
     async fn export_data_keys(
         &self,
-        _: Request<tonic::Streaming<ExportDataKeysRequest>>,
+        request: Request<tonic::Streaming<ExportDataKeysRequest>>,
     ) -> Result<Response<Self::ExportDataKeysStream>, Status> {
-        not_scripted()
+        let connection = request.extensions().get::<Arc<dyn Connection>>().expect("a stream's");
+        let connection = connection.clone();
+        let answers = request.into_inner().map(move |item| {
+            let _ = item?;
+            let principal =
+                connection.principal().map_err(|error| error.into_status("a stream's"))?;
+            Ok(ExportDataKeysResponse { item_id: principal.to_string(), outcome: None })
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn get_public_key(

@@ -63,11 +63,21 @@ async fn a_certificate_that_names_nobody_is_told_so() {
     let files = TlsFiles::new();
     let server = files.serve(Limits::default()).await;
     let two = CertificateParams::new(["a.example".into(), "b.example".into()]).unwrap();
-    let issued = files.authority.issue(&two);
-    let mut client = tls_client(server.tcp(), files.trusting(Some(&issued))).await.unwrap();
-    let status = play(&mut client, "whoami").await.unwrap_err();
-    assert_status(&status, Code::Unauthenticated, "InvalidAccessKeyId.NotFound");
-    assert!(status.message().contains("several DNS names"), "{status:?}");
+    let mut no_name = CertificateParams::default();
+    no_name.distinguished_name = rcgen::DistinguishedName::new();
+    let mut two_ids = no_name.clone();
+    let ids = ["spiffe://td.example/a", "spiffe://td.example/b"];
+    let ids = ids.map(|id| SanType::URI(Ia5String::try_from(id).unwrap()));
+    two_ids.subject_alt_names = ids.to_vec();
+    for (params, said) in
+        [(two, "several DNS names"), (two_ids, "several URI names"), (no_name, "names nobody")]
+    {
+        let issued = files.authority.issue(&params);
+        let mut client = tls_client(server.tcp(), files.trusting(Some(&issued))).await.unwrap();
+        let status = play(&mut client, "whoami").await.unwrap_err();
+        assert_status(&status, Code::Unauthenticated, "InvalidAccessKeyId.NotFound");
+        assert!(status.message().contains(said), "{status:?}");
+    }
 }
 
 #[tokio::test]
@@ -82,6 +92,7 @@ async fn strangers_are_refused_in_the_handshake() {
         (Some(other.client("billing", 1)), "UnknownCA"),
         (Some(bad_names.client("billing", 1)), "alert"),
         (Some(files.authority.expired_client("billing")), "CertificateExpired"),
+        (Some(files.authority.client_of_the_future("billing")), "CertificateExpired"),
         (Some(files.authority.client("billing", 7)), "CertificateRevoked"),
     ] {
         let refused = verdict(&server, files.trusting(issued.as_ref())).await.unwrap_err();

@@ -217,14 +217,19 @@ impl TlsFiles {
         self.put("key.pem", &issued.key);
     }
 
-    pub fn config(&self, tls: &str) -> Config {
-        let text = format!(
-            "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}\n[auth.mtls]\n\
+    /// The configuration of a listener with these TLS files, and what else it says.
+    #[expect(clippy::unused_self, reason = "its files are what the text names")]
+    pub fn text(&self, tls: &str, more: &str) -> String {
+        format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}\n{more}\n[auth.mtls]\n\
              [store]\nkind = \"sqlite\"\npath = \"store\"\n\
              [root_key]\nprovider = \"file\"\npath = \"root.key\"\n\
              [policy]\ndir = \"policies\"\n"
-        );
-        Config::parse(&text, self.directory.path(), []).unwrap()
+        )
+    }
+
+    pub fn config(&self, tls: &str) -> Config {
+        Config::parse(&self.text(tls, ""), self.directory.path(), []).unwrap()
     }
 
     pub async fn serve(&self, limits: Limits) -> Server {
@@ -252,13 +257,16 @@ pub async fn tls_client(
 }
 
 pub async fn unix_client(path: &Path) -> Result<KmsClient<Channel>, tonic::transport::Error> {
+    unix_channel(path).await.map(KmsClient::new)
+}
+
+pub async fn unix_channel(path: &Path) -> Result<Channel, tonic::transport::Error> {
     let path = path.to_owned();
     let connector = service_fn(move |_| {
         let path = path.clone();
         async move { UnixStream::connect(path).await.map(TokioIo::new) }
     });
-    let endpoint = Endpoint::from_static("http://localhost");
-    Ok(KmsClient::new(endpoint.connect_with_connector(connector).await?))
+    Endpoint::from_static("http://localhost").connect_with_connector(connector).await
 }
 
 /// Counts what happened in tasks.

@@ -20,6 +20,7 @@ use keyferry::access::cedar::policy_set::PolicySet;
 use keyferry::access::cedar::source::{PolicyTexts, Text};
 use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
+use keyferry::access::token_groups::TokenGroups;
 use keyferry::config::{Config, GatewayConfig};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::WrappingKeySpec;
@@ -65,6 +66,7 @@ pub async fn services_over(store: Arc<dyn Store>) -> Services {
 pub fn dev_caller() -> Caller {
     Caller {
         principal: Principal::dev(),
+        groups: TokenGroups::default(),
         request_id: "test".into(),
         deadline: Instant::now() + Duration::from_secs(30),
         quota: Quota::of(&Arc::default(), &Principal::dev()),

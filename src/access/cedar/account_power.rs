@@ -39,7 +39,8 @@ impl PolicySet {
         else {
             return Vec::new();
         };
-        let scopes = Scopes::new(&self.words, &self.groups);
+        let scopes = Scopes::new(&self.words, &self.groups)
+            .with_token_groups(ask.principal, ask.facts.token_groups);
         let beyond = beyond(&self.policies, &scopes, &caller, &account);
         beyond.into_iter().map(|policy| policy.id().to_owned()).collect()
     }

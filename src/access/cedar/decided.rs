@@ -14,6 +14,7 @@ use crate::access::grant::KeyIdentity;
 use crate::access::operations::Action;
 use crate::access::principal::Principal;
 use crate::access::question::{RecipientFacts, Subject};
+use crate::access::token_groups::TokenGroups;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 
@@ -26,6 +27,7 @@ const MAX_DECISIONS_OF_PRINCIPAL: u64 = 8 << 10;
 /// its attributes, tags and aliases.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DecisionKey {
+    token_groups: TokenGroups,
     rpc: &'static str,
     action: Action,
     key: KeyIdentity,
@@ -55,6 +57,7 @@ impl DecisionKey {
         };
         let facts = &ask.facts;
         Some(Self {
+            token_groups: facts.token_groups.cloned().unwrap_or_default(),
             rpc: ask.rpc,
             action: ask.action,
             key: key.identity,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Entity, EntityUid, RestrictedExpression};
+use cedar_policy::{Entity, EntityTypeName, EntityUid, RestrictedExpression};
 
 use super::groups::Groups;
 use super::policy_set::Ask;
 use super::vocabulary::{Vocabulary, entity_uid};
 use crate::access::principal::{Principal, PrincipalKind};
 use crate::access::question::{KeyFacts, Subject};
+use crate::access::token_groups::TokenGroups;
 use crate::crypto::encryption_context::EncryptionContext;
 
 /// The name of the one instance.
@@ -40,6 +41,9 @@ impl Vocabulary {
             PrincipalKind::Cn => (&types.common_name, principal.name()),
             PrincipalKind::Unix => (&types.unix_user, principal.name()),
             PrincipalKind::AccessKey => (&types.service_account, principal.name()),
+            PrincipalKind::Jwt => {
+                return Some(scoped(&types.jwt_subject, principal.authority(), principal.name()));
+            }
             PrincipalKind::Dev => return None,
         };
         Some(entity_uid(type_name, id))
@@ -50,6 +54,7 @@ impl Vocabulary {
         &self,
         principal: &Principal,
         groups: &Groups,
+        of_token: Option<&TokenGroups>,
     ) -> Result<Entity, UnfitFact> {
         let uid = self.principal_uid(principal).ok_or(UnfitFact("principal"))?;
         let attributes = match principal.kind() {
@@ -63,15 +68,27 @@ impl Vocabulary {
             PrincipalKind::Dns | PrincipalKind::Cn | PrincipalKind::AccessKey => {
                 vec![text("name", principal.name())]
             }
+            PrincipalKind::Jwt => {
+                vec![text("issuer", principal.authority()), text("subject", principal.name())]
+            }
             PrincipalKind::Dev => Vec::new(),
         };
-        entity(uid, attributes, self.groups_of(principal, groups), &BTreeMap::new())
+        entity(uid, attributes, self.groups_of(principal, groups, of_token), &BTreeMap::new())
     }
 
-    /// The groups of a principal.
-    pub(super) fn groups_of(&self, principal: &Principal, groups: &Groups) -> Vec<EntityUid> {
-        let names = groups.of(principal);
-        names.map(|group| entity_uid(&self.types.group, group)).collect()
+    /// The groups of a principal: those of the file, and those that its token names.
+    pub(super) fn groups_of(
+        &self,
+        principal: &Principal,
+        groups: &Groups,
+        of_token: Option<&TokenGroups>,
+    ) -> Vec<EntityUid> {
+        let written = groups.of(principal).map(|group| entity_uid(&self.types.group, group));
+        let issuer = principal.authority();
+        let of_token = of_token.filter(|_| principal.kind() == PrincipalKind::Jwt);
+        let of_token = of_token.into_iter().flat_map(TokenGroups::names);
+        let of_token = of_token.map(|group| scoped(&self.types.jwt_group, issuer, group));
+        written.chain(of_token).collect()
     }
 
     /// The resource that a decision is about.
@@ -87,7 +104,7 @@ impl Vocabulary {
                 let alias = ask.facts.alias.unwrap_or(PLACEHOLDER);
                 Ok(Entity::with_uid(entity_uid(&self.types.alias, alias)))
             }
-            Subject::Account(Some(account)) => self.principal(account.principal(), groups),
+            Subject::Account(Some(account)) => self.principal(account.principal(), groups, None),
             Subject::Account(None) => {
                 let uid = entity_uid(&self.types.service_account, PLACEHOLDER);
                 entity(uid, vec![text("name", "")], Vec::new(), &BTreeMap::new())
@@ -142,6 +159,11 @@ impl Vocabulary {
     pub(super) fn tags(&self, tags: &BTreeMap<String, String>) -> Result<Entity, UnfitFact> {
         entity(entity_uid(&self.types.tags, NEW), Vec::new(), Vec::new(), tags)
     }
+}
+
+/// What an issuer calls so. No issuer has a `#` in its name.
+fn scoped(type_name: &EntityTypeName, issuer: &str, name: &str) -> EntityUid {
+    entity_uid(type_name, &format!("{issuer}#{name}"))
 }
 
 fn key_attributes(spec: &str, usage: &str, state: &str, creator: &str) -> Attributes {

@@ -19,6 +19,9 @@ pub(super) fn fault_of(literal: &EntityUid, words: &Vocabulary, groups: &Groups)
         "Action" => "there is no such action: `keyferry policy schema` lists them".to_owned(),
         "Group" if groups.has(id) => return None,
         "Group" => "groups.toml has no such group".to_owned(),
+        // A group is called as a subject of the same issuer could be.
+        "JwtGroup" if Principal::parse(&format!("jwt:{id}")).is_ok() => return None,
+        "JwtGroup" => "a token's group is ISSUER#NAME".to_owned(),
         "Key" if KeyId::parse(id).is_ok() => return None,
         "Key" => "a key's id is a UUID in lower case".to_owned(),
         "Alias" if is_alias(id) => return None,
@@ -44,6 +47,7 @@ fn fault_of_principal(
         PrincipalKind::Cn => format!("cn:{id}"),
         PrincipalKind::Unix => format!("unix:{id}"),
         PrincipalKind::AccessKey => format!("access-key:{id}"),
+        PrincipalKind::Jwt => format!("jwt:{id}"),
         PrincipalKind::Dev => return None,
     };
     match Principal::parse(&text) {

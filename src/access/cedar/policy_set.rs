@@ -197,9 +197,10 @@ impl PolicySet {
     }
 
     fn slice(&self, ask: &Ask<'_>) -> Result<Arc<Slice>, UnfitFact> {
-        self.slices.of(ask.principal, ask.action, || {
+        let of_token = ask.facts.token_groups;
+        self.slices.of(ask.principal, of_token, ask.action, || {
             let policies = self.policies.iter().map(|written| &written.policy);
-            Slice::cut(ask.principal, ask.action, &self.words, &self.groups, policies)
+            Slice::cut(ask.principal, of_token, ask.action, &self.words, &self.groups, policies)
         })
     }
 

@@ -10,12 +10,13 @@ use crate::access::principal::PrincipalKind;
 
 /// The types of principals, in the schema's words. `dev` has none: a server that is
 /// started with `--dev` has no policies.
-pub(super) const PRINCIPALS: [(PrincipalKind, &str, &str); 5] = [
+pub(super) const PRINCIPALS: [(PrincipalKind, &str, &str); 6] = [
     (PrincipalKind::Spiffe, "Spiffe", "trust_domain: String, path: String"),
     (PrincipalKind::Dns, "Dns", "name: String"),
     (PrincipalKind::Cn, "CommonName", "name: String"),
     (PrincipalKind::Unix, "UnixUser", "uid: Long"),
     (PrincipalKind::AccessKey, "ServiceAccount", "name: String"),
+    (PrincipalKind::Jwt, "JwtSubject", "issuer: String, subject: String"),
 ];
 
 /// The groups of actions: one for each purpose.
@@ -63,11 +64,14 @@ pub fn text() -> String {
     let mut out = String::from(
         "// What policies may speak of: principals, keys, actions, and the facts of a request.\n\
          // `keyferry policy schema` prints it.\n\n\
-         // Principals, each known in its own way; a group is a name in groups.toml.\n\
-         entity Group;\n",
+         // Principals, each known in its own way; a group is a name in groups.toml, or what\n\
+         // the issuer of a token calls one: JwtGroup::\"ISSUER#NAME\", JwtSubject::\"ISSUER#NAME\".\n\
+         entity Group;\n\
+         entity JwtGroup;\n",
     );
-    for (_, name, attributes) in PRINCIPALS {
-        line(&mut out, format_args!("entity {name} in [Group] {{ {attributes} }};"));
+    for (kind, name, attributes) in PRINCIPALS {
+        let groups = if kind == PrincipalKind::Jwt { "Group, JwtGroup" } else { "Group" };
+        line(&mut out, format_args!("entity {name} in [{groups}] {{ {attributes} }};"));
     }
     out.push_str(
         "\n// Resources. A key is in each of its aliases; the tags of a key are its tags.\n\

@@ -8,6 +8,8 @@ use cedar_policy::{
 use super::groups::Groups;
 use super::vocabulary::Vocabulary;
 use crate::access::operations::Action;
+use crate::access::principal::Principal;
+use crate::access::token_groups::TokenGroups;
 
 /// What scopes are compared by: the names of the schema, and the members of groups.
 pub(super) struct Scopes<'a> {
@@ -20,12 +22,25 @@ impl<'a> Scopes<'a> {
     pub(super) fn new(words: &'a Vocabulary, groups: &Groups) -> Self {
         let of_principal = groups.principals().filter_map(|principal| {
             let uid = words.principal_uid(principal)?;
-            Some((uid, words.groups_of(principal, groups)))
+            Some((uid, words.groups_of(principal, groups, None)))
         });
         let members = of_principal.flat_map(|(uid, groups)| {
             groups.into_iter().map(move |group| (uid.clone(), group)).collect::<Vec<_>>()
         });
         Self { words, members: members.collect() }
+    }
+
+    /// With the groups that the token of one caller names.
+    pub(super) fn with_token_groups(
+        mut self,
+        caller: &Principal,
+        of_token: Option<&TokenGroups>,
+    ) -> Self {
+        let groups = self.words.groups_of(caller, &Groups::default(), of_token);
+        if let Some(uid) = self.words.principal_uid(caller) {
+            self.members.extend(groups.into_iter().map(|group| (uid.clone(), group)));
+        }
+        self
     }
 
     /// Whether the action is within the scope of a policy.
@@ -67,6 +82,13 @@ impl<'a> Scopes<'a> {
         match (self.known_in(&one), self.known_in(&other)) {
             (Known::Anybody, _) | (_, Known::Anybody) => true,
             (Known::OfType(one), Known::OfType(other)) => one == other,
+            (Known::OfToken, Known::OfToken) => true,
+            (Known::OfToken, Known::OfType(name)) | (Known::OfType(name), Known::OfToken) => {
+                name == self.words.types.jwt_subject
+            }
+            (Known::OfToken, Known::These(these)) | (Known::These(these), Known::OfToken) => {
+                these.iter().any(|it| *it.type_name() == self.words.types.jwt_subject)
+            }
             (Known::These(these), _) => these.iter().any(|it| self.is_within(it, &other)),
             (_, Known::These(these)) => these.iter().any(|it| self.is_within(it, &one)),
         }
@@ -79,6 +101,9 @@ impl<'a> Scopes<'a> {
             _ if one == other || other == PrincipalConstraint::Any => true,
             Known::These(these) => these.iter().all(|it| self.is_within(it, &other)),
             Known::OfType(name) => other == PrincipalConstraint::Is(name),
+            Known::OfToken => {
+                other == PrincipalConstraint::Is(self.words.types.jwt_subject.clone())
+            }
             Known::Anybody => false,
         }
     }
@@ -93,6 +118,11 @@ impl<'a> Scopes<'a> {
         match constraint {
             PrincipalConstraint::Any => Known::Anybody,
             PrincipalConstraint::Eq(uid) => Known::These(vec![uid.clone()]),
+            PrincipalConstraint::In(uid) | PrincipalConstraint::IsIn(_, uid)
+                if *uid.type_name() == self.words.types.jwt_group =>
+            {
+                Known::OfToken
+            }
             PrincipalConstraint::In(uid) => members_of(uid, None),
             PrincipalConstraint::Is(name) => Known::OfType(name.clone()),
             PrincipalConstraint::IsIn(name, uid) => members_of(uid, Some(name)),
@@ -141,6 +171,8 @@ impl<'a> Scopes<'a> {
 enum Known {
     Anybody,
     OfType(EntityTypeName),
+    /// Those whose tokens name a group, which nobody knows before they come.
+    OfToken,
     These(Vec<EntityUid>),
 }
 

@@ -11,11 +11,13 @@ use super::groups::Groups;
 use super::vocabulary::Vocabulary;
 use crate::access::operations::Action;
 use crate::access::principal::Principal;
+use crate::access::token_groups::TokenGroups;
 
 /// Most policies in slices that are kept, each counted as often as it is there.
 const MAX_KEPT: u64 = 256 << 10;
 
-/// What is the same in all decisions about a principal and an action.
+/// What is the same in all decisions about a principal, the groups that its token names,
+/// and an action.
 pub(super) struct Slice {
     pub(super) principal: EntityUid,
     pub(super) action: EntityUid,
@@ -25,7 +27,7 @@ pub(super) struct Slice {
 }
 
 /// The slices that were asked for.
-pub(super) struct Slices(Cache<(Principal, Action), Arc<Slice>>);
+pub(super) struct Slices(Cache<(Principal, TokenGroups, Action), Arc<Slice>>);
 
 impl Slices {
     pub(super) fn new() -> Self {
@@ -39,10 +41,11 @@ impl Slices {
     pub(super) fn of(
         &self,
         principal: &Principal,
+        of_token: Option<&TokenGroups>,
         action: Action,
         cut: impl FnOnce() -> Result<Slice, UnfitFact>,
     ) -> Result<Arc<Slice>, UnfitFact> {
-        let key = (principal.clone(), action);
+        let key = (principal.clone(), of_token.cloned().unwrap_or_default(), action);
         if let Some(kept) = self.0.get(&key) {
             return Ok(kept);
         }
@@ -56,16 +59,17 @@ impl Slice {
     /// With those of the policies whose scope may match.
     pub(super) fn cut<'a>(
         principal: &Principal,
+        of_token: Option<&TokenGroups>,
         action: Action,
         words: &Vocabulary,
         groups: &Groups,
         policies: impl Iterator<Item = &'a Policy>,
     ) -> Result<Self, UnfitFact> {
         let (action, of_action) = words.action(action).ok_or(UnfitFact("action"))?;
-        let caller = words.principal(principal, groups)?;
+        let caller = words.principal(principal, groups, of_token)?;
         let scope = Scope {
             principal: caller.uid(),
-            in_groups: words.groups_of(principal, groups),
+            in_groups: words.groups_of(principal, groups, of_token),
             action: of_action.iter().map(cedar_policy::Entity::uid).collect(),
         };
         let matching = policies.filter(|policy| scope.may_match(policy)).cloned();

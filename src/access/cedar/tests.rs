@@ -19,6 +19,7 @@ use crate::access::question::{
     KeyFacts, NewKeyFacts, OtherKey, RecipientFacts, RequestFacts, Subject,
 };
 use crate::access::service_account::ServiceAccount;
+use crate::access::token_groups::TokenGroups;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::ids::KeyId;
@@ -99,6 +100,7 @@ impl World {
             alias: Some("alias/payments"),
             new_key: Some(NewKeyFacts { spec: "Aliyun_AES_256", usage: "ENCRYPT/DECRYPT" }),
             new_tags: Some(&self.tags),
+            token_groups: None,
             dry_run: false,
         };
         let other = OtherKey { key: Some(self.facts_of(self.other)), context: Some(&self.context) };
@@ -407,10 +409,62 @@ fn many_facts_leave_decisions_right_when_the_cache_is_full() {
     }
 }
 
+const ALICE: &str = "jwt:https://idp.example#alice";
+
+#[test]
+fn a_tokens_groups_are_its_issuers_and_part_of_every_decision() {
+    let text = r#"
+@id("admins") permit (principal in JwtGroup::"https://idp.example#admins", action, resource);
+@id("alice") permit (principal == JwtSubject::"https://idp.example#alice", action, resource)
+  when { context.dry_run && principal.issuer == "https://idp.example" && principal.subject == "alice" };
+@id("written") permit (principal in Group::"ops", action, resource);
+"#;
+    let policies = written(text, Some("ops = [\"jwt:https://idp.example#bob\"]"));
+    let groups = |names: &[&str]| TokenGroups::new(names.iter().map(ToString::to_string)).unwrap();
+    let (admins, others) = (groups(&["users", "admins"]), groups(&["users"]));
+    let key = KeyIdentity { id: KeyId::new(), revision: 1 };
+    let decide = |principal: &str, groups: &TokenGroups, dry_run: bool| {
+        let world = World::new(principal);
+        let mut ask = world.export();
+        ask.facts.token_groups = Some(groups);
+        ask.facts.dry_run = dry_run;
+        ask.subject = Subject::Key(Some(world.facts_of(key)));
+        let full = policies.decide_by_all(&ask);
+        assert_eq!(policies.decide(&ask), full);
+        assert_eq!(policies.decide(&ask), full, "kept");
+        full.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // The same caller and key, and tokens with other groups, in any order.
+    for _ in 0..2 {
+        assert_eq!(decide(ALICE, &admins, false), ["admins"]);
+        assert!(decide(ALICE, &others, false).is_empty());
+        assert!(decide(ALICE, &TokenGroups::default(), false).is_empty());
+        assert_eq!(decide(ALICE, &others, true), ["alice"]);
+    }
+    assert_eq!(decide("jwt:https://idp.example#bob", &others, false), ["written"]);
+    // Another issuer's group of that name, and groups of somebody without a token.
+    assert!(decide("jwt:https://other.example#alice", &admins, true).is_empty());
+    assert!(decide(BILLING, &admins, true).is_empty());
+    for unfit in ["JwtGroup::\"admins\"", "JwtSubject::\"alice\"", "JwtSubject::\"a b#alice\""] {
+        let policy = format!(
+            "@id(\"a\") permit (principal, action, resource) when {{ principal in {unfit} }};"
+        );
+        assert!(!problems(&policy, None).is_empty(), "{unfit}");
+    }
+}
+
 // ---- the cached, the sliced and the full decision are the same ----
 
-const PRINCIPALS: [&str; 5] =
-    [BILLING, "spiffe://kms.example/other", "unix:7", "dns:api.example", "access-key:billing"];
+const PRINCIPALS: [&str; 7] = [
+    BILLING,
+    "spiffe://kms.example/other",
+    "unix:7",
+    "dns:api.example",
+    "access-key:billing",
+    ALICE,
+    // By a token that names groups.
+    ALICE,
+];
 const GROUPS: &str = "ops = [\"unix:7\", \"dns:api.example\"]\n\
                       apps = [\"spiffe://kms.example/billing\", \"access-key:billing\"]\n";
 
@@ -420,6 +474,7 @@ fn policy() -> impl Strategy<Value = String> {
         "principal == UnixUser::\"7\"",
         "principal in Group::\"ops\"",
         "principal in Group::\"apps\"",
+        "principal in JwtGroup::\"https://idp.example#admins\"",
         "principal is Spiffe",
         "principal is ServiceAccount in Group::\"apps\"",
         "principal == Spiffe::\"spiffe://kms.example/billing\"",
@@ -490,12 +545,14 @@ proptest! {
         let policies = written(&text, Some(GROUPS));
         let worlds = PRINCIPALS.map(World::new);
         let (no_tags, key) = (BTreeMap::new(), KeyId::new());
+        let admins = TokenGroups::new(["admins".to_owned()]).unwrap();
         for asked in asks {
             let Some(world) = worlds.get(asked.principal) else { continue };
             let Some((action, resource)) = ACTIONS.get(asked.action) else { continue };
             let mut ask = world.ask(*action, *resource);
             ask.other = None;
             ask.facts.dry_run = asked.dry_run;
+            ask.facts.token_groups = (asked.principal == PRINCIPALS.len() - 1).then_some(&admins);
             if matches!(ask.subject, Subject::Key(_)) {
                 ask.subject = Subject::Key(Some(KeyFacts {
                     tags: if asked.tagged { &world.tags } else { &no_tags },

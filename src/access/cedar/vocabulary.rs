@@ -38,6 +38,8 @@ pub(super) struct Types {
     pub(super) common_name: EntityTypeName,
     pub(super) unix_user: EntityTypeName,
     pub(super) service_account: EntityTypeName,
+    pub(super) jwt_subject: EntityTypeName,
+    pub(super) jwt_group: EntityTypeName,
     action: EntityTypeName,
 }
 
@@ -89,6 +91,8 @@ impl Types {
             common_name: name("CommonName")?,
             unix_user: name("UnixUser")?,
             service_account: name("ServiceAccount")?,
+            jwt_subject: name("JwtSubject")?,
+            jwt_group: name("JwtGroup")?,
             action: name("Action")?,
         })
     }

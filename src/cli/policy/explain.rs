@@ -23,9 +23,12 @@ pub struct PolicyExplain {
     #[command(flatten)]
     dir: DirArgs,
     /// The caller, as the log names it: spiffe://…, dns:…, cn:…, unix:<user id>,
-    /// access-key:<service account>
+    /// jwt:<issuer>#<subject>, access-key:<service account>
     #[arg(long)]
     principal: String,
+    /// A group that the caller's token names; may be given many times
+    #[arg(long = "token-group", value_name = "NAME")]
+    token_groups: Vec<String>,
     /// An RPC, such as ExportDataKey, or one of its actions, such as ReEncryptFrom
     #[arg(long)]
     action: String,
@@ -116,6 +119,7 @@ impl PolicyExplain {
     fn scenario(&self) -> Result<Scenario, Failure> {
         Ok(Scenario {
             principal: self.principal.clone(),
+            token_groups: self.token_groups.clone(),
             action: self.action.clone(),
             key: self.key.read()?,
             other_key: self.other_key.clone().map(KeyText::Name),

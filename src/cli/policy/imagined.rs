@@ -11,6 +11,7 @@ use crate::access::question::{
     KeyFacts, NewKeyFacts, OtherKey, RecipientFacts, RequestFacts, Subject,
 };
 use crate::access::service_account::ServiceAccount;
+use crate::access::token_groups::TokenGroups;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::keys::model::cmk::{KeySpec, KeyUsage};
@@ -19,6 +20,7 @@ use crate::keys::model::cmk::{KeySpec, KeyUsage};
 #[derive(Debug)]
 pub struct Imagined {
     pub(super) principal: Principal,
+    pub(super) token_groups: TokenGroups,
     pub(super) rpc: &'static str,
     pub(super) decisions: Vec<Decision>,
     pub(super) key: Option<Key>,
@@ -117,6 +119,7 @@ impl Imagined {
         let named_by = self.key.as_ref().and_then(|key| key.aliases.first());
         let key = self.key.as_ref();
         RequestFacts {
+            token_groups: Some(&self.token_groups),
             context: Some(context),
             recipient: Some(self.recipient),
             algorithm: self.algorithm,

@@ -13,6 +13,7 @@ use crate::access::operations::Action;
 use crate::access::principal::Principal;
 use crate::access::question::RecipientFacts;
 use crate::access::service_account::ServiceAccount;
+use crate::access::token_groups::TokenGroups;
 use crate::cli::io::input::Input;
 use crate::cli::recipient::public_key;
 use crate::crypto::ciphertext_blob::BlobKind;
@@ -29,6 +30,8 @@ use crate::keys::model::cmk::{KeySpec, KeyState, KeyUsage};
 pub struct Scenario {
     /// The caller.
     pub principal: String,
+    /// The groups that the caller's token names.
+    pub token_groups: Vec<String>,
     /// An RPC, all of whose decisions are asked for, or one action.
     pub action: String,
     /// The key.
@@ -110,6 +113,8 @@ impl Scenario {
         let imagined = Imagined {
             principal: Principal::parse(&self.principal)
                 .map_err(|why| format!("the principal {:?}: {why}", self.principal))?,
+            token_groups: TokenGroups::new(self.token_groups.iter().cloned())
+                .map_err(|why| format!("token_groups: {why}"))?,
             rpc,
             decisions,
             key: key(&self.key, SOME_KEY)?,

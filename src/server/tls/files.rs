@@ -81,8 +81,7 @@ impl FileContents {
             TlsError::new(&files.key, format!("does not fit the certificate {cert}: {error}"))
         })?;
         config.alpn_protocols = vec![b"h2".to_vec()];
-        if files.certificate_optional {
-            // Where the HTTP front door is.
+        if files.http1 {
             config.alpn_protocols.push(b"http/1.1".to_vec());
         }
         config.session_storage = Arc::new(NoServerSessionStorage {});
