@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     missing_docs,
     reason = "a benchmark"
 )]
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use hyper_util::rt::TokioIo;
 use keyferry::access::cedar::policy_set::{Ask, PolicySet};
 use keyferry::access::cedar::source::{PolicyTexts, Text};
 use keyferry::access::grant::KeyIdentity;
@@ -27,6 +29,7 @@ use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::access::question::{KeyFacts, RecipientFacts, RequestFacts, Subject};
 use keyferry::access::token_groups::TokenGroups;
+use keyferry::config::{Address, Config};
 use keyferry::crypto::ciphertext_blob::BlobKind;
 use keyferry::crypto::encryption_context::EncryptionContext;
 use keyferry::crypto::secret::StoreKey;
@@ -37,21 +40,27 @@ use keyferry::keys::Keys;
 use keyferry::keys::clock::SystemClock;
 use keyferry::keys::guard::records::RecordSeals;
 use keyferry::proto::v1;
+use keyferry::proto::v1::kms_client::KmsClient;
+use keyferry::server::{Health, Limits, Listener, run};
 use keyferry::service::Services;
 use keyferry::service::caller::Caller;
 use keyferry::service::naming::Arns;
 use keyferry::service::permits::Permits;
 use keyferry::service::quotas::Quota;
 use keyferry::storage::MemoryStore;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
 /// More than one principal's kept decisions.
 const CONTEXTS: usize = 40_000;
 
-/// So many policies, of which ten are about `unix:7`, as a pinned export is written.
-fn policies(count: usize) -> PolicySet {
+/// So many policies, of which ten are about this user, as a pinned export is written.
+fn policies(count: usize, uid: u32) -> PolicySet {
     let policy = |number: usize| {
-        let uid = if number < 10 { 7 } else { 1000 + number };
+        let uid = if number < 10 { u64::from(uid) } else { 1_000_000 + number as u64 };
         let digest = if number == 0 { "resource".to_owned() } else { format!("{number:064x}") };
         let recipient = if number == 0 {
             "true".to_owned()
@@ -66,9 +75,7 @@ fn policies(count: usize) -> PolicySet {
              context.blob.kind == \"DataKeyUnseen\" }};\n"
         )
     };
-    let generate = "@id(\"generate\") permit (principal == UnixUser::\"7\",\n\
-                    action == Action::\"GenerateDataKeyWithoutPlaintext\", resource);\n";
-    let text: String = (0..count).map(policy).chain([generate.to_owned()]).collect();
+    let text: String = (0..count).map(policy).collect();
     let policies = vec![Text { file: "a.cedar".to_owned(), text }];
     PolicySet::read(&PolicyTexts { policies, groups: None }).unwrap()
 }
@@ -106,7 +113,7 @@ fn decisions(criterion: &mut Criterion) {
         },
         other: None,
     };
-    let policies = policies(1000);
+    let policies = policies(1000, 7);
     assert!(policies.decide(&ask).allowed);
     criterion.bench_function("decision, made before", |bencher| {
         bencher.iter(|| black_box(policies.decide(black_box(&ask))));
@@ -116,21 +123,22 @@ fn decisions(criterion: &mut Criterion) {
     });
 }
 
-/// Services by this policy, their caller, and a request for an export under each context.
+/// A server on a Unix socket, and a request for an export under each context.
 struct Exports {
-    services: Services,
-    caller: Caller,
+    kms: KmsClient<Channel>,
     requests: Vec<v1::ExportDataKeyRequest>,
+    _folder: TempDir,
 }
 
 impl Exports {
+    /// Without policies every caller is `dev`; with them, this process's user.
     async fn under(policies: Option<PolicySet>, recipient: &RecipientPrivateKey) -> Self {
         let (store_id, key_id) = (StoreId::new(), StoreKeyId::new());
         let keys = [(key_id, StoreKey::generate().unwrap())];
         let seals = RecordSeals::new(store_id, &keys);
         let keys = Keys::new(Arc::new(MemoryStore::new()), seals, Arc::new(SystemClock));
         // What is exported is made before the policies decide.
-        let (policy, dev) = (Policy::dev(), caller(Principal::dev()));
+        let (policy, dev) = (Policy::dev(), caller());
         let services = Services::new(keys, policy.clone(), Arns::new("local", "0"));
         let made = services.create_key(&dev, v1::CreateKeyRequest::default()).await.unwrap();
         let key_id = made.key_metadata.unwrap().key_id;
@@ -151,27 +159,63 @@ impl Exports {
                 ..Default::default()
             });
         }
-        let Some(policies) = policies else { return Self { services, caller: dev, requests } };
-        policy.replace(policies);
-        Self { services, caller: caller(Principal::unix(7)), requests }
+        let folder = tempfile::tempdir().unwrap();
+        let config = match policies {
+            None => {
+                let socket = format!("unix:{}", folder.path().join("kf.sock").display());
+                Config::dev(folder.path(), Some(&socket)).unwrap()
+            }
+            Some(policies) => {
+                policy.replace(policies);
+                Config::parse(OVER_UNIX, folder.path(), []).unwrap()
+            }
+        };
+        let kms = connect(&config, services).await;
+        Self { kms, requests, _folder: folder }
     }
 
     async fn export(&self, number: usize) {
         let request = self.requests[number % CONTEXTS].clone();
-        let caller = Caller { deadline: Instant::now() + LONG, ..self.caller.clone() };
-        black_box(self.services.export_data_key(&caller, request).await.unwrap());
+        black_box(self.kms.clone().export_data_key(request).await.unwrap());
     }
 }
 
-const LONG: Duration = Duration::from_secs(30);
+const OVER_UNIX: &str = r#"
+[[listener]]
+address = "unix:kf.sock"
+[auth.unix]
+[store]
+kind = "sqlite"
+path = "store"
+[root_key]
+provider = "file"
+path = "root.key"
+[policy]
+dir = "policies"
+"#;
 
-fn caller(principal: Principal) -> Caller {
+/// Serves on the one listener, and connects to it.
+async fn connect(config: &Config, services: Services) -> KmsClient<Channel> {
+    let Address::Unix(path) = config.listeners[0].address().clone() else { panic!("a socket") };
+    let listener = Listener::bind(&config.listeners[0]).await.unwrap();
+    let health = Health::new(&Services::NAMES, || async { true });
+    let forever = std::future::pending();
+    tokio::spawn(run(vec![listener], services.routes(), health, Limits::default(), forever));
+    let connector = service_fn(move |_| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    let endpoint = Endpoint::from_static("http://localhost");
+    KmsClient::new(endpoint.connect_with_connector(connector).await.unwrap())
+}
+
+fn caller() -> Caller {
     Caller {
-        quota: Quota::of(&Arc::default(), &principal),
-        principal,
+        quota: Quota::of(&Arc::default(), &Principal::dev()),
+        principal: Principal::dev(),
         groups: TokenGroups::default(),
         request_id: "bench".to_owned(),
-        deadline: Instant::now() + LONG,
+        deadline: Instant::now() + Duration::from_mins(10),
         work: Permits::new(512, 256).share_of(&()),
         permit: None,
         begun: None,
@@ -181,14 +225,15 @@ fn caller(principal: Principal) -> Caller {
 fn exports(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let recipient = RecipientPrivateKey::generate(WrappingKeySpec::Rsa2048).unwrap();
+    let uid = rustix::process::geteuid().as_raw();
     let without = runtime.block_on(Exports::under(None, &recipient));
-    let with = runtime.block_on(Exports::under(Some(policies(100)), &recipient));
+    let with = runtime.block_on(Exports::under(Some(policies(100, uid)), &recipient));
     for (name, exports) in [("without policies", &without), ("100 policies", &with)] {
-        criterion.bench_function(&format!("export, {name}, one question"), |bencher| {
+        criterion.bench_function(&format!("ExportDataKey, {name}, one question"), |bencher| {
             bencher.to_async(&runtime).iter(|| exports.export(0));
         });
         let next = AtomicUsize::new(0);
-        criterion.bench_function(&format!("export, {name}, ever new contexts"), |bencher| {
+        criterion.bench_function(&format!("ExportDataKey, {name}, ever new contexts"), |bencher| {
             bencher
                 .to_async(&runtime)
                 .iter(|| exports.export(next.fetch_add(1, Ordering::Relaxed)));

@@ -31,6 +31,15 @@ pub enum PrincipalKind {
     Jwt,
 }
 
+/// The kinds of names in client certificates that are taken, beside SPIFFE IDs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenNames {
+    /// DNS names.
+    pub dns: bool,
+    /// Common names.
+    pub common_name: bool,
+}
+
 /// A verified caller. Cheap to clone and to log: every request carries one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal(Arc<PrincipalParts>);
@@ -94,9 +103,9 @@ impl Principal {
 
     /// The name in a client certificate, DER, that the TLS handshake verified.
     /// Exactly one name counts: the SPIFFE ID, else the DNS name, else the
-    /// common name. Where several would do, none is taken: which of two names
-    /// acts must not depend on their order.
-    pub fn from_certificate(der: &[u8]) -> Result<Self, NoPrincipal> {
+    /// common name, the last two only where they are taken. Where several would
+    /// do, none is taken: which of two names acts must not depend on their order.
+    pub fn from_certificate(der: &[u8], taken: TakenNames) -> Result<Self, NoPrincipal> {
         let (_, certificate) =
             X509Certificate::from_der(der).map_err(|_| NoPrincipal::Malformed)?;
         let names = Names::of(&certificate)?;
@@ -104,9 +113,10 @@ impl Principal {
             return names.spiffe();
         }
         match names.dns.as_slice() {
-            [] => common_name(&certificate),
-            [one] => Self::from_dns_name(one),
-            _ => Err(NoPrincipal::Several("DNS names")),
+            [one] if taken.dns => Self::from_dns_name(one),
+            [_, _, ..] if taken.dns => Err(NoPrincipal::Several("DNS names")),
+            _ if taken.common_name => common_name(&certificate),
+            _ => Err(NoPrincipal::NotTaken),
         }
     }
 
@@ -194,6 +204,11 @@ pub enum NoPrincipal {
     /// The name that would count is not of the permitted form.
     #[error("the {0} in the client certificate is not of the permitted form")]
     Form(&'static str),
+    /// It has no name of a kind that is taken.
+    #[error(
+        "the client certificate has no SPIFFE ID, and no other kind of name that [auth.mtls] takes: issue one with it, or list \"dns\" or \"common_name\" in auth.mtls.names"
+    )]
+    NotTaken,
     /// It has no name at all.
     #[error(
         "the client certificate names nobody: issue one with a SPIFFE ID, a DNS name or a common name"
@@ -300,7 +315,34 @@ mod tests {
         params.subject_alt_names = sans;
         let key = KeyPair::generate().expect("key");
         let certificate = params.self_signed(&key).expect("certificate");
-        Principal::from_certificate(certificate.der()).map(|p| p.to_string())
+        let all = TakenNames { dns: true, common_name: true };
+        let spiffe = Principal::from_certificate(certificate.der(), TakenNames::default());
+        let taken = Principal::from_certificate(certificate.der(), all);
+        // A SPIFFE ID needs no leave, and nothing else is taken without.
+        match &taken {
+            Ok(principal) if principal.kind() != PrincipalKind::Spiffe => {
+                assert_eq!(spiffe, Err(NoPrincipal::NotTaken));
+            }
+            Ok(_) => assert_eq!(spiffe, taken),
+            Err(_) => assert!(spiffe.is_err()),
+        }
+        taken.map(|principal| principal.to_string())
+    }
+
+    #[test]
+    fn a_name_of_a_kind_that_is_not_taken_gives_way_to_the_next() {
+        let mut params = CertificateParams::new(vec!["a.example".to_owned()]).expect("name");
+        params.distinguished_name.push(DnType::CommonName, "Ann");
+        let key = KeyPair::generate().expect("key");
+        let certificate = params.self_signed(&key).expect("certificate");
+        let named = |dns, common_name| {
+            let taken = TakenNames { dns, common_name };
+            Principal::from_certificate(certificate.der(), taken).map(|it| it.to_string())
+        };
+        assert_eq!(named(true, true), ok("dns:a.example"));
+        assert_eq!(named(true, false), ok("dns:a.example"));
+        assert_eq!(named(false, true), ok("cn:Ann"));
+        assert_eq!(named(false, false), Err(NoPrincipal::NotTaken));
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "compared with a Result")]
@@ -358,7 +400,10 @@ mod tests {
         for text in ["a\nb", " a", "\u{7f}"] {
             assert_eq!(named(&[text], vec![]), Err(NoPrincipal::Form("common name")), "{text:?}");
         }
-        assert_eq!(Principal::from_certificate(b"\x30\x03abc"), Err(NoPrincipal::Malformed));
+        assert_eq!(
+            Principal::from_certificate(b"\x30\x03abc", TakenNames::default()),
+            Err(NoPrincipal::Malformed)
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl From<NoPrincipal> for MalformedPrincipal {
     fn from(why: NoPrincipal) -> Self {
         match why {
             NoPrincipal::Form(name) | NoPrincipal::Several(name) => Self::Name(name),
-            NoPrincipal::Malformed | NoPrincipal::Absent => Self::Kind,
+            NoPrincipal::Malformed | NoPrincipal::NotTaken | NoPrincipal::Absent => Self::Kind,
         }
     }
 }

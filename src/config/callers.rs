@@ -9,7 +9,7 @@ use super::error::ConfigError;
 use super::fields::{one_of, path};
 use super::raw::{RawAuth, RawForwarders, RawJwt};
 use super::types::{Callers, ListenerConfig, TokenConfig, TokenUse};
-use crate::access::principal::{Principal, PrincipalKind, is_issuer};
+use crate::access::principal::{Principal, PrincipalKind, TakenNames, is_issuer};
 
 /// A way to authenticate must be asked for, though the listener implies it.
 pub(super) fn demand_auth(
@@ -35,6 +35,25 @@ pub(super) fn demand_auth(
         return Err(ConfigError::new(field, text));
     }
     Ok(())
+}
+
+/// The kinds of names in client certificates that are taken. SPIFFE IDs always are.
+pub(super) fn taken_names(auth: &RawAuth) -> Result<TakenNames, ConfigError> {
+    let names = auth.mtls.as_ref().and_then(|mtls| mtls.names.as_deref());
+    let mut taken = TakenNames::default();
+    for (at, name) in names.unwrap_or_default().iter().enumerate() {
+        match name.as_str() {
+            "spiffe" => {}
+            "dns" => taken.dns = true,
+            "common_name" => taken.common_name = true,
+            _ => {
+                let text =
+                    format!("found {name:?}, but it takes \"spiffe\", \"dns\" or \"common_name\"");
+                return Err(ConfigError::new(format!("auth.mtls.names[{at}]"), text));
+            }
+        }
+    }
+    Ok(taken)
 }
 
 /// The proxies that may forward the requests of others. Each must be somebody whom a

@@ -72,7 +72,7 @@ pub(super) struct RawPolicy {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawAuth {
-    pub(super) mtls: Option<EmptyTable>,
+    pub(super) mtls: Option<RawMtls>,
     pub(super) unix: Option<EmptyTable>,
     pub(super) access_key: Option<RawAccessKey>,
     pub(super) jwt: Option<RawJwt>,
@@ -92,6 +92,12 @@ pub(super) struct RawJwt {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawAccessKey {
     pub(super) signature_v1: Option<Switch>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawMtls {
+    pub(super) names: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 
-use crate::access::principal::Principal;
+use crate::access::principal::{Principal, TakenNames};
 
 use crate::rate::Rate;
 
@@ -167,6 +167,8 @@ pub struct TokenConfig {
 /// change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
+    /// The kinds of names in the callers' certificates that are taken.
+    pub names: TakenNames,
     /// The certificate chain, leaf first.
     pub cert: PathBuf,
     /// Its private key.

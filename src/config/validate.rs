@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::callers::{demand_auth, forwarders, token_config, token_use};
+use super::callers::{demand_auth, forwarders, taken_names, token_config, token_use};
 use super::error::ConfigError;
 use super::fields::{address, arn_part, number, one_of, path};
 use super::raw::{
@@ -19,6 +19,7 @@ use super::types::{
     PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles, TokenConfig, TokenUse,
 };
 
+use crate::access::principal::TakenNames;
 use crate::rate::{LEAST_BURST, Rate};
 
 pub(super) const DEFAULT_REGION: &str = "local";
@@ -226,7 +227,7 @@ fn listener(
         }
         (Address::Tcp(tcp), None) => return Err(plaintext(&field, *tcp)),
         (Address::Tcp(_), Some(files)) => {
-            Callers::Mtls(tls(files, &tls_field, directory, gateway, jwt)?)
+            Callers::Mtls(tls(files, &tls_field, directory, gateway, jwt, taken_names(auth)?)?)
         }
     };
     let forwarders = forwarders(raw.forwarded_client_cert.as_ref(), index, &callers)?;
@@ -252,6 +253,7 @@ fn tls(
     directory: &Path,
     gateway: bool,
     jwt: bool,
+    names: TakenNames,
 ) -> Result<TlsFiles, ConfigError> {
     if raw.client_ca.is_none() && raw.crl.is_some() {
         let text = "says which client certificates are revoked, but without tls.client_ca none is accepted: add tls.client_ca, or remove it";
@@ -261,6 +263,7 @@ fn tls(
         path(&format!("{field}.{name}"), value.as_deref(), what, directory)
     };
     Ok(TlsFiles {
+        names,
         cert: file("cert", &raw.cert, "a PEM file with the server's certificate chain")?,
         key: file("key", &raw.key, "a PEM file with the certificate's private key")?,
         client_ca: match &raw.client_ca {

@@ -48,8 +48,9 @@ impl Peer {
             Proof::Unknown
         } else {
             let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
+            let names = tls.names();
             let certificate = ClientCertificate::new(tls, loaded, chain);
-            Proof::Certified(Principal::from_certificate(certificate.leaf()), certificate)
+            Proof::Certified(Principal::from_certificate(certificate.leaf(), names), certificate)
         };
         Self { address: address.to_string(), proof, claims }
     }

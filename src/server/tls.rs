@@ -36,6 +36,7 @@ pub(super) use client_certificate::ClientCertificate;
 use files::FileContents;
 
 use super::reload_times::ReloadTimes;
+use crate::access::principal::TakenNames;
 use crate::config::TlsFiles;
 
 /// How often what will expire is told again.
@@ -107,6 +108,11 @@ impl Tls {
         let last_read = Mutex::new(contents.digest());
         let last_fault = Mutex::default();
         Ok(Arc::new(Self { files: files.clone(), current, last_read, last_fault }))
+    }
+
+    /// The kinds of names in the callers' certificates that are taken.
+    pub(super) fn names(&self) -> TakenNames {
+        self.files.names
     }
 
     pub(super) fn current(&self) -> Arc<LoadedTls> {

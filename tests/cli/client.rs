@@ -311,7 +311,7 @@ impl Files {
         let listener = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\n\
              tls = {{ cert = \"../{cert}\", key = \"../{key}\", client_ca = \"../ca.pem\" }}\n\
-             [auth.mtls]\n"
+             [auth.mtls]\nnames = [\"dns\", \"common_name\"]\n"
         );
         let text = fs::read_to_string(&config).unwrap();
         let socket = "[[listener]]\naddress = \"unix:keyferry.sock\"\n\n[auth.unix]\n";

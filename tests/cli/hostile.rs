@@ -50,7 +50,7 @@ impl Target {
         let text = fs::read_to_string(&config).unwrap();
         let listener = "\n[[listener]]\naddress = \"127.0.0.1:0\"\ngateway = true\n\
             tls = { cert = \"cert.pem\", key = \"key.pem\", client_ca = \"ca.pem\" }\n\
-            [auth.mtls]\n[auth.access_key]\n";
+            [auth.mtls]\nnames = [\"dns\", \"common_name\"]\n[auth.access_key]\n";
         fs::write(&config, text + listener).unwrap();
         let mut serve = keyferry(words("serve --config"));
         serve.arg(&config);

@@ -8,6 +8,9 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hyper_util::rt::TokioIo;
+use keyferry::proto::v1::ListKeysRequest;
+use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use rustix::process::Signal;
 
 use crate::command::{Ended, LIMIT, Server, heard, keyferry, run, tell, wait, words};
@@ -119,6 +122,43 @@ fn policies_are_taken_when_they_change_and_kept_when_they_are_bad() {
     until_logged("policies reloaded", 3);
     server.client("key list").failed(77, &["help: "]);
     assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+}
+
+/// A thousand policies take long to judge, and meanwhile requests are answered.
+#[test]
+fn many_policies_are_loaded_beside_requests() {
+    let instance = Instance::make();
+    let server = instance.start();
+    let path = instance.path("keyferry.sock");
+    let policy = |number: usize| {
+        format!(
+            "@id(\"p{number}\") permit (principal == UnixUser::\"{}\", action, resource is Key)\n\
+             when {{ resource.hasTag(\"team\") && resource.getTag(\"team\") == \"t{number}\" }};",
+            100_000 + number
+        )
+    };
+    let policies = (0..1000).map(policy).collect::<Vec<_>>().join("\n");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answered = runtime.block_on(async {
+        let connector = tower::service_fn(move |_| {
+            let path = path.clone();
+            async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
+        });
+        let endpoint = tonic::transport::Endpoint::from_static("http://localhost");
+        let channel = endpoint.connect_with_connector(connector).await.unwrap();
+        let mut management = KeyManagementClient::new(channel);
+        management.list_keys(ListKeysRequest::default()).await.unwrap();
+        fs::write(instance.path("policies/many.cedar"), policies).unwrap();
+        server.signal(Signal::HUP);
+        let (deadline, mut answered) = (Instant::now() + LIMIT, 0);
+        while !server.log().contains("policies reloaded") {
+            assert!(Instant::now() < deadline, "{}", server.log());
+            management.list_keys(ListKeysRequest::default()).await.unwrap();
+            answered += 1;
+        }
+        answered
+    });
+    assert!(answered >= 10, "{answered} requests were answered meanwhile");
 }
 
 #[test]

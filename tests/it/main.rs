@@ -40,4 +40,5 @@ mod storage_contract;
 #[path = "../support/mod.rs"]
 mod support;
 mod tampering;
+mod ways_round;
 mod wycheproof;

@@ -16,6 +16,7 @@ mod edge;
 mod forwarded;
 mod health;
 mod log_lines;
+mod permissions;
 mod process;
 mod script;
 mod strangers;

@@ -33,22 +33,22 @@ use crate::world::{
 
 const ISSUER: &str = "https://idp.example/realm";
 const AUDIENCE: &str = "keyferry";
-const ALICE: &str = "jwt:https://idp.example/realm#alice";
-const AUTHORIZATION: &str = "authorization";
+pub const ALICE: &str = "jwt:https://idp.example/realm#alice";
+pub const AUTHORIZATION: &str = "authorization";
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// An issuer's key.
-struct Key {
+pub struct Key {
     id: String,
     algorithm: Algorithm,
     private: EncodingKey,
 }
 
 impl Key {
-    fn new(id: &str, algorithm: Algorithm) -> Self {
+    pub fn new(id: &str, algorithm: Algorithm) -> Self {
         let private = match algorithm {
             Algorithm::ES256 => {
                 let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
@@ -75,7 +75,7 @@ impl Key {
         Self { id: id.to_owned(), algorithm, private }
     }
 
-    fn public(&self) -> Value {
+    pub fn public(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).unwrap();
         jwk.common.key_id = Some(self.id.clone());
         serde_json::to_value(jwk).unwrap()
@@ -87,12 +87,12 @@ impl Key {
         header
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub fn sign(&self, claims: &Value) -> String {
         encode(&self.header(), claims, &self.private).unwrap()
     }
 }
 
-fn claims() -> Value {
+pub fn claims() -> Value {
     let now = now();
     json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": now - 5, "exp": now + 600})
 }
@@ -110,11 +110,11 @@ fn with(changes: &Value) -> Value {
     claims
 }
 
-fn bearing(token: &str) -> String {
+pub fn bearing(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-const TABLE: &str = r#"
+pub const TABLE: &str = r#"
 [auth.jwt]
 issuer = "https://idp.example/realm"
 audience = "keyferry"
@@ -137,7 +137,7 @@ path = "root.key"
 dir = "policies"
 "#;
 
-fn put_keys(directory: &Path, keys: &[Value]) {
+pub fn put_keys(directory: &Path, keys: &[Value]) {
     // Its owner may write it, and everybody read.
     let path = directory.join("jwks.json");
     std::fs::write(&path, json!({ "keys": keys }).to_string()).unwrap();

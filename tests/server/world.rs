@@ -221,7 +221,7 @@ impl TlsFiles {
     #[expect(clippy::unused_self, reason = "its files are what the text names")]
     pub fn text(&self, tls: &str, more: &str) -> String {
         format!(
-            "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}\n{more}\n[auth.mtls]\n\
+            "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ {tls} }}\n{more}\n[auth.mtls]\nnames = [\"dns\", \"common_name\"]\n\
              [store]\nkind = \"sqlite\"\npath = \"store\"\n\
              [root_key]\nprovider = \"file\"\npath = \"root.key\"\n\
              [policy]\ndir = \"policies\"\n"

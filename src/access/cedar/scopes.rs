@@ -80,9 +80,8 @@ impl<'a> Scopes<'a> {
             return true;
         }
         match (self.known_in(&one), self.known_in(&other)) {
-            (Known::Anybody, _) | (_, Known::Anybody) => true,
+            (Known::Anybody, _) | (_, Known::Anybody) | (Known::OfToken, Known::OfToken) => true,
             (Known::OfType(one), Known::OfType(other)) => one == other,
-            (Known::OfToken, Known::OfToken) => true,
             (Known::OfToken, Known::OfType(name)) | (Known::OfType(name), Known::OfToken) => {
                 name == self.words.types.jwt_subject
             }

@@ -50,6 +50,7 @@ struct World {
     aliases: Vec<String>,
     context: EncryptionContext,
     account: ServiceAccount,
+    token_groups: TokenGroups,
     key: KeyIdentity,
     other: KeyIdentity,
 }
@@ -63,6 +64,7 @@ impl World {
             aliases: vec!["alias/payments".to_owned()],
             context: EncryptionContext::new(BTreeMap::from([pair("app", "billing")])).unwrap(),
             account: ServiceAccount::parse("billing").unwrap(),
+            token_groups: TokenGroups::new(["admins".to_owned()]).unwrap(),
             key: KeyIdentity { id: KeyId::new(), revision: 7 },
             other: KeyIdentity { id: KeyId::new(), revision: 8 },
         }
@@ -344,7 +346,8 @@ fn the_schema_has_every_action_once() {
 type Mutation = for<'a> fn(&mut Ask<'a>, &'a World, &'a World);
 
 /// Every fact that a policy can read in a use of a key; the cache must tell them apart.
-const MUTATIONS: [(&str, Mutation); 12] = [
+const MUTATIONS: [(&str, Mutation); 13] = [
+    ("token groups", |ask, _, two| ask.facts.token_groups = Some(&two.token_groups)),
     ("rpc", |ask, _, _| ask.rpc = "Kms/Other"),
     ("action", |ask, _, _| ask.action = Action::ReEncryptTo),
     ("key id", |ask, _, two| ask.subject = Subject::Key(Some(two.facts_of(two.key)))),

@@ -52,7 +52,7 @@ impl Folder {
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\ngateway = true\n\
              tls = {{ cert = \"cert.pem\", key = \"key.pem\"{tls} }}\n\
-             [auth.mtls]\n[auth.access_key]\n\
+             [auth.mtls]\nnames = [\"dns\", \"common_name\"]\n[auth.access_key]\n\
              [store]\nkind = \"sqlite\"\npath = \"store\"\n\
              [root_key]\nprovider = \"file\"\npath = \"root.key\"\n\
              [policy]\ndir = \"policies\"\n"
