@@ -86,6 +86,25 @@ id!(
     StoreKeyId
 );
 
+id!(
+    /// The id of an event of the audit log: of one request, or of one item of a stream.
+    EventId
+);
+id!(
+    /// The id of one run of one process over a store: it began one stretch of an audit
+    /// log.
+    RunId
+);
+
+impl EventId {
+    /// The id of this time that ends in these ten bytes, but for the six bits that are
+    /// the version's and the variant's (RFC 9562, 5.7).
+    #[must_use]
+    pub fn ending_in(tail: &[u8; 10], unix_millis: u64) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(unix_millis, tail).into_uuid())
+    }
+}
+
 /// The beginning of every access key id.
 const ACCESS_KEY_PREFIX: &[u8] = b"KF";
 /// Length of what follows: 22 of 62 characters, 130 bits.

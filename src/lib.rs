@@ -18,6 +18,7 @@
 //! | [`gateway`] | the HTTP front door: parameters and a signature in, the same services, JSON or XML out |
 //! | [`service`] | a function for each RPC: parse → authorise → act → reply |
 //! | [`keys`] | CMKs, versions, states, names; the keyring; root and store keys |
+//! | [`audit`] | the audit log: what was decided and done, by whom, in a chain that can be verified |
 //! | [`access`] | who calls, and whether they may: alone makes a `Grant` |
 //! | [`crypto`] | secrets, the blob, wrapping |
 //! | [`storage`] | the store's law, and the backends that obey it |
@@ -38,6 +39,7 @@
 //! which consumes and wipes it).
 
 pub mod access;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod crypto;
