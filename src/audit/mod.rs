@@ -5,8 +5,10 @@
 //! event_ids.rs   the id of each event
 //! entry.rs       what a line says
 //! chain.rs       how lines hang together
+//! note.rs        checkpoints: signed notes over all lines before them
 //! ```
 
 pub mod chain;
 pub mod entry;
 pub mod event_ids;
+pub mod note;
