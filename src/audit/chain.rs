@@ -81,6 +81,8 @@ pub struct LinkedLine<'a> {
     pub prev: LineDigest,
     /// The whole line, without its line feed.
     pub text: &'a str,
+    /// What follows its beginning: as [`body`] made it.
+    pub body: &'a str,
 }
 
 impl<'a> LinkedLine<'a> {
@@ -89,11 +91,11 @@ impl<'a> LinkedLine<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
         let rest = text.strip_prefix("{\"v\":1,\"seq\":")?;
         let (seq, rest) = rest.split_once(",\"prev\":\"")?;
-        let (prev, rest) = rest.split_once("\",")?;
+        let (prev, body) = rest.split_once("\",")?;
         let number: u64 = seq.parse().ok()?;
         // Numbers could be written in other ways, too.
-        let is_ours = number.to_string() == seq && rest.ends_with('}');
-        is_ours.then_some(Self { seq: number, prev: LineDigest::parse(prev)?, text })
+        let is_ours = number.to_string() == seq && body.ends_with('}');
+        is_ours.then_some(Self { seq: number, prev: LineDigest::parse(prev)?, text, body })
     }
 
     /// What it says.

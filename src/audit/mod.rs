@@ -6,9 +6,13 @@
 //! entry.rs       what a line says
 //! chain.rs       how lines hang together
 //! note.rs        checkpoints: signed notes over all lines before them
+//! reading.rs     files and lines, in order and in bounded memory
+//! verification/  whether all of it is as it was written
 //! ```
 
 pub mod chain;
 pub mod entry;
 pub mod event_ids;
 pub mod note;
+pub mod reading;
+pub mod verification;
