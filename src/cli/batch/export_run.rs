@@ -13,11 +13,12 @@ use tonic_types::StatusExt;
 
 use super::item::{BatchItem, answer_line};
 use super::journal::Journal;
-use super::progress::{Progress, Tally};
+use super::tally::Tally;
 use crate::cli::client::call::CallArgs;
 use crate::cli::client::session::Session;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
+use crate::cli::io::progress::Progress;
 use crate::error::Rule;
 use crate::proto::v1;
 use crate::proto::v1::export_data_keys_response::Outcome;
@@ -220,7 +221,7 @@ impl<'a> ExportRun<'a> {
             let answer = v1::ExportDataKeysResponse { item_id, outcome: Some(outcome) };
             self.journal.append(&answer_line(&answer)?)?;
         }
-        self.progress.show(end, &self.tally);
+        self.progress.show(end, || self.tally.so_far());
         Ok(())
     }
 }

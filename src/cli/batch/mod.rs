@@ -15,9 +15,9 @@ mod export_run;
 mod item;
 mod journal;
 mod lines;
-mod progress;
 mod resume;
 mod strict_json;
+mod tally;
 
 use std::io::{self, BufReader, IsTerminal};
 use std::iter::Peekable;
@@ -29,13 +29,14 @@ use self::export_run::{ExportRun, WINDOW};
 pub use self::item::ItemDefaults;
 use self::item::{BatchItem, BatchItems};
 use self::journal::Journal;
-use self::progress::{Progress, Tally};
 use self::resume::DoneBefore;
+use self::tally::Tally;
 use super::client::call::{CallArgs, block_on};
 use super::exit::Exit;
 use super::failure::{EarlyExit, Failure};
 use super::io::input::Input;
 use super::io::output_target::{OutputTarget, Sensitivity};
+use super::io::progress::Progress;
 use super::io::text::Text;
 
 /// A batch to export.

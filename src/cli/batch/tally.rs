@@ -1,14 +1,10 @@
-//! The progress of a batch: counted, and shown on a terminal.
+//! The answers of a batch, counted.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::resume::DoneBefore;
 use crate::error::Rule;
 use crate::proto::v1::export_data_keys_response::Outcome;
-
-/// How often the bar is drawn, at most.
-const HERTZ: u8 = 10;
 
 /// The answers of a batch, counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +52,11 @@ impl Tally {
         self.dry_run
     }
 
+    /// Beside a bar.
+    pub fn so_far(&self) -> String {
+        format!("{} exported, {} refused", self.exported, self.refused)
+    }
+
     /// For people.
     pub fn sentence(&self) -> String {
         let Self { exported, refused, before, dry_run } = self;
@@ -79,44 +80,6 @@ impl Tally {
             "skipped": self.before.lines,
             "skipped_refused": self.before.refused,
         })
-    }
-}
-
-/// A bar on the terminal.
-#[derive(Debug)]
-pub struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    /// A bar, if one is shown, over a batch of that many bytes, or of an unknown
-    /// length.
-    pub fn new(bytes: Option<u64>, shown: bool) -> Self {
-        if !shown {
-            return Self(None);
-        }
-        let target = ProgressDrawTarget::stderr_with_hz(HERTZ);
-        let bar = ProgressBar::with_draw_target(bytes, target);
-        let template = match bytes {
-            Some(_) => "{bar:32} {percent:>3} %  {msg}  {eta} left",
-            None => "{spinner} {msg}  {elapsed}",
-        };
-        // If indicatif refused the template, its own bar would be shown.
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self(Some(bar.with_style(style)))
-    }
-
-    /// Shows how far it is.
-    pub fn show(&self, bytes: u64, tally: &Tally) {
-        let Some(bar) = &self.0 else { return };
-        bar.set_position(bytes);
-        bar.set_message(format!("{} exported, {} refused", tally.exported, tally.refused));
-    }
-
-    /// Leaves the terminal as it was.
-    pub fn end(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }
 
