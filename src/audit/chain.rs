@@ -54,6 +54,7 @@ impl Head {
 
     /// Adds a line to a chain: appends its bytes, and gives the new end. `body` is what
     /// [`body`] made of the line's entry.
+    #[must_use]
     pub fn append(&self, body: &[u8], to: &mut Vec<u8>) -> Self {
         let (seq, from) = (self.seq + 1, to.len());
         // Writing to a vector does not fail.
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn only_one_beginning_is_a_lines() {
         let mut bytes = Vec::new();
-        Head::EMPTY.append(&body(&entry("x")).unwrap(), &mut bytes);
+        let _ = Head::EMPTY.append(&body(&entry("x")).unwrap(), &mut bytes);
         let text = String::from_utf8(bytes).unwrap();
         let line = text.trim_end();
         assert!(LinkedLine::parse(line).is_some());

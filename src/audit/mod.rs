@@ -8,6 +8,8 @@
 //! note.rs        checkpoints: signed notes over all lines before them
 //! reading.rs     files and lines, in order and in bounded memory
 //! verification/  whether all of it is as it was written
+//! selection.rs   which lines somebody wants to see
+//! usage.rs       what was exported, used and refused, counted
 //! ```
 
 pub mod chain;
@@ -15,4 +17,6 @@ pub mod entry;
 pub mod event_ids;
 pub mod note;
 pub mod reading;
+pub mod selection;
+pub mod usage;
 pub mod verification;

@@ -105,6 +105,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line; `None` at the end.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> io::Result<Option<RawLine<'_>>> {
         self.line.clear();
         self.read_on()
@@ -113,6 +114,9 @@ impl<R: BufRead> Lines<R> {
     /// What has been added to a line that was torn, and this line with it; a line if
     /// there is no torn one. Where nothing more is there, it is torn still.
     pub fn read_on(&mut self) -> io::Result<Option<RawLine<'_>>> {
+        if self.line.ends_with(b"\n") {
+            self.line.clear();
+        }
         let begun = self.line.len();
         let room = (LINE_BYTES_MAX + 1).saturating_sub(begun) as u64;
         let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.line)?;
@@ -123,6 +127,7 @@ impl<R: BufRead> Lines<R> {
         }
         if self.line.len() > LINE_BYTES_MAX && !self.line.ends_with(b"\n") {
             self.offset += self.reader.skip_until(b'\n')? as u64;
+            self.line.clear();
             return Ok(Some(RawLine::TooLong));
         }
         Ok(Some(match self.line.strip_suffix(b"\n") {
@@ -185,7 +190,8 @@ mod tests {
         assert_eq!(lines.read_on().unwrap(), Some(RawLine::Torn(b"tw")));
         fs::write(&path, "one\ntwo\nthree\n").unwrap();
         assert_eq!(lines.read_on().unwrap(), Some(RawLine::Whole(b"two")));
-        assert_eq!(lines.next().unwrap(), Some(RawLine::Whole(b"three")));
+        assert_eq!(lines.read_on().unwrap(), Some(RawLine::Whole(b"three")));
+        assert_eq!(lines.read_on().unwrap(), None);
         assert_eq!(lines.number(), 3);
     }
 }

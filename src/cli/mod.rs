@@ -13,6 +13,7 @@
 //! | `key`, `alias`, `access_key` | manage CMKs, their names, and access keys |
 //! | `data_key`, `batch`, `recipient` | generate, export, import and unwrap data keys |
 //! | `policy` | schema and checks of policies, offline |
+//! | `audit` | audit logs, verified and read offline |
 //! | `symmetric`, `asymmetric` | encrypt, decrypt, sign and verify |
 //! | `server` | serve, init, client add, quickstart |
 //! | `options` | options that several families share |
@@ -25,6 +26,7 @@
 mod access_key;
 mod alias;
 mod asymmetric;
+mod audit;
 mod batch;
 mod client;
 mod data_key;
@@ -85,6 +87,8 @@ enum Command {
     AccessKey(access_key::AccessKeyCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// Runs the command that the arguments name.
@@ -125,6 +129,7 @@ impl Command {
             Self::Recipient(command) => command.run(),
             Self::AccessKey(command) => command.run(),
             Self::Policy(command) => command.run(),
+            Self::Audit(command) => command.run(),
         }
     }
 }

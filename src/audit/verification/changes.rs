@@ -19,7 +19,7 @@ pub(super) struct Changes {
 
 impl Changes {
     /// The log begins here.
-    pub(super) const fn from_the_beginning(&mut self) {
+    pub(super) const fn begin_log(&mut self) {
         self.are_all = true;
     }
 

@@ -168,16 +168,19 @@ pub enum Flaw {
         /// The digest of the line.
         found: LineDigest,
     },
-    /// A process signs each second; what comes long after the last signature is not its.
+    /// A process signs each second, and does not write for long without.
     #[error(
-        "the last {lines} lines are not signed, and go on for {seconds} seconds after the last checkpoint: a process that writes signs each second"
+        "the last {lines} lines are not signed, and are of {seconds} seconds: a process that writes signs each second"
     )]
     Unsigned {
         /// How many.
         lines: u64,
-        /// The seconds from the last checkpoint to the last line.
+        /// The seconds from the first of them to the last.
         seconds: i64,
     },
+    /// No file is without lines, but where a process crashed as it began it.
+    #[error("the file is empty, and the log goes on after it: its lines are missing")]
+    Emptied,
     /// Not even the first line of a file.
     #[error("there is no line in the log")]
     Empty,

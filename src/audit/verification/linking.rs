@@ -97,7 +97,7 @@ impl Linking {
         } else if unread > 0 && line.seq > tip.head.seq {
             Self::measure_gap(line, tip, unread, place, findings);
         } else if line.seq == tip.head.seq.saturating_add(1) {
-            self.doubt(line, tip, suspect, findings);
+            self.doubt(line, tip, suspect.as_ref(), findings);
             return false;
         } else {
             self.jump(line, tip, place, findings);
@@ -166,7 +166,7 @@ impl Linking {
         &mut self,
         line: &LinkedLine<'_>,
         tip: Tip,
-        earlier: Option<Suspect>,
+        earlier: Option<&Suspect>,
         findings: &mut Findings,
     ) {
         let suspect = Suspect { line: tip, named: line.prev };

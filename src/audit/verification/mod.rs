@@ -123,6 +123,8 @@ pub struct Verification {
     changes: Changes,
     file: FileSoFar,
     verdict: Verdict,
+    /// The time of the first line after the last checkpoint.
+    unsigned_since: Option<String>,
     again: Vec<u8>,
 }
 
@@ -147,6 +149,7 @@ impl Verification {
             changes: Changes::default(),
             file: FileSoFar::default(),
             verdict: Verdict::default(),
+            unsigned_since: None,
             again: Vec::new(),
         }
     }
@@ -185,7 +188,7 @@ impl Verification {
         match line {
             RawLine::Whole(line) => self.take_whole(line),
             RawLine::Torn(_) => self.take_torn(),
-            RawLine::TooLong => self.linking.take_unreadable(self.place(), &mut self.findings),
+            RawLine::TooLong => self.take_unreadable(self.place()),
         }
     }
 
@@ -199,26 +202,44 @@ impl Verification {
         self.verdict.torn.push(TornLine { file, line: place.line });
     }
 
+    fn take_unreadable(&mut self, place: Place) {
+        self.file.is_after_file_line = false;
+        self.changes.doubt();
+        self.linking.take_unreadable(place, &mut self.findings);
+    }
+
     fn take_whole(&mut self, line: &[u8]) {
         self.verdict.lines += 1;
         let place = self.place();
         let Some(line) = std::str::from_utf8(line).ok().and_then(LinkedLine::parse) else {
-            self.changes.doubt();
-            return self.linking.take_unreadable(place, &mut self.findings);
+            return self.take_unreadable(place);
         };
         let (head, is_first) = (line.head(), self.linking.head().is_none());
         let follows = self.linking.take(&line, head, place, &mut self.findings);
         if !follows {
             self.changes.doubt();
-        } else if is_first && line.seq == 1 {
-            self.changes.from_the_beginning();
+        }
+        if is_first {
+            self.judge_beginning(line.seq, place);
         }
         self.hold_to_kept(head, is_first, place);
         match line.entry() {
             Ok(entry) if self.is_as_written(&line, &entry) => {
                 self.judge(&line, entry, place, follows);
             }
-            _ => self.tell_of_tip(place, line.seq, Flaw::OtherForm),
+            _ => {
+                self.file.is_after_file_line = false;
+                self.tell_of_tip(place, line.seq, Flaw::OtherForm);
+            }
+        }
+    }
+
+    /// Files before the first may have been deleted, as too old, and none emptied.
+    fn judge_beginning(&mut self, seq: u64, place: Place) {
+        if seq == 1 {
+            self.changes.begin_log();
+        } else if place.file > 0 {
+            self.findings.tell(Place { file: 0, line: 0 }, None, Flaw::Emptied);
         }
     }
 
@@ -257,11 +278,14 @@ impl Verification {
             }
             Kind::Intent => self.changes.begin(entry.event, place),
             Kind::Outcome => self.changes.end(entry.event),
-            Kind::Checkpoint => self.checkpoint(line, &entry, &at, place, follows).err(),
+            Kind::Checkpoint => self.checkpoint(line, &entry, &at, place, follows),
             Kind::File | Kind::Policy | Kind::Decision | Kind::Auth => None,
         };
         if let Some(flaw) = flaw {
             self.findings.tell(place, Some(line.seq), flaw);
+        }
+        if self.verdict.signed.as_ref() != Some(&at) {
+            self.unsigned_since.get_or_insert_with(|| at.time.clone());
         }
         self.verdict.first.get_or_insert_with(|| at.clone());
         self.verdict.last = Some(at);
@@ -307,8 +331,7 @@ impl Verification {
         }
     }
 
-    /// A checkpoint is signed over the line before it, and its own line is wholly told by
-    /// it.
+    /// A checkpoint that verifies tells which changes are open.
     fn checkpoint(
         &mut self,
         line: &LinkedLine<'_>,
@@ -316,7 +339,26 @@ impl Verification {
         at: &LineAt,
         place: Place,
         follows: bool,
-    ) -> Result<(), Flaw> {
+    ) -> Option<Flaw> {
+        match self.signed(line, entry) {
+            Ok(signed) => {
+                self.verdict.checkpoints += 1;
+                if follows {
+                    self.verdict.signed = Some(at.clone());
+                    self.unsigned_since = None;
+                }
+                self.changes.hold_to(&signed, place)
+            }
+            Err(flaw) => {
+                self.linking.tip_is_told();
+                Some(flaw)
+            }
+        }
+    }
+
+    /// A checkpoint is signed over the line before it, and its own line is wholly told by
+    /// it.
+    fn signed(&self, line: &LinkedLine<'_>, entry: &Entry) -> Result<Checkpoint, Flaw> {
         let note = entry.note.as_deref().unwrap_or_default();
         let text = self.trusted.key.open_sole(note).ok_or(Flaw::Signature)?;
         let signed = Checkpoint::parse(text).ok_or(Flaw::OtherCheckpoint)?;
@@ -332,11 +374,7 @@ impl Verification {
         if signed.entry(note.to_owned()) != *entry {
             return Err(Flaw::OtherCheckpoint);
         }
-        self.verdict.checkpoints += 1;
-        if follows {
-            self.verdict.signed = Some(at.clone());
-        }
-        self.changes.hold_to(&signed, place).map_or(Ok(()), Err)
+        Ok(signed)
     }
 
     /// The verdict, as nothing more comes.
@@ -380,10 +418,12 @@ impl Verification {
         }
     }
 
-    /// From the last checkpoint to the last line.
+    /// From the first line after the last checkpoint to the last line. A crash may take
+    /// the checkpoint of a batch, whose lines are of one moment.
     fn unsigned_seconds(&self) -> Option<i64> {
-        let time = |at: &LineAt| at.time.parse::<Timestamp>().ok();
-        let (signed, last) = (self.verdict.signed.as_ref()?, self.verdict.last.as_ref()?);
-        Some(time(last)?.duration_since(time(signed)?).as_secs())
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        let since = time(self.unsigned_since.as_deref()?)?;
+        let last = time(&self.verdict.last.as_ref()?.time)?;
+        Some(last.duration_since(since).as_secs())
     }
 }

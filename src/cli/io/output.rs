@@ -43,6 +43,11 @@ impl OutputArgs {
 }
 
 impl Output {
+    /// JSON or text on standard output, of a command whose JSON is not the contract's.
+    pub const fn of(json: bool) -> Self {
+        Self { json, text_to_stderr: false }
+    }
+
     /// Whether JSON is asked for.
     pub fn is_json(self) -> bool {
         self.json
