@@ -66,6 +66,14 @@ impl Linking {
         }
     }
 
+    /// The last line is proven to be as it was written: if it names another digest than
+    /// the line before it has, that was changed.
+    pub(super) fn tip_is_proven(&mut self, findings: &mut Findings) {
+        if let Some(suspect) = self.suspect.take() {
+            suspect.convict(findings);
+        }
+    }
+
     /// Takes what is no line.
     pub(super) fn take_unreadable(&mut self, place: Place, findings: &mut Findings) {
         if let Some(suspect) = self.suspect.take() {

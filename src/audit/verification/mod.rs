@@ -343,6 +343,7 @@ impl Verification {
         match self.signed(line, entry) {
             Ok(signed) => {
                 self.verdict.checkpoints += 1;
+                self.linking.tip_is_proven(&mut self.findings);
                 if follows {
                     self.verdict.signed = Some(at.clone());
                     self.unsigned_since = None;
