@@ -15,6 +15,7 @@
 
 mod access_keys;
 mod asymmetric;
+mod audit;
 mod batch;
 mod cases;
 mod client;

@@ -16,6 +16,7 @@
 
 mod access_keys;
 mod admission;
+mod audit_verification;
 mod concurrent_changes;
 mod contract_listing;
 mod crypto_vectors;

@@ -7,6 +7,7 @@ pub mod harness;
 pub mod http;
 pub mod program;
 pub mod request;
+pub mod sample_log;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
