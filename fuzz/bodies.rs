@@ -10,6 +10,9 @@ use der::asn1::{Any, OctetString, Uint};
 use der::{Decode, Encode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyferry::access::principal::PrincipalKind;
+use keyferry::audit::note::{Checkpoint, CheckpointKey};
+use keyferry::audit::reading::{Lines, LogFile};
+use keyferry::audit::verification::{Trusted, Verdict, Verification};
 use keyferry::crypto::ciphertext_blob::{BlobKeys, CiphertextBlob, OVERHEAD_BYTES};
 use keyferry::crypto::encryption_context::EncryptionContext;
 use keyferry::crypto::key_pair::{KeyPairSpec, SigningAlgorithm, VerifyingKey};
@@ -38,7 +41,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
+    ("audit_log", audit_log),
+    ("audit_note", audit_note),
     ("authority", authority),
     ("blob", blob),
     ("encryption_context", encryption_context),
@@ -52,6 +57,52 @@ pub const TARGETS: [Target; 12] = [
     ("sm2_signature", sm2_signature),
     ("stored_record", stored_record),
 ];
+
+/// The key that the corpora's logs and checkpoints are signed with.
+static CHECKPOINT_KEY: LazyLock<CheckpointKey> = LazyLock::new(|| {
+    let store = StoreId::parse("0198c0de-0000-7000-8000-000000000004").expect("an id");
+    CheckpointKey::from_seed(store, &[7; 32]).expect("a seed")
+});
+
+/// A log is verified to its end, whatever it holds; one that is intact and signed to its
+/// last line is so no more with a bit changed.
+pub fn audit_log(data: &[u8]) {
+    let verdict = verified(data);
+    let lines = data.iter().filter(|byte| **byte == b'\n').count() as u64;
+    assert_eq!(verdict.lines, lines);
+    assert_eq!(verdict.torn.is_empty(), data.last().is_none_or(|last| *last == b'\n'));
+    if verdict.is_intact() && verdict.torn.is_empty() && verdict.unsigned_lines == 0 {
+        let changed = verified(&flipped(data));
+        assert!(!changed.is_intact() || !changed.torn.is_empty());
+    }
+}
+
+fn verified(data: &[u8]) -> Verdict {
+    let trusted = Trusted { key: CHECKPOINT_KEY.verifier(), kept: None };
+    let mut verification = Verification::new(trusted, 20);
+    verification.begin_file(&LogFile::at(std::path::Path::new("log")));
+    verification.read_lines(Lines::new(data), |_| {}).expect("bytes in memory");
+    verification.end()
+}
+
+/// A note is signed or not; one that is signed by one key alone is so no more with a bit
+/// changed, and a checkpoint has one text.
+pub fn audit_note(data: &[u8]) {
+    let Ok(note) = std::str::from_utf8(data) else { return };
+    let verifier = CHECKPOINT_KEY.verifier();
+    if let Some(text) = verifier.open_sole(note) {
+        assert_eq!(verifier.open(note), Some(text));
+        assert_eq!(CHECKPOINT_KEY.sign(text), note);
+        let changed = String::from_utf8(flipped(data));
+        assert!(changed.is_err() || changed.is_ok_and(|it| verifier.open_sole(&it).is_none()));
+    }
+    let text = note.split_inclusive("\n\n").next().unwrap_or_default();
+    for text in [note, text.strip_suffix('\n').unwrap_or_default()] {
+        if let Some(checkpoint) = Checkpoint::parse(text) {
+            assert_eq!(checkpoint.text(), text);
+        }
+    }
+}
 
 /// Bytes from a Unix socket come out in their order, as many as are whole frames; a
 /// second reading changes nothing more, and neither does the size of the pieces.
