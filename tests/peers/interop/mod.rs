@@ -2,6 +2,7 @@
 //! other implementations of RSA-OAEP and SM2. The clients are written as their
 //! users would write them, in the folders beside this file.
 
+mod audit_note;
 pub mod clients;
 mod envoy;
 mod grpcurl;
