@@ -89,6 +89,7 @@ mod tests {
     use super::super::entry::Decided;
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "fields are optional")]
     fn of(text: &str) -> Option<String> {
         Some(text.to_owned())
     }

@@ -245,7 +245,7 @@ fn lines_are_followed_from_file_to_file() {
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        stdout.lines().map_while(Result::ok).for_each(|line| sender.send(line).unwrap())
+        stdout.lines().map_while(Result::ok).for_each(|line| sender.send(line).unwrap());
     });
     let before = log.files[0].len();
     log.export(BILLING, KEY, true);
