@@ -17,6 +17,7 @@ use keyferry::crypto::ciphertext_blob::{BlobKeys, CiphertextBlob, OVERHEAD_BYTES
 use keyferry::crypto::encryption_context::EncryptionContext;
 use keyferry::crypto::key_pair::{KeyPairSpec, SigningAlgorithm, VerifyingKey};
 use keyferry::crypto::pem as armour;
+use keyferry::crypto::receipt::{ReceiptKeySet, UnverifiedReceipt};
 use keyferry::crypto::secret::{KeyMaterial, StoreKey};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::{WrappingKey, WrappingKeySpec, public_key as judge};
@@ -30,7 +31,7 @@ use keyferry::keys::guard::records::{RecordKind, RecordSeals};
 use keyferry::keys::model::alias_name::AliasName;
 use keyferry::limits::{
     CONTEXT_CHARS, CONTEXT_PAIRS, PARAMETER_NAME_BYTES, PARAMETERS, PLAINTEXT_BYTES,
-    PUBLIC_KEY_BYTES, REQUEST_BYTES,
+    PUBLIC_KEY_BYTES, RECEIPT_BYTES, REQUEST_BYTES,
 };
 use keyferry::server::authority::WellFormed;
 use keyferry::server::forwarded_cert;
@@ -41,7 +42,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("audit_log", audit_log),
     ("audit_note", audit_note),
     ("authority", authority),
@@ -51,6 +52,7 @@ pub const TARGETS: [Target; 14] = [
     ("parameters", parameters),
     ("pem", pem),
     ("public_key", public_key),
+    ("receipt", receipt),
     ("signature_v1", signature_v1),
     ("signature_v3", signature_v3),
     ("sm2_ciphertext", sm2_ciphertext),
@@ -68,8 +70,8 @@ static CHECKPOINT_KEY: LazyLock<CheckpointKey> = LazyLock::new(|| {
 /// last line is so no more with a bit changed.
 pub fn audit_log(data: &[u8]) {
     let verdict = verified(data);
-    let lines = data.iter().filter(|byte| **byte == b'\n').count() as u64;
-    assert_eq!(verdict.lines, lines);
+    let pieces = data.split(|byte| *byte == b'\n').count() as u64;
+    assert_eq!(verdict.lines + 1, pieces);
     assert_eq!(verdict.torn.is_empty(), data.last().is_none_or(|last| *last == b'\n'));
     if verdict.is_intact() && verdict.torn.is_empty() && verdict.unsigned_lines == 0 {
         let changed = verified(&flipped(data));
@@ -363,6 +365,30 @@ pub fn public_key(data: &[u8]) {
             assert_eq!(again.sha256(), key.sha256());
         }
         Err(refusal) => assert!(refusal.to_string().ends_with(" would do")),
+    }
+}
+
+/// Text is a receipt or not; one that is has three parts. By the key that it names it
+/// verifies in either way or in neither, and not any more with a bit changed.
+pub fn receipt(data: &[u8]) {
+    /// The key of `tests/vectors/receipt_ok_sm2.txt`.
+    static KEYS: LazyLock<ReceiptKeySet> = LazyLock::new(|| {
+        let jwks = r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "elkxgIYMQDfIPBJ0mEXI7hQk3Sl_rcuJXjWCVdLH0rI", "y": "qMolWA8mJv5XkGL_G5n_kcJKDaBvsytb4gFIySSfVlA", "kid": "b4Kc2UsqKPV9A-nYQqJsleJHKGt76kfXYuxImMb4dkQ"}]}"#;
+        ReceiptKeySet::parse(jwks.as_bytes()).expect("a set of keys")
+    });
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(read) = UnverifiedReceipt::parse(text) else { return };
+    let bare = text.strip_suffix('\n').unwrap_or(text);
+    assert!(RECEIPT_BYTES.allows(bare.len()) && bare.split('.').count() == 3);
+    let ours = KEYS.keys()[0].key.thumbprint();
+    let by_keys = read.clone().verify(&KEYS).ok();
+    assert_eq!(by_keys, read.clone().verify_by_thumbprint(ours).ok());
+    assert!(by_keys.is_none() || read.kid() == ours);
+    if by_keys.is_some() {
+        let altered = flipped(bare.as_bytes());
+        let altered = std::str::from_utf8(&altered).ok();
+        let altered = altered.and_then(|altered| UnverifiedReceipt::parse(altered).ok());
+        assert!(altered.is_none_or(|altered| altered.verify(&KEYS).is_err()));
     }
 }
 

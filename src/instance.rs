@@ -31,6 +31,7 @@ use crate::server::{
 use crate::service::Services;
 use crate::service::naming::Arns;
 use crate::storage::{OpenStoreError, SqliteStore, Store, StoreAtRest};
+use crate::trusted_issuers::{IssuerKeysError, TrustedIssuers};
 
 /// An instance is not made, opened or served. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum InstanceError {
     /// The policies.
     #[error(transparent)]
     Policies(#[from] UnusablePolicies),
+    /// The keys of an issuer of receipts.
+    #[error("receipt.trusted: {0}")]
+    Issuers(#[from] IssuerKeysError),
     /// A socket, or the TLS files of one.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -92,6 +96,7 @@ pub async fn check(config: &Config) -> Result<Vec<String>, InstanceError> {
         let policies = policy_dir::load(dir, Reader::Server)?;
         warnings.extend(policies.warnings().iter().map(ToString::to_string));
     }
+    TrustedIssuers::load(&config.receipt)?;
     let root = root_key_providers::open(&config.root_key)?;
     let StoreConfig::Sqlite { path } = &config.store;
     let store = StoreAtRest::open(path)?.ok_or(UnlockError::Empty)?;
@@ -150,7 +155,9 @@ async fn open_with_policies(config: &Config) -> Result<Opened, InstanceError> {
             (store, seals)
         }
     };
+    let issuers = TrustedIssuers::load(&config.receipt)?;
     let keys = Keys::new(store, seals, Arc::new(SystemClock));
+    keys.receipt_keys.rotate_every(config.receipt.rotate_days);
     let arns = Arns::new(&config.region, &config.account);
     let (policy, policy_dir) = match &config.policy {
         PolicyConfig::Dev => (Policy::dev(), None),
@@ -159,13 +166,16 @@ async fn open_with_policies(config: &Config) -> Result<Opened, InstanceError> {
             (dir.policy(), Some(dir))
         }
     };
-    Ok(Opened { services: Services::new(keys, policy, arns), policy_dir })
+    let services = Services::new(keys, policy, arns)
+        .trusting(issuers.clone(), config.receipt.require_on_import);
+    Ok(Opened { services, policy_dir, issuers })
 }
 
-/// Services over an open store, and the directory of the policies that decide.
+/// Services over an open store, and the files beside it that are followed.
 struct Opened {
     services: Services,
     policy_dir: Option<PolicyDir>,
+    issuers: Arc<TrustedIssuers>,
 }
 
 async fn open_dev(config: &Config) -> Result<(Arc<dyn Store>, RecordSeals), InstanceError> {
@@ -227,6 +237,32 @@ async fn follow(dir: Option<PolicyDir>, interval: Duration) -> Infallible {
     }
 }
 
+/// Follows the changes of the keys of trusted issuers.
+async fn follow_issuers(issuers: Arc<TrustedIssuers>, interval: Duration) -> Infallible {
+    let mut times = ReloadTimes::every(interval);
+    let mut last_fault = None;
+    loop {
+        let _ = times.next().await;
+        let issuers = issuers.clone();
+        // Reading files blocks.
+        let read = tokio::task::spawn_blocking(move || issuers.reload()).await;
+        let fault = match read {
+            Ok(Ok(changed)) => {
+                if changed {
+                    tracing::info!("keys of issuers of receipts reloaded");
+                }
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = fault.as_ref().filter(|_| fault != last_fault) {
+            tracing::error!(%error, "keys of issuers of receipts not reloaded: the old ones stay in use");
+        }
+        last_fault = fault;
+    }
+}
+
 /// A server with its store open and its sockets bound.
 pub struct BoundServer {
     opened: Opened,
@@ -261,7 +297,8 @@ impl BoundServer {
     /// Serves until `shutdown`, then drains. Requests that were cut are in the
     /// log.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), InstanceError> {
-        let Self { opened: Opened { services, policy_dir }, gateway, quota, listeners } = self;
+        let Self { opened, gateway, quota, listeners } = self;
+        let Opened { services, policy_dir, issuers } = opened;
         let probed = services.clone();
         let health = Health::new(&Services::NAMES, move || {
             let services = probed.clone();
@@ -281,6 +318,7 @@ impl BoundServer {
             drained = server::run(listeners, faces, health, limits, shutdown) => drained?,
             never = services.carry_out_for_ever() => match never {},
             never = follow(policy_dir, interval) => match never {},
+            never = follow_issuers(issuers, interval) => match never {},
         };
         Ok(())
     }

@@ -25,6 +25,7 @@
 //! | [`durable`] | files and directories that stand after a power cut |
 //! | [`secret_file`] | files that nobody else can read or replace |
 //! | [`policy_dir`] | the directory of policies, read again when it changes |
+//! | [`trusted_issuers`] | whose receipts are believed, read again when it changes |
 //! | [`error`], [`limits`], [`ids`], [`printable`], [`proto`] | the table of errors; the table of limits; ids; text that is safe on a terminal; the contract |
 //!
 //! Imports run downward only. No key version without a grant, no data key
@@ -58,3 +59,4 @@ pub mod secret_file;
 pub mod server;
 pub mod service;
 pub mod storage;
+pub mod trusted_issuers;

@@ -89,6 +89,9 @@ limits! {
     /// A digest that is signed: of SHA-256, or SM2's e.
     DIGEST_BYTES: exactly(32, "bytes"), in ["digest"];
 
+    /// A receipt, as it is sent back.
+    RECEIPT_BYTES: at_most(4096, "bytes"), in ["source_receipt"];
+
     // CMKs.
 
     /// The description of a CMK. With it, the description of the protection and
@@ -297,7 +300,7 @@ mod tests {
             r"\((RFC|FIPS|GB/T|SP|OID)[^)]*\)|GM/T 0009|GB/T [0-9.]+|\(2016-01-20\)|2\^33 - 1|04 \|\|",
         )
         .unwrap();
-        let numbered_points = Regex::new(r"(^|\. )[1-9]\. ").unwrap();
+        let numbered_points = Regex::new(r"(^|\. )[1-9][0-9]?\. ").unwrap();
         let number = Regex::new(r"(?:^|[\s(])[0-9][0-9,]*(?:[\s.,;:)]|$)").unwrap();
         let longest_first = |mut texts: Vec<String>| {
             texts.sort_by_key(|text| std::cmp::Reverse(text.len()));

@@ -53,9 +53,9 @@ mod tests {
     #[test]
     fn each_action_has_a_bit_of_its_own() {
         let first = Actions::of(&[Action::GenerateDataKeyWithoutPlaintext]);
-        let last = Actions::of(&[Action::DeleteAccessKey]);
-        assert_eq!((first, last), (Actions(1), Actions(1 << 37)));
+        let last = Actions::of(&[Action::GetReceiptKeys]);
+        assert_eq!((first, last), (Actions(1), Actions(1 << 38)));
         assert!(!first.meets(last) && !first.meets(Actions::default()));
-        assert!(first.with(Action::DeleteAccessKey).meets(last));
+        assert!(first.with(Action::GetReceiptKeys).meets(last));
     }
 }

@@ -62,6 +62,7 @@ macro_rules! operations {
                 ListAccessKeys: Look = ListAccessKeys on Instance;
                 DisableAccessKey: Change = DisableAccessKey on Account;
                 DeleteAccessKey: Change = DeleteAccessKey on Account;
+                GetReceiptKeys: Look = GetReceiptKeys on Instance;
             } streams {}
         }
     };
@@ -110,6 +111,7 @@ pub enum Action {
     ListAccessKeys,
     DisableAccessKey,
     DeleteAccessKey,
+    GetReceiptKeys,
 }
 
 impl fmt::Display for Action {

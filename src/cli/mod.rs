@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `key`, `alias`, `access_key` | manage CMKs, their names, and access keys |
 //! | `data_key`, `batch`, `recipient` | generate, export, import and unwrap data keys |
+//! | `receipt` | receipts of exports, and the keys that verify them |
 //! | `policy` | schema and checks of policies, offline |
 //! | `audit` | audit logs, verified and read offline |
 //! | `symmetric`, `asymmetric` | encrypt, decrypt, sign and verify |
@@ -36,6 +37,7 @@ mod io;
 mod key;
 mod options;
 mod policy;
+mod receipt;
 mod recipient;
 mod server;
 mod symmetric;
@@ -84,6 +86,8 @@ enum Command {
     #[command(subcommand)]
     Recipient(recipient::RecipientCommand),
     #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
+    #[command(subcommand)]
     AccessKey(access_key::AccessKeyCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -127,6 +131,7 @@ impl Command {
             Self::Symmetric(command) => command.run(),
             Self::Asymmetric(command) => command.run(),
             Self::Recipient(command) => command.run(),
+            Self::Receipt(command) => command.run(),
             Self::AccessKey(command) => command.run(),
             Self::Policy(command) => command.run(),
             Self::Audit(command) => command.run(),

@@ -32,8 +32,8 @@ pub use client_profile::client_profile;
 pub use error::ConfigError;
 pub use types::{
     Address, Callers, Config, DEFAULT_ADDRESS, GatewayConfig, ListenerConfig, LogConfig, LogFormat,
-    LogLevel, Mode, PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles, TokenConfig,
-    TokenUse,
+    LogLevel, Mode, PolicyConfig, QuotaConfig, ReceiptConfig, RootKeyConfig, StoreConfig, TlsFiles,
+    TokenConfig, TokenUse, TrustedIssuer,
 };
 
 use validate::{DEFAULT_ACCOUNT, DEFAULT_REGION};
@@ -98,6 +98,7 @@ impl Config {
             region: DEFAULT_REGION.to_owned(),
             account: DEFAULT_ACCOUNT.to_owned(),
             quota: QuotaConfig::default(),
+            receipt: ReceiptConfig::default(),
             gateway: GatewayConfig::default(),
             service_links: Vec::new(),
         })

@@ -18,6 +18,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) quota: RawQuota,
     #[serde(default)]
+    pub(super) receipt: RawReceipt,
+    #[serde(default)]
     pub(super) log: RawLog,
     pub(super) region: Option<String>,
     pub(super) account: Option<String>,
@@ -109,6 +111,22 @@ pub(super) struct EmptyTable {}
 pub(super) struct RawLog {
     pub(super) format: Option<String>,
     pub(super) level: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawReceipt {
+    pub(super) rotate_days: Option<Number>,
+    #[serde(default)]
+    pub(super) trusted: Vec<RawTrustedIssuer>,
+    pub(super) require_on_import: Option<Switch>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawTrustedIssuer {
+    pub(super) issuer: Option<String>,
+    pub(super) keys: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 
 use crate::access::principal::{Principal, TakenNames};
-
+use crate::ids::StoreId;
 use crate::rate::Rate;
 
 /// The default address, for servers and clients.
@@ -30,6 +31,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// What principals may ask for in time.
     pub quota: QuotaConfig,
+    /// Receipts of exports.
+    pub receipt: ReceiptConfig,
     /// The log.
     pub log: LogConfig,
     /// The region in ARNs.
@@ -226,6 +229,34 @@ pub struct QuotaConfig {
     pub principal: Option<Rate>,
     /// All principals together.
     pub total: Option<Rate>,
+}
+
+/// Receipts of exports: those that are made, and those that imports come with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptConfig {
+    /// How long a key signs receipts.
+    pub rotate_days: NonZeroU32,
+    /// The issuers whose receipts an import may come with.
+    pub trusted: Vec<TrustedIssuer>,
+    /// Refuse imports that come without one.
+    pub require_on_import: bool,
+}
+
+/// An issuer of receipts that is trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedIssuer {
+    /// The store that is the issuer.
+    pub issuer: StoreId,
+    /// The file of its public keys, a JWK Set. The server reads it again when it
+    /// changes.
+    pub keys: PathBuf,
+}
+
+impl Default for ReceiptConfig {
+    fn default() -> Self {
+        let rotate_days = NonZeroU32::MIN.saturating_add(364);
+        Self { rotate_days, trusted: Vec::new(), require_on_import: false }
+    }
 }
 
 /// How the server logs, to standard error.

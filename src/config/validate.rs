@@ -11,15 +11,17 @@ use super::callers::{demand_auth, forwarders, taken_names, token_config, token_u
 use super::error::ConfigError;
 use super::fields::{address, arn_part, number, one_of, path};
 use super::raw::{
-    RawAuth, RawConfig, RawListener, RawLog, RawPolicy, RawRate, RawRootKey, RawStore, RawTls,
-    Switch,
+    RawAuth, RawConfig, RawListener, RawLog, RawPolicy, RawRate, RawReceipt, RawRootKey, RawStore,
+    RawTls, RawTrustedIssuer, Switch,
 };
 use super::types::{
     Address, Callers, Config, GatewayConfig, ListenerConfig, LogConfig, LogFormat, LogLevel, Mode,
-    PolicyConfig, QuotaConfig, RootKeyConfig, StoreConfig, TlsFiles, TokenConfig, TokenUse,
+    PolicyConfig, QuotaConfig, ReceiptConfig, RootKeyConfig, StoreConfig, TlsFiles, TokenConfig,
+    TokenUse, TrustedIssuer,
 };
 
 use crate::access::principal::TakenNames;
+use crate::ids::StoreId;
 use crate::rate::{LEAST_BURST, Rate};
 
 pub(super) const DEFAULT_REGION: &str = "local";
@@ -29,6 +31,8 @@ pub(super) const DEFAULT_ACCOUNT: &str = "0";
 const QUOTA_PER_SECOND: RangeInclusive<u32> = 1..=10_000_000;
 /// Units that a quota may let be used at once: the most costly operation must fit.
 const QUOTA_BURST: RangeInclusive<u32> = LEAST_BURST.get()..=100_000_000;
+/// Days that a key may sign receipts: each stays in the set of keys for ever.
+const RECEIPT_KEY_DAYS: RangeInclusive<u32> = 30..=3650;
 const TEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// Validates everything; relative paths are relative to `directory`.
@@ -51,6 +55,7 @@ pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, Confi
             principal: rate("quota.principal", raw.quota.principal.as_ref())?,
             total: rate("quota.total", raw.quota.total.as_ref())?,
         },
+        receipt: receipt(&raw.receipt, directory)?,
         log,
         region,
         account,
@@ -143,6 +148,45 @@ fn rate(field: &str, raw: Option<&RawRate>) -> Result<Option<Rate>, ConfigError>
         None => per_second.saturating_mul(TEN).max(LEAST_BURST),
     };
     Ok(Some(Rate { per_second, burst }))
+}
+
+fn receipt(raw: &RawReceipt, directory: &Path) -> Result<ReceiptConfig, ConfigError> {
+    let default = ReceiptConfig::default();
+    let rotate_days = match raw.rotate_days {
+        Some(days) => number("receipt.rotate_days", days, RECEIPT_KEY_DAYS)?,
+        None => default.rotate_days,
+    };
+    let mut trusted: Vec<TrustedIssuer> = Vec::new();
+    for (index, raw) in raw.trusted.iter().enumerate() {
+        let issuer = trusted_issuer(raw, index, directory)?;
+        if trusted.iter().any(|other| other.issuer == issuer.issuer) {
+            let text = "is there twice: one file has all keys of an issuer";
+            return Err(ConfigError::new(format!("receipt.trusted[{index}].issuer"), text));
+        }
+        trusted.push(issuer);
+    }
+    let require_on_import = raw.require_on_import.is_some_and(|Switch(on)| on);
+    if require_on_import && trusted.is_empty() {
+        let text = "every import would be refused, as no issuer is trusted: add receipt.trusted with issuer and keys";
+        return Err(ConfigError::new("receipt.require_on_import", text));
+    }
+    Ok(ReceiptConfig { rotate_days, trusted, require_on_import })
+}
+
+fn trusted_issuer(
+    raw: &RawTrustedIssuer,
+    index: usize,
+    directory: &Path,
+) -> Result<TrustedIssuer, ConfigError> {
+    let field = format!("receipt.trusted[{index}].issuer");
+    let what = "the id of the issuer's store, which `keyferry receipt keys` tells there";
+    let issuer = raw.issuer.as_deref().unwrap_or_default();
+    let issuer = StoreId::parse(issuer)
+        .map_err(|_| ConfigError::new(&field, format!("found {issuer:?}, but it takes {what}")))?;
+    let field = format!("receipt.trusted[{index}].keys");
+    let what = "a file with the issuer's public keys, a JWK Set";
+    let keys = path(&field, raw.keys.as_deref(), what, directory)?;
+    Ok(TrustedIssuer { issuer, keys })
 }
 
 fn log(raw: &RawLog) -> Result<LogConfig, ConfigError> {

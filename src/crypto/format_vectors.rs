@@ -1,7 +1,8 @@
 //! Our own formats, for ever: reads `tests/vectors`.
 //!
 //! Each file is one case, named for what is in it or what is wrong with it:
-//! `blob_ok_…` and `sealed_record_ok_…` open, all others do not. Lines are
+//! `blob_ok_…` and `sealed_record_ok_…` open, `receipt_ok_…` verify, all others do not.
+//! Lines are
 //! `name: value`, bytes in hexadecimal; lines that begin with `#` say how the
 //! case came about. A released format is read for ever: files are added, never
 //! changed.
@@ -12,13 +13,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::ciphertext_blob::{BlobKeys, BlobKind, CiphertextBlob};
 use super::encryption_context::EncryptionContext;
+use super::receipt::{Claims, Delivery, ReceiptKeySet, UnverifiedReceipt};
 use super::sealing::SealingKey;
 use super::secret::{KeyMaterial, Reveal};
 use super::unhex;
+use super::wrapping::WrappingAlgorithm;
 use crate::ids::{KeyId, KeyVersionId};
 
 /// Every file that there must be: a lost one is a failure too.
@@ -83,6 +87,20 @@ impl Vector {
         Some((blob.kind(), opened.reveal(Reveal::ToCaller).to_vec()))
     }
 
+    /// What the receipt says, where it is of all that is beside it.
+    fn verify_receipt(&self) -> Option<Claims> {
+        let keys = ReceiptKeySet::parse(self.text("jwks").as_bytes()).expect("keys");
+        let claims = UnverifiedReceipt::parse(self.text("receipt")).ok()?.verify(&keys).ok()?;
+        let algorithm = self.text("algorithm");
+        let delivery = Delivery {
+            exported: &self.bytes("exported"),
+            recipient_sha256: &Sha256::digest(self.bytes("recipient")).into(),
+            algorithm: WrappingAlgorithm::ALL.into_iter().find(|one| one.as_str() == algorithm),
+        };
+        claims.check(&delivery).ok()?;
+        claims.is_of_context(&self.context()).then_some(claims)
+    }
+
     fn open_sealed_record(&self) -> Option<Vec<u8>> {
         let key =
             SealingKey::derive(&self.array("secret"), self.text("label"), &self.bytes("info"));
@@ -115,6 +133,13 @@ fn blobs_open_for_ever() {
         } else {
             assert_eq!(opened, None, "{}", vector.name);
         }
+    }
+}
+
+#[test]
+fn receipts_verify_for_ever() {
+    for vector in vectors("receipt_") {
+        assert_eq!(vector.verify_receipt().is_some(), vector.is_ok(), "{}", vector.name);
     }
 }
 

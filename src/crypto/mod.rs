@@ -6,6 +6,7 @@
 //! RootKey, StoreKey ──HKDF──▶ SealingKey ──seal/open──▶ stored records
 //! bytes for a WrappingKey ──RecipientPrivateKey::unwrap──▶ UnwrappedKey            (the recipient's side)
 //! PrivateKeyMaterial ──▶ KeyPair ──decrypt──▶ UnwrappedKey, ──sign──▶ bytes        (asymmetric CMKs)
+//! ReceiptKeyMaterial ──▶ ReceiptSigningKey ──sign──▶ receipt of an export
 //! ```
 //!
 //! Verbs: *seal* and *open* our own formats, *wrap* and *unwrap* a key under a
@@ -18,6 +19,7 @@ mod format_vectors;
 pub mod key_pair;
 pub mod pem;
 pub mod random;
+pub mod receipt;
 pub mod recipients;
 pub mod sealing;
 pub mod secret;

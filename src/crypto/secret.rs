@@ -141,6 +141,10 @@ secret!(
     PrivateKeyMaterial(Zeroizing<Box<[u8]>>) reveals [u8]
 );
 secret!(
+    /// The private key that signs receipts: a PKCS#8 `PrivateKeyInfo` (RFC 5958) in DER.
+    ReceiptKeyMaterial(Zeroizing<Box<[u8]>>) reveals [u8]
+);
+secret!(
     /// The private key of a certificate: a PKCS#8 `PrivateKeyInfo` (RFC 5958) in DER.
     CertificateKey(Zeroizing<Box<[u8]>>) reveals [u8]
 );
@@ -169,6 +173,13 @@ impl DataKey {
 }
 
 impl PrivateKeyMaterial {
+    /// A copy of what an encoder made and wipes.
+    pub(super) fn from_pkcs8(der: &[u8]) -> Self {
+        Self(Zeroizing::new(Box::from(der)))
+    }
+}
+
+impl ReceiptKeyMaterial {
     /// A copy of what an encoder made and wipes.
     pub(super) fn from_pkcs8(der: &[u8]) -> Self {
         Self(Zeroizing::new(Box::from(der)))
@@ -244,7 +255,7 @@ mod tests {
             assert_impl_all!($name: ZeroizeOnDrop, Send, Sync);
         )*};
     }
-    secrets!(KeyMaterial RootKey StoreKey DataKey Plaintext PrivateKeyMaterial CertificateKey UnwrappedKey AccessKeySecret);
+    secrets!(KeyMaterial RootKey StoreKey DataKey Plaintext PrivateKeyMaterial ReceiptKeyMaterial CertificateKey UnwrappedKey AccessKeySecret);
 
     #[test]
     fn debug_prints_the_name_of_the_type_alone() {
@@ -256,6 +267,8 @@ mod tests {
         assert_eq!(format!("{:?}", UnwrappedKey::new(b"secret".to_vec())), "UnwrappedKey");
         let material = PrivateKeyMaterial::from_pkcs8(b"secret");
         assert_eq!(format!("{material:?}"), "PrivateKeyMaterial");
+        let material = ReceiptKeyMaterial::from_pkcs8(b"secret");
+        assert_eq!(format!("{material:?}"), "ReceiptKeyMaterial");
         assert_eq!(format!("{:?}", CertificateKey::from_pkcs8(b"secret")), "CertificateKey");
         let secret = AccessKeySecret::generate().expect("random");
         assert_eq!(format!("{secret:?}"), "AccessKeySecret");

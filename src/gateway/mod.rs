@@ -61,6 +61,9 @@ pub const VERSION: &str = "2016-01-20";
 /// The path of the description for programs.
 pub const DESCRIPTION: &str = "/openapi.json";
 
+/// The path of the public keys that verify receipts.
+pub const RECEIPT_KEYS: &str = "/receipt-keys";
+
 /// The root element of a reply in XML.
 const ROOT: &str = "KMS";
 
@@ -181,6 +184,14 @@ impl Gateway {
         let content_type = HeaderValue::from_static(Format::Json.content_type());
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
         response
+    }
+
+    /// The public keys that verify receipts, for anybody.
+    pub async fn receipt_keys(&self) -> Result<Response<Bytes>> {
+        let mut response = Response::new(self.services.published_receipt_keys().await?.into());
+        let content_type = HeaderValue::from_static("application/jwk-set+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        Ok(response)
     }
 }
 

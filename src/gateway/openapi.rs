@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::actions::{ApiAction, TABLE};
 use super::descriptors::{self, value_prefix};
-use super::{DESCRIPTION, Format, VERSION, names};
+use super::{DESCRIPTION, Format, RECEIPT_KEYS, VERSION, names};
 use crate::error::Rule;
 use crate::limits::Limit;
 use crate::proto::{field_comment, rpc_comment};
@@ -59,6 +59,7 @@ fn paths() -> Value {
         ("/healthz", "Whether the process is alive.", &[200][..]),
         ("/readyz", "Whether the services could do their work now.", &[200, 503]),
         (DESCRIPTION, "This description.", &[200]),
+        (RECEIPT_KEYS, "The public keys that verify receipts, a JWK Set (RFC 7517).", &[200, 503]),
     ] {
         let content = json!({media_type_of(path): {"schema": {}}});
         let responses = statuses.iter().map(|status| {
@@ -72,7 +73,11 @@ fn paths() -> Value {
 }
 
 fn media_type_of(path: &str) -> &'static str {
-    if path == DESCRIPTION { "application/json" } else { "text/plain" }
+    match path {
+        DESCRIPTION => "application/json",
+        RECEIPT_KEYS => "application/jwk-set+json",
+        _ => "text/plain",
+    }
 }
 
 fn operation(action: &ApiAction, rpc: &MethodDescriptor) -> Value {

@@ -338,6 +338,9 @@ async fn doors_to_access_keys_take_their_own_grants() {
     let account = account();
     let list = async |grant| Ok(access_keys.list_of(grant, &account, page).await?);
     house.try_look(Resource::Instance, &[Action::ListAccessKeys], list).await;
+    let receipt_keys = &house.keys.receipt_keys;
+    let publish = async |grant| Ok(receipt_keys.publish(grant).await?);
+    house.try_look(Resource::Instance, &[Action::GetReceiptKeys], publish).await;
     let disable = async |grant| access_keys.disable(grant, id).await;
     house.try_change(Resource::Account, &[Action::DisableAccessKey], disable).await;
     let delete = async |grant| access_keys.delete(grant, id).await;

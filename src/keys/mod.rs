@@ -6,6 +6,7 @@
 //! | [`schedule`] | carries out what is due; the clock watch; erasure |
 //! | [`keyring`] | finds, keeps and changes CMKs, their versions and names |
 //! | [`access_keys`] | access keys, their lists, and the nonces of what they signed |
+//! | [`receipt_keys`] | the keys that sign receipts of exports |
 //! | `vault` | the store and the seals in one: reads and opens, seals and commits |
 //! | `caches` | caches that a commit tells what to forget |
 //! | [`pages`] | pages of lists and their tokens |
@@ -25,6 +26,7 @@ pub mod model;
 pub mod not_done;
 pub mod pages;
 pub mod paths;
+pub mod receipt_keys;
 pub mod schedule;
 mod vault;
 pub mod written;
@@ -36,6 +38,7 @@ use caches::Caches;
 use clock::Clock;
 use guard::records::RecordSeals;
 use keyring::Keyring;
+use receipt_keys::ReceiptKeys;
 use schedule::Schedule;
 use vault::Vault;
 
@@ -48,6 +51,8 @@ pub struct Keys {
     pub keyring: Arc<Keyring>,
     /// Access keys.
     pub access_keys: Arc<AccessKeys>,
+    /// The keys that sign receipts.
+    pub receipt_keys: Arc<ReceiptKeys>,
     /// Deletions and rotations that are due, and their clock.
     pub schedule: Arc<Schedule>,
 }
@@ -59,11 +64,15 @@ impl Keys {
         let mut caches = Caches::default();
         let keyring_caches = keyring::Cached::among(&mut caches);
         let cached_access_keys = access_keys::cached_among(&mut caches);
+        let cached_receipt_keys = receipt_keys::cached_among(&mut caches);
         let vault = Arc::new(Vault::new(store, seals, caches));
         let keyring = Arc::new(Keyring::new(vault.clone(), clock.clone(), keyring_caches));
         let access_keys =
             Arc::new(AccessKeys::new(vault.clone(), clock.clone(), cached_access_keys));
-        let schedule = Schedule::new(vault, keyring.clone(), access_keys.clone(), clock);
-        Self { keyring, access_keys, schedule: Arc::new(schedule) }
+        let receipt_keys =
+            Arc::new(ReceiptKeys::new(vault.clone(), clock.clone(), cached_receipt_keys));
+        let schedule =
+            Schedule::new(vault, keyring.clone(), access_keys.clone(), receipt_keys.clone(), clock);
+        Self { keyring, access_keys, receipt_keys, schedule: Arc::new(schedule) }
     }
 }

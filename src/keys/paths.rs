@@ -25,6 +25,8 @@ pub enum StorePath {
     Identity,
     /// `store/slot/<root key id>`: the store keys, wrapped under a root key.
     RootKeySlot(String),
+    /// `store/receipt-keys`: the keys that sign receipts.
+    ReceiptKeys,
     /// `cmk/<key id>`: a CMK.
     Cmk(KeyId),
     /// `version/<version id>`: a key version with its key material.
@@ -66,6 +68,8 @@ pub enum StorePath {
 impl StorePath {
     /// The path of the store's identity.
     pub const IDENTITY: &'static str = "store/identity";
+    /// The path of the keys that sign receipts.
+    pub const RECEIPT_KEYS: &'static str = "store/receipt-keys";
     /// How the paths of root key slots begin.
     pub const ROOT_KEY_SLOTS: &'static str = "store/slot/";
     /// How the paths of CMKs begin, oldest first.
@@ -97,6 +101,7 @@ impl StorePath {
         let (kind, rest) = text.split_once('/')?;
         let path = match kind {
             "store" if text == Self::IDENTITY => Self::Identity,
+            "store" if text == Self::RECEIPT_KEYS => Self::ReceiptKeys,
             "store" => Self::RootKeySlot(root_key_id(rest.strip_prefix("slot/")?)?),
             "cmk" => Self::Cmk(KeyId::parse(rest).ok()?),
             "version" => Self::Version(KeyVersionId::parse(rest).ok()?),
@@ -195,6 +200,7 @@ impl fmt::Display for StorePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identity => f.write_str(Self::IDENTITY),
+            Self::ReceiptKeys => f.write_str(Self::RECEIPT_KEYS),
             Self::RootKeySlot(id) => write!(f, "{}{id}", Self::ROOT_KEY_SLOTS),
             Self::Cmk(id) => write!(f, "{}{id}", Self::CMKS),
             Self::Version(id) => write!(f, "{}{id}", Self::VERSIONS),
@@ -246,7 +252,7 @@ mod tests {
     use crate::storage::PATH_BYTES_MAX;
 
     /// How the paths of each kind begin.
-    const HEADS: [&str; 16] = [
+    const HEADS: [&str; 17] = [
         StorePath::IDENTITY,
         StorePath::ROOT_KEY_SLOTS,
         StorePath::CMKS,
@@ -263,6 +269,7 @@ mod tests {
         StorePath::ROTATIONS,
         StorePath::ERASURES,
         StorePath::USED_NONCES,
+        StorePath::RECEIPT_KEYS,
     ];
 
     /// Where the head of a kind stands above.
@@ -284,6 +291,7 @@ mod tests {
             StorePath::Due(Due::Rotation(_), _) => 13,
             StorePath::Erasure(_) => 14,
             StorePath::UsedNonce { .. } => 15,
+            StorePath::ReceiptKeys => 16,
         }
     }
 
@@ -305,6 +313,7 @@ mod tests {
     fn any_path() -> impl Strategy<Value = StorePath> {
         prop_oneof![
             Just(StorePath::Identity),
+            Just(StorePath::ReceiptKeys),
             "[0-9a-f]{32}".prop_map(StorePath::RootKeySlot),
             any_id!(KeyId).prop_map(StorePath::Cmk),
             any_id!(KeyVersionId).prop_map(StorePath::Version),
@@ -385,6 +394,8 @@ mod tests {
             "/".into(),
             "store/".into(),
             "store/identity/".into(),
+            "store/receipt-keys/".into(),
+            "store/receipt-key".into(),
             "store/slot/".into(),
             format!("store/slot/{}", "A".repeat(32)),
             format!("cmks/{id}"),

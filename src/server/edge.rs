@@ -292,6 +292,9 @@ impl ConnectionEdge {
         if let Some(answer) = front_door.public_answer(&request) {
             return Stage::ready(answer);
         }
+        if let Some(answer) = front_door.receipt_keys(&request) {
+            return Stage::FrontDoor(Box::pin(answer));
+        }
         let record = RequestRecord::of_action(request.headers(), peer);
         let span = record.span().clone();
         let answer = front_door.clone().answer(record, tracked.clone(), request).instrument(span);

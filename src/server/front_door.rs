@@ -24,7 +24,7 @@ use super::stranger_log::{self, RefusalKind};
 use super::unverified::Unverified;
 use crate::access::token_groups::TokenGroups;
 use crate::error::{Result, Rule};
-use crate::gateway::{DESCRIPTION, Gateway, Seen};
+use crate::gateway::{DESCRIPTION, Gateway, RECEIPT_KEYS, Seen};
 use crate::service::caller::Caller;
 
 /// The faults are in the log: this is for anybody.
@@ -67,6 +67,27 @@ impl FrontDoor {
             _ => return None,
         };
         Some(response::of_front_door(to_read_alone(request.method(), answer)))
+    }
+
+    /// The answer to a request for the public keys of receipts, if it is one. These too
+    /// are for anybody, and may have to be read from the store, once.
+    pub(super) fn receipt_keys(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Option<impl Future<Output = Response> + Send + use<>> {
+        if request.uri().path() != RECEIPT_KEYS {
+            return None;
+        }
+        let (gateway, method) = (self.gateway.clone(), request.method().clone());
+        Some(async move {
+            let answer = gateway.receipt_keys().await.unwrap_or_else(|error| {
+                if stranger_log::has_room(RefusalKind::Action) {
+                    error.log_ours();
+                }
+                plain(StatusCode::SERVICE_UNAVAILABLE, "the keys cannot be read now\n")
+            });
+            response::of_front_door(to_read_alone(&method, answer))
+        })
     }
 
     /// The answer to a signed request.

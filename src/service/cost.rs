@@ -14,6 +14,8 @@ use crate::rate::LEAST_BURST;
 pub const REQUEST: u32 = 1;
 /// Of a change, which is written and synced to the disk.
 pub(super) const CHANGE: u32 = 20;
+/// Of a receipt: an ECDSA signature.
+pub(super) const RECEIPT: u32 = 1;
 /// Of the generation of an RSA key, the most costly operation of all.
 pub(super) const RSA_GENERATION: u32 = 2000;
 /// The most that a request has used before its last operation.

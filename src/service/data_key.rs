@@ -20,10 +20,24 @@ use crate::access::decisions::{
 use crate::access::purpose::Use;
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
+use crate::crypto::receipt::Export;
 use crate::crypto::secret::{DataKey, Reveal};
 use crate::error::{Error, Result};
 use crate::ids::{KeyId, KeyVersionId};
 use crate::proto::v1;
+
+/// The fields of a request that say how a data key leaves. A macro, as other fields of it
+/// have been taken out by then.
+macro_rules! wrapping_fields {
+    ($request:ident) => {
+        WrappingFields {
+            public_key_blob: &$request.public_key_blob,
+            wrapping_algorithm: $request.wrapping_algorithm,
+            wrapping_key_spec: $request.wrapping_key_spec,
+            sm2_ciphertext_encoding: $request.sm2_ciphertext_encoding,
+        }
+    };
+}
 
 /// A data key to be made.
 struct NewDataKey {
@@ -101,25 +115,29 @@ impl Services {
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let wrapping = self.parse_wrapping(
-            caller,
-            &WrappingFields {
-                public_key_blob: &request.public_key_blob,
-                wrapping_algorithm: request.wrapping_algorithm,
-                wrapping_key_spec: request.wrapping_key_spec,
-                sm2_ciphertext_encoding: request.sm2_ciphertext_encoding,
-            },
-        )?;
+        let wrapping = self.parse_wrapping(caller, &wrapping_fields!(request))?;
         let _permit = caller.admit(wrapping.cost()).await?;
         let access = AccessRequest::new(caller, GENERATE_AND_EXPORT_DATA_KEY, request.dry_run);
         let made = self.generate(access, &new, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
         let exported = self.wrap(caller, made.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
+        let export = Export {
+            request_id: &caller.request_id,
+            key_id: made.key_id,
+            version_id: made.version_id,
+            blob: &made.blob,
+            recipient_sha256: wrapping.recipient.sha256(),
+            method: &wrapping.method,
+            exported: &exported,
+            context: &new.context,
+        };
+        let receipt = self.receipts.issue(request.receipt, caller, self.clock(), &export).await?;
         Ok(v1::GenerateAndExportDataKeyResponse {
             key_id: made.key_id.to_string(),
             key_version_id: made.version_id.to_string(),
             ciphertext_blob: made.blob.into_bytes(),
             exported_data_key: exported,
+            receipt,
             request_id: caller.request_id.clone(),
         })
     }
@@ -141,25 +159,29 @@ impl Services {
         request: v1::ExportDataKeyRequest,
     ) -> Result<v1::ExportDataKeyResponse> {
         let blob = fields::blob(&request.ciphertext_blob)?;
-        let wrapping = self.parse_wrapping(
-            caller,
-            &WrappingFields {
-                public_key_blob: &request.public_key_blob,
-                wrapping_algorithm: request.wrapping_algorithm,
-                wrapping_key_spec: request.wrapping_key_spec,
-                sm2_ciphertext_encoding: request.sm2_ciphertext_encoding,
-            },
-        )?;
+        let wrapping = self.parse_wrapping(caller, &wrapping_fields!(request))?;
         let context = fields::context("encryption_context", request.encryption_context)?;
         let _permit = caller.admit(wrapping.cost()).await?;
         let access = AccessRequest::new(caller, decisions, request.dry_run);
         let opened = self.open(access, &blob, &context, Some(&wrapping)).await?;
         let exported = self.wrap(caller, opened.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
+        let export = Export {
+            request_id: &caller.request_id,
+            key_id: opened.key_id,
+            version_id: opened.version_id,
+            blob: &blob,
+            recipient_sha256: wrapping.recipient.sha256(),
+            method: &wrapping.method,
+            exported: &exported,
+            context: &context,
+        };
+        let receipt = self.receipts.issue(request.receipt, caller, self.clock(), &export).await?;
         Ok(v1::ExportDataKeyResponse {
             key_id: opened.key_id.to_string(),
             key_version_id: opened.version_id.to_string(),
             exported_data_key: exported,
+            receipt,
             request_id: caller.request_id.clone(),
         })
     }

@@ -25,6 +25,7 @@ pub mod permits;
 mod private_key_pool;
 pub mod quotas;
 pub mod re_encryption;
+mod receipts;
 pub mod region;
 pub mod tags;
 pub mod versions;
@@ -42,8 +43,10 @@ use crate::keys::access_keys::used_nonces::SpentNonce;
 use crate::keys::clock::Clock;
 use crate::keys::keyring::Keyring;
 use crate::keys::schedule::Schedule;
+use crate::trusted_issuers::TrustedIssuers;
 use naming::Arns;
 use private_key_pool::PrivateKeyPool;
+use receipts::Receipts;
 
 /// Most memory for parsed recipients' keys and their tables, in bytes.
 const MAX_RECIPIENTS_BYTES: u64 = 64 << 20;
@@ -59,6 +62,7 @@ pub struct Services {
     policy: Policy,
     recipients: Arc<Recipients>,
     private_keys: Arc<PrivateKeyPool>,
+    receipts: Arc<Receipts>,
     arns: Arns,
 }
 
@@ -67,7 +71,7 @@ impl Services {
     #[must_use]
     pub fn new(keys: Keys, policy: Policy, arns: Arns) -> Self {
         let recipients = Recipients::new(MAX_RECIPIENTS_BYTES, MAX_RECIPIENTS_BYTES_PER_PRINCIPAL);
-        let Keys { keyring, access_keys, schedule } = keys;
+        let Keys { keyring, access_keys, receipt_keys, schedule } = keys;
         Self {
             keyring,
             access_keys,
@@ -75,8 +79,16 @@ impl Services {
             policy,
             recipients: Arc::new(recipients),
             private_keys: Arc::new(PrivateKeyPool::new()),
+            receipts: Arc::new(Receipts::new(receipt_keys)),
             arns,
         }
+    }
+
+    /// The same, with issuers whose receipts an import may come with, or must.
+    #[must_use]
+    pub fn trusting(self, issuers: Arc<TrustedIssuers>, required_on_import: bool) -> Self {
+        let receipts = self.receipts.trusting(issuers, required_on_import);
+        Self { receipts: Arc::new(receipts), ..self }
     }
 
     /// Whether the store answers and was never found tampered with.

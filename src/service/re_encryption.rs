@@ -7,11 +7,13 @@ use super::authorise::{AccessRequest, KeyRef};
 use super::caller::Caller;
 use super::fields;
 use super::naming::KeyName;
+use super::receipts::refuse_source;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::RE_ENCRYPT;
 use crate::access::purpose::Use;
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
+use crate::crypto::receipt::{Delivery, UnverifiedReceipt};
 use crate::crypto::wrapping::WrappingAlgorithm;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
@@ -33,6 +35,7 @@ struct Encrypted {
     version: Option<KeyVersionId>,
     algorithm: WrappingAlgorithm,
     ciphertext: Vec<u8>,
+    receipt: Option<UnverifiedReceipt>,
 }
 
 /// The CMK and context to seal under.
@@ -96,8 +99,10 @@ impl Services {
                     request.source_encryption_algorithm,
                 )?,
                 ciphertext: fields::present("ciphertext_blob", request.ciphertext_blob)?,
+                receipt: self.receipts.parse_source(&request.source_receipt)?,
             })
         } else {
+            refuse_source(&request.source_receipt)?;
             Source::Blob(fields::blob(&request.ciphertext_blob)?, context)
         };
         let destination = Destination {
@@ -144,7 +149,7 @@ impl Services {
         destination: &Destination,
     ) -> Result<Resealed> {
         let caller = access.caller;
-        let Encrypted { key, version, algorithm, ciphertext } = source;
+        let Encrypted { key, version, algorithm, ciphertext, receipt } = source;
         let mut access_from = access.with_algorithm(algorithm.as_str());
         access_from.facts.blob_kind = Some(BlobKind::Imported);
         let access_to = access_from.with_context(&destination.context);
@@ -158,6 +163,12 @@ impl Services {
             Ok((opening, self.keyring.take_primary(to.grant).await?))
         })?;
         opening.check_encrypts("source_encryption_algorithm", algorithm)?;
+        let delivery = Delivery {
+            exported: &ciphertext,
+            recipient_sha256: &opening.recipient_sha256()?,
+            algorithm: Some(algorithm),
+        };
+        self.receipts.check_source(receipt.as_ref(), &delivery)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (opening.key_id(), opening.id());
         let unwrap = move || opening.import("ciphertext_blob", algorithm, &ciphertext);

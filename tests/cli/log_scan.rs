@@ -508,6 +508,8 @@ fn call_for_access_keys(caller: &mut Caller, notes: &mut Notes) {
     let access_key_id = listed[1].access_key_id.clone();
     let request = v1::DeleteAccessKeyRequest { access_key_id, dry_run };
     call!(caller.access.delete_access_key, notes, request).unwrap();
+    let request = v1::GetReceiptKeysRequest { dry_run };
+    call!(caller.access.get_receipt_keys, notes, request).unwrap();
 }
 
 /// Logs become talkative where something goes wrong.

@@ -28,6 +28,7 @@ mod policies;
 mod profiles;
 mod quickstart;
 mod readme;
+mod receipts;
 mod secured;
 mod serve;
 #[path = "../support/mod.rs"]

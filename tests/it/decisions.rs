@@ -170,7 +170,7 @@ fn facts_of(rpc: &str, action: &str) -> Vec<&'static str> {
         ("KeyManagement", _, "TagResource" | "UntagResource") => &[key, &["new_tags"]],
         ("KeyManagement", "ListKeys" | "ListAliases" | "DescribeRegions", _) => &[],
         ("KeyManagement", ..) => &[key],
-        (_, "ListAccessKeys", _) => &[],
+        (_, "ListAccessKeys" | "GetReceiptKeys", _) => &[],
         _ => &[&["account"]],
     };
     let mut facts: Vec<_> = own.concat();
@@ -341,6 +341,7 @@ async fn manage_access_keys(server: &TestServer) {
     access.disable_access_key(disable).await.unwrap();
     let delete = v1::DeleteAccessKeyRequest { access_key_id, dry_run };
     access.delete_access_key(delete).await.unwrap();
+    access.get_receipt_keys(v1::GetReceiptKeysRequest { dry_run }).await.unwrap();
 }
 
 async fn manage_keys(server: &TestServer) {

@@ -35,6 +35,7 @@ mod life_cycle_model;
 mod policy_dir;
 mod public_key_refusals;
 mod quotas;
+mod receipts;
 mod refusals;
 mod stale_grants;
 mod storage_contract;

@@ -99,6 +99,7 @@ impl Door {
             encryption_context: context(&[("n", &made.n)]),
             sm2_ciphertext_encoding: how.encoding.into(),
             dry_run: false,
+            receipt: false,
         }
     }
 

@@ -69,6 +69,23 @@ fn a_sound_configuration_is_read_whole() {
 }
 
 #[test]
+fn receipts_are_rotated_and_trusted_as_is_said() {
+    let default = parse(SOUND, &[]).unwrap().receipt;
+    assert_eq!((default.rotate_days.get(), default.trusted.len()), (365, 0));
+    assert!(!default.require_on_import);
+    let id = "0198c0de-0000-7000-8000-000000000001";
+    let text = format!(
+        "{SOUND}\n[receipt]\nrotate_days = 90\nrequire_on_import = true\n\
+         trusted = [{{ issuer = \"{id}\", keys = \"region-a.jwks\" }}]"
+    );
+    let config = parse(&text, &[("KEYFERRY_RECEIPT__ROTATE_DAYS", "30")]).unwrap().receipt;
+    assert_eq!((config.rotate_days.get(), config.require_on_import), (30, true));
+    let [trusted] = config.trusted.as_slice() else { panic!("{config:?}") };
+    assert_eq!(trusted.issuer.to_string(), id);
+    assert_eq!(trusted.keys, Path::new("/etc/keyferry/region-a.jwks"));
+}
+
+#[test]
 fn a_quota_is_a_rate_and_a_burst() {
     let text = format!(
         "{SOUND}\n[quota]\nprincipal = {{ per_second = 500 }}\n\

@@ -429,7 +429,9 @@ fn request(rpc: &str, of: &Things, app: &str, recipient: &Recipient) -> Value {
             json!({ "resource_type": "key", "resource_ids": [of.key], "tag_keys": ["team"] })
         }
         "ListTagResources" => json!({ "resource_type": "key", "resource_ids": [of.key] }),
-        "ListKeys" | "ListAliases" | "DescribeRegions" | "ListAccessKeys" => json!({}),
+        "ListKeys" | "ListAliases" | "DescribeRegions" | "ListAccessKeys" | "GetReceiptKeys" => {
+            json!({})
+        }
         "CreateAccessKey" => json!({ "principal": of.account }),
         "DisableAccessKey" | "DeleteAccessKey" => json!({ "access_key_id": of.access_key }),
         _ => key(),

@@ -10,9 +10,11 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use keyferry::access::policy::Policy;
 use keyferry::config::Config;
 use keyferry::keys::clock::SystemClock;
-use keyferry::proto::v1::CreateKeyRequest;
 use keyferry::proto::v1::key_management_client::KeyManagementClient;
 use keyferry::proto::v1::kms_client::KmsClient;
+use keyferry::proto::v1::{
+    CreateKeyRequest, GenerateAndExportDataKeyRequest, GetReceiptKeysRequest,
+};
 use keyferry::server::{Health, Limits, Listener, run};
 use keyferry::service::Services;
 use keyferry::service::naming::Arns;
@@ -25,7 +27,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::forwarded::Talk;
 use crate::support::certificates::put_private;
-use crate::support::{Founded, policies};
+use crate::support::{Founded, Recipient, dev_caller, policies, services_over};
 use crate::world::{
     Server, TlsFiles, assert_status, log_lines, script, soon, tls_client, unix_channel,
     unix_client, until,
@@ -547,6 +549,50 @@ async fn the_groups_of_a_token_decide() {
         assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
     }
     assert_eq!(create(json!({"roles": ["admins"]})).await.unwrap(), ALICE);
+}
+
+/// A receipt is signed by a key that somebody may well put among the issuer's, and its
+/// claims may be whatever an attacker gets signed: its type is what tells it apart.
+#[tokio::test]
+async fn a_receipt_is_no_token() {
+    let key = Key::new("es", Algorithm::ES256);
+    let services = services_over(Arc::new(MemoryStore::new())).await;
+    let receipt = receipt_of(&services).await;
+    let request = GetReceiptKeysRequest::default();
+    let jwks = services.get_receipt_keys(&dev_caller(), request).await.unwrap().jwks;
+    let jwks: Value = serde_json::from_str(&jwks).unwrap();
+    // The key of receipts is among those that tokens are verified by.
+    let world = World::new(&[key.public(), jwks["keys"][0].clone()]).await;
+    let (mut tls, mut unix) = (world.tls().await, world.unix().await);
+    for client in [&mut tls, &mut unix] {
+        assert_refused(&whoami(client, &[&bearing(&receipt)]).await, "a receipt");
+    }
+    let why = log_lines("its typ is not that of a token");
+    assert!(!why.is_empty(), "refused for its type, before its signature");
+    // Nor is a token that says it is one.
+    let mut header = key.header();
+    for typ in ["keyferry-export-receipt+jws", "application/keyferry-export-receipt+jws"] {
+        header.typ = Some(typ.to_owned());
+        let token = encode(&header, &claims(), &key.private).unwrap();
+        assert_refused(&whoami(&mut tls, &[&bearing(&token)]).await, typ);
+    }
+    assert_eq!(whoami(&mut tls, &[&bearing(&key.sign(&claims()))]).await.unwrap(), ALICE);
+}
+
+/// A real receipt.
+async fn receipt_of(services: &Services) -> String {
+    let (caller, recipient) = (dev_caller(), Recipient::rsa());
+    let made = services.create_key(&caller, CreateKeyRequest::default()).await.unwrap();
+    let export = recipient.export(&[], &[]);
+    let request = GenerateAndExportDataKeyRequest {
+        key_id: made.key_metadata.unwrap().key_id,
+        public_key_blob: export.public_key_blob,
+        wrapping_algorithm: export.wrapping_algorithm,
+        wrapping_key_spec: export.wrapping_key_spec,
+        receipt: true,
+        ..Default::default()
+    };
+    services.generate_and_export_data_key(&caller, request).await.unwrap().receipt
 }
 
 #[tokio::test]

@@ -4,12 +4,16 @@ Needs Python 3 and `cryptography` (OpenSSL's AES, HMAC, HKDF). Adds files that a
 missing, never changes one: a released format is read for ever.
 """
 
+import base64
 import hashlib
 import hmac
+import json
 import pathlib
 import struct
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -174,5 +178,102 @@ sealed_record("short_nonce", "A nonce of 12 bytes.", changed("nonce", lambda n: 
 sealed_record("flipped_ciphertext", "A bit of the ciphertext.", changed("sealed", lambda s: flip(s, 0)))
 sealed_record("truncated_tag", "The last byte is missing.", changed("sealed", lambda s: s[:-1]))
 sealed_record("empty", "No bytes at all.", changed("sealed", lambda _: b""))
+
+# ---- receipts: compact JWS by ES256 (RFC 7515, 7518), thumbprints (RFC 7638) ----
+
+SIGNER = ec.derive_private_key(int.from_bytes(MATERIAL, "big"), ec.SECP256R1())
+ISSUER = "0198c0de-0000-7000-8000-000000000009"
+AT = 1_800_000_000
+EXPORTED = bytes(range(256))
+RECIPIENT = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d03420004") + bytes(64)
+
+
+def b64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def jwk(signer, **more):
+    numbers = signer.public_key().public_numbers()
+    x, y = (b64url(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
+    thumbprint = f'{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}'.encode()
+    kid = b64url(hashlib.sha256(thumbprint).digest())
+    return {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig",
+            "kf_from": AT - 1000, **more}
+
+
+def jws(header, claims, signer=SIGNER):
+    text = claims if isinstance(claims, str) else json.dumps(claims, separators=(",", ":"))
+    signing = b64url(json.dumps(header, separators=(",", ":")).encode()) + "." + b64url(text.encode())
+    der = signer.sign(signing.encode(), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+    r, s = decode_dss_signature(der)
+    return signing + "." + b64url(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+
+def receipt_claims(**more):
+    salt = bytes(range(32))
+    return {
+        "iss": ISSUER, "iat": AT, "jti": OTHER_ID, "request_id": "request-1", "key_id": KEY_ID,
+        "key_version_id": VERSION_ID, "blob_kind": "DataKeyUnseen",
+        "blob_sha256": hashlib.sha256(blob()).hexdigest(),
+        "recipient_sha256": hashlib.sha256(RECIPIENT).hexdigest(),
+        "exported_sha256": hashlib.sha256(EXPORTED).hexdigest(), "exported_bytes": len(EXPORTED),
+        "wrapping_algorithm": "SM2PKE", "sm2_ciphertext_encoding": "RAW_C1C3C2",
+        "context_salt": salt.hex(),
+        "context_sha256": hashlib.sha256(salt + encode_context(CONTEXT)).hexdigest(), **more}
+
+
+HEADER = {"alg": "ES256", "typ": "keyferry-export-receipt+jws", "kid": jwk(SIGNER)["kid"]}
+
+
+def receipt(name, about, text, key=jwk(SIGNER), exported=EXPORTED, recipient=RECIPIENT,
+            algorithm="SM2PKE", context=CONTEXT, issuer=ISSUER):
+    lines = [f"# {about}", "jwks: " + json.dumps({"kf_issuer": issuer, "keys": [key]}),
+             f"receipt: {text}", f"exported: {exported.hex()}", f"recipient: {recipient.hex()}",
+             f"algorithm: {algorithm}"]
+    lines += [f"pair: {k.encode().hex()} {v.encode().hex()}" for k, v in context.items()]
+    path = HERE / f"receipt_{name}.txt"
+    INDEX.append(path.name)
+    if not path.exists():
+        path.write_text("\n".join(lines) + "\n")
+
+
+GOOD = jws(HEADER, receipt_claims())
+HEAD, BODY, SIGNATURE = GOOD.split(".")
+RSA = receipt_claims(wrapping_algorithm="RSAES_OAEP_SHA_256")
+del RSA["sm2_ciphertext_encoding"]
+OTHER = ec.derive_private_key(7, ec.SECP256R1())
+
+receipt("ok_sm2", "An export under SM2.", GOOD)
+receipt("ok_rsa", "An export under RSA: no encoding.", jws(HEADER, RSA), algorithm="RSAES_OAEP_SHA_256")
+receipt("ok_key_ended", "Its key ended later.", GOOD, jwk(SIGNER, kf_until=AT + 1))
+receipt("ok_more_claims", "Claims of a later release.", jws(HEADER, receipt_claims(more=[1])))
+altered = b64url(json.dumps(receipt_claims(key_id=OTHER_ID), separators=(",", ":")).encode())
+receipt("altered_claims", "Another key id under the old signature.", f"{HEAD}.{altered}.{SIGNATURE}")
+receipt("alg_none", "alg none, no signature.",
+        jws({**HEADER, "alg": "none"}, receipt_claims()).rsplit(".", 1)[0] + ".")
+receipt("alg_none_signed", "alg none, and a sound signature.", jws({**HEADER, "alg": "none"}, receipt_claims()))
+receipt("alg_hs256", "alg HS256, and a sound signature of ES256.", jws({**HEADER, "alg": "HS256"}, receipt_claims()))
+receipt("other_typ", "A typ that is not a receipt's.", jws({**HEADER, "typ": "JWT"}, receipt_claims()))
+receipt("no_typ", "No typ.", jws({k: v for k, v in HEADER.items() if k != "typ"}, receipt_claims()))
+receipt("jwk_in_header", "A header with a key of its own.",
+        jws({**HEADER, "jwk": jwk(OTHER)}, receipt_claims(), OTHER))
+receipt("crit_in_header", "A critical header.", jws({**HEADER, "crit": ["exp"]}, receipt_claims()))
+receipt("unknown_kid", "Signed by a key that is not in the set.",
+        jws({**HEADER, "kid": jwk(OTHER)["kid"]}, receipt_claims(), OTHER))
+receipt("by_another_key", "Signed by another key in the name of this one.", jws(HEADER, receipt_claims(), OTHER))
+receipt("other_issuer", "The keys are another store's.", GOOD, issuer=KEY_ID)
+receipt("after_its_key_ended", "Signed when the key had ended.", GOOD, jwk(SIGNER, kf_until=AT - 301))
+receipt("claim_twice", "A claim twice.",
+        jws(HEADER, json.dumps(receipt_claims()).replace("{", '{"iss": "x", ', 1)))
+receipt("lacks_a_claim", "No jti.", jws(HEADER, {k: v for k, v in receipt_claims().items() if k != "jti"}))
+receipt("padded", "Base64 with padding.", GOOD + "==")
+receipt("four_parts", "A part too many.", GOOD + ".")
+receipt("signature_in_der", "A signature in DER.", f"{HEAD}.{BODY}." + b64url(
+    SIGNER.sign(f"{HEAD}.{BODY}".encode(), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))))
+receipt("signature_of_zeroes", "A signature of zeroes.", f"{HEAD}.{BODY}." + b64url(bytes(64)))
+receipt("other_exported", "Of another exported data key.", GOOD, exported=flip(EXPORTED, 0))
+receipt("other_recipient", "For another recipient.", GOOD, recipient=flip(RECIPIENT, -1))
+receipt("other_algorithm", "By another algorithm.", GOOD, algorithm="RSAES_OAEP_SHA_1")
+receipt("other_context", "Of another context.", GOOD, context={**CONTEXT, "tenant": "red"})
 
 (HERE / "INDEX").write_text("\n".join(sorted(INDEX)) + "\n")

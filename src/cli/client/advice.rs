@@ -100,6 +100,9 @@ fn on_field(field: &str) -> &'static str {
         "encryption_context" | "source_encryption_context" | "destination_encryption_context" => {
             "Give at most 128 --context pairs with at most 8192 characters in all."
         }
+        "source_receipt" => {
+            "Give the receipt that came with this file, whole, by an issuer that the server's [receipt] trusts."
+        }
         "page_size" => "Give --page-size from 1 to 100.",
         "key_id" | "source_key_id" | "destination_key_id" => "Give a key id, alias/NAME or an ARN.",
         "alias_name" => "Give alias/NAME.",

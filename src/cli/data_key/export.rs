@@ -10,6 +10,7 @@ use crate::cli::io::input::{Input, MAX_BLOB_BYTES, refuse_two_stdins};
 use crate::cli::io::out_file::write_out;
 use crate::cli::io::output_target::{OutputTarget, Sensitivity};
 use crate::cli::options::key_value::ContextArgs;
+use crate::cli::options::receipt::{beside_receipt, write_receipt};
 use crate::cli::recipient::args::RecipientArgs;
 use crate::proto::v1;
 
@@ -20,7 +21,8 @@ Batches: each line of the file is a JSON object. All lines are exported over one
 
 A line has the members of ExportDataKeyRequest in the proto, also as {\"item_id\": …, \"item\": {…}}. \
 Members that a line lacks are taken from --public-key, --algorithm, --sm2-encoding and --context, \
-and item_id from the line's number. Each line is answered by a line of the output, \
+and item_id from the line's number. \
+An item with \"receipt\": true has a receipt in its answer. Each line is answered by a line of the output, \
 {\"item_id\": …, \"exported\": {…}} or \
 {\"item_id\": …, \"error\": {\"code\": …, \"reason\": …, \"message\": …}}. \
 The exit code is 1 if any item was refused. After an interruption, the same command goes on after \
@@ -45,6 +47,11 @@ pub struct ExportDataKeys {
     /// by line
     #[arg(long, value_name = "FILE", required_unless_present_any = ["json", "dry_run"])]
     out: Option<OutputTarget>,
+    /// The file that a receipt of the export is written to: a signed statement that the
+    /// recipient can verify; an existing file is replaced. Items of a batch ask for theirs
+    /// by themselves
+    #[arg(long, value_name = "FILE", conflicts_with = "batch")]
+    receipt: Option<OutputTarget>,
     #[command(flatten)]
     call: CallArgs,
 }
@@ -78,6 +85,7 @@ impl ExportDataKeys {
     fn export_one(&self, input: &Input) -> Result<(), EarlyExit> {
         let out = self.out.as_ref();
         let output = self.call.output().beside(out, Sensitivity::Encrypted)?;
+        let output = beside_receipt(output, self.receipt.as_ref(), &[out])?;
         self.refuse_two_stdins(input)?;
         let encryption_context = self.context.pairs()?;
         let recipient = self.recipient.read()?;
@@ -89,12 +97,14 @@ impl ExportDataKeys {
             encryption_context,
             sm2_ciphertext_encoding: recipient.sm2_ciphertext_encoding.into(),
             dry_run: self.call.dry_run(),
+            receipt: self.receipt.is_some(),
         };
         self.call.talk(async |session| {
             let request = session.request(request);
             let response = session.response(session.kms().export_data_key(request).await)?;
             let written = write_out(out, &response.exported_data_key, Sensitivity::Encrypted)?;
-            output.written(&response, [("exported_data_key", written)])
+            let receipt = write_receipt(self.receipt.as_ref(), &response.receipt)?;
+            output.written(&response, [("exported_data_key", written), ("receipt", receipt)])
         })
     }
 

@@ -10,6 +10,7 @@ use crate::cli::io::out_file::write_out;
 use crate::cli::io::output::Output;
 use crate::cli::io::output_target::{OutputTarget, Sensitivity};
 use crate::cli::options::key_value::ContextArgs;
+use crate::cli::options::receipt::write_receipt;
 use crate::cli::recipient::args::{RecipientArgs, RecipientFields};
 use crate::limits::DATA_KEY_BYTES;
 use crate::proto::v1;
@@ -39,6 +40,10 @@ pub struct GenerateDataKey {
     /// left out with --json, which holds it too
     #[arg(long, value_name = "FILE", requires = "public_key")]
     exported_out: Option<OutputTarget>,
+    /// With --public-key: the file that a receipt of the export is written to, a signed
+    /// statement that the recipient can verify; an existing file is replaced
+    #[arg(long, value_name = "FILE", requires = "public_key")]
+    receipt: Option<OutputTarget>,
     /// Get the data key itself too, in the clear, as raw bytes in this file,
     /// readable by you alone (mode 0600); - is standard output, which must not
     /// be a terminal. JSON does not hold it
@@ -83,6 +88,7 @@ impl GenerateDataKey {
         let outs = [
             (self.out.as_ref(), Sensitivity::Encrypted),
             (self.exported_out.as_ref(), Sensitivity::Encrypted),
+            (self.receipt.as_ref(), Sensitivity::Public),
             (self.plaintext_out.as_ref(), self.plaintext_sensitivity()),
         ];
         let stdouts = outs.iter().filter(|(out, _)| *out == Some(&OutputTarget::Stdout));
@@ -140,6 +146,7 @@ impl GenerateDataKey {
             wrapping_key_spec: recipient.wrapping_key_spec.into(),
             sm2_ciphertext_encoding: recipient.sm2_ciphertext_encoding.into(),
             dry_run: self.call.dry_run(),
+            receipt: self.receipt.is_some(),
         };
         self.call.talk(async |session| {
             let request = session.request(request);
@@ -148,7 +155,10 @@ impl GenerateDataKey {
             let blob = self.write_blob(&response.ciphertext_blob)?;
             let exported = &response.exported_data_key;
             let exported = write_out(self.exported_out.as_ref(), exported, Sensitivity::Encrypted)?;
-            output.written(&response, [("ciphertext_blob", blob), ("exported_data_key", exported)])
+            let receipt = write_receipt(self.receipt.as_ref(), &response.receipt)?;
+            let written =
+                [("ciphertext_blob", blob), ("exported_data_key", exported), ("receipt", receipt)];
+            output.written(&response, written)
         })
     }
 

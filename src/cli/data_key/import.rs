@@ -6,13 +6,14 @@ use clap::Args;
 use crate::cli::client::call::CallArgs;
 use crate::cli::client::session::Session;
 use crate::cli::failure::{EarlyExit, Failure};
-use crate::cli::io::input::{Input, MAX_BLOB_BYTES};
+use crate::cli::io::input::{Input, MAX_BLOB_BYTES, refuse_two_stdins};
 use crate::cli::io::out_file::write_out;
 use crate::cli::io::output::Output;
 use crate::cli::io::output_target::{OutputTarget, Sensitivity};
 use crate::cli::io::text::Text;
 use crate::cli::options::algorithms::encryption;
 use crate::cli::options::key_value::{ContextArgs, KeyValue, unique};
+use crate::cli::options::receipt;
 use crate::proto::v1;
 
 #[derive(Args, Debug)]
@@ -31,6 +32,10 @@ pub struct ImportDataKey {
     /// for SM2: the server is asked for the kind of the CMK
     #[arg(long, value_name = "ALGORITHM", ignore_case = true)]
     algorithm: Option<v1::WrappingAlgorithm>,
+    /// The receipt that it was exported with: the server verifies that an issuer it trusts
+    /// exported it to this CMK; - is standard input
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<Input>,
     #[command(flatten)]
     new_blob: NewBlobArgs,
 }
@@ -69,7 +74,10 @@ struct NewBlobArgs {
 impl ImportDataKey {
     pub fn run(&self) -> Result<(), EarlyExit> {
         let output = self.new_blob.output()?;
+        refuse_two_stdins(&[&self.input].into_iter().chain(&self.receipt).collect::<Vec<_>>())?;
+        let source_receipt = self.receipt.as_ref().map(receipt::text).transpose()?;
         let mut request = v1::ReEncryptRequest {
+            source_receipt: source_receipt.unwrap_or_default(),
             source_key_id: self.source_key.clone(),
             source_key_version_id: self.source_key_version.clone(),
             ..self.new_blob.request(&self.input, "exported data key")?

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::{EarlyExit, Failure};
@@ -10,9 +11,11 @@ use crate::cli::io::output::OutputArgs;
 use crate::cli::io::output_target::{OutputTarget, Sensitivity};
 use crate::cli::io::text::Text;
 use crate::cli::options::algorithms::check_fit;
+use crate::cli::options::receipt::{self, TrustArgs};
+use crate::crypto::receipt::{Claims, Delivery};
 use crate::crypto::secret::Reveal;
 use crate::crypto::unwrapping::{RecipientPrivateKey, UnfitPrivateKey};
-use crate::crypto::wrapping::WrappingKeySpec;
+use crate::crypto::wrapping::{WrappingAlgorithm, WrappingKeySpec};
 use crate::proto::v1;
 
 /// A PKCS#8 private key is at most a few KiB.
@@ -31,6 +34,12 @@ pub struct UnwrapDataKey {
     /// for SM2, whose two layouts are told apart by their first byte
     #[arg(long, value_name = "ALGORITHM", ignore_case = true)]
     algorithm: Option<v1::WrappingAlgorithm>,
+    /// The receipt that it was exported with: nothing is decrypted unless it is by the
+    /// issuer, for this key's public half, and of these bytes; - is standard input
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<Input>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// The file that the data key is written to, as raw bytes, readable by you
     /// alone (mode 0600); - is standard output, which must not be a terminal
     #[arg(long, value_name = "FILE")]
@@ -47,26 +56,64 @@ impl UnwrapDataKey {
         let sensitivity = Sensitivity::Secret { replace: self.force };
         let output = self.output.output().beside(Some(&self.out), sensitivity)?;
         self.out.check(sensitivity)?;
-        refuse_two_stdins(&[&self.input, &self.private_key])?;
+        let inputs = [&self.input, &self.private_key].into_iter().chain(&self.receipt);
+        refuse_two_stdins(&inputs.chain(self.trust.file()).collect::<Vec<_>>())?;
         let private_key = read_private_key(&self.private_key)?;
         let spec = private_key.spec();
         if let Some(algorithm) = self.algorithm {
             check_fit(spec, algorithm, v1::Sm2CiphertextEncoding::Unspecified)?;
         }
         let exported = self.input.read_raw("exported data key", MAX_BLOB_BYTES)?;
+        let claims = self.verify_receipt(&private_key, &exported)?;
+        let told = claims.as_ref().and_then(Claims::algorithm);
         let key = private_key
-            .unwrap(self.algorithm.and_then(|named| named.try_into().ok()), &exported)
+            .unwrap(self.named_algorithm().or(told), &exported)
             .map_err(|_| does_not_open(&self.input, &self.private_key, spec))?;
         self.out.write(key.reveal(Reveal::ToFile), sensitivity)?;
         let bytes = key.len();
-        let value = json!({ "wrapping_key_spec": spec.as_str(), "data_key_bytes": bytes });
+        let mut value = json!({ "wrapping_key_spec": spec.as_str(), "data_key_bytes": bytes });
+        if let Some(claims) = &claims {
+            value["receipt"] = json!(claims);
+        }
         output.result(&value, || {
-            Text::Fields(vec![
+            let mut shown = vec![
                 ("wrapping_key_spec", spec.as_str().to_owned()),
                 ("data_key", format!("{bytes} bytes in {}", self.out)),
-            ])
+            ];
+            shown.extend(claims.iter().flat_map(receipt::fields));
+            Text::Fields(shown)
         })
     }
+
+    fn named_algorithm(&self) -> Option<WrappingAlgorithm> {
+        self.algorithm.and_then(|named| named.try_into().ok())
+    }
+
+    /// What the receipt says, if there is one, once it is known to be of what is in hand.
+    fn verify_receipt(
+        &self,
+        private_key: &RecipientPrivateKey,
+        exported: &[u8],
+    ) -> Result<Option<Claims>, Failure> {
+        let Some(file) = &self.receipt else {
+            return if self.trust.is_given() { Err(no_receipt()) } else { Ok(None) };
+        };
+        let claims = self.trust.verify(file)?;
+        let delivery = Delivery {
+            exported,
+            recipient_sha256: &Sha256::digest(private_key.public_key_der()).into(),
+            algorithm: self.named_algorithm(),
+        };
+        receipt::check(file, &claims, &delivery)?;
+        Ok(Some(claims))
+    }
+}
+
+fn no_receipt() -> Failure {
+    Failure::usage(
+        "--issuer, --receipt-keys and --max-age are about a receipt, and none is given.",
+        "Give --receipt FILE, or leave them out.",
+    )
 }
 
 fn read_private_key(input: &Input) -> Result<RecipientPrivateKey, Failure> {

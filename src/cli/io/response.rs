@@ -78,7 +78,8 @@ mod tests {
             ..Default::default()
         };
         let expected = json!({
-            "key_id": "k", "key_version_id": "", "exported_data_key": "+/8=", "request_id": "",
+            "key_id": "k", "key_version_id": "", "exported_data_key": "+/8=", "receipt": "",
+            "request_id": "",
         });
         let found: Value = serde_json::from_slice(&json_line(&response).unwrap()).unwrap();
         assert_eq!(found, expected);

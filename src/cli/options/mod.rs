@@ -2,3 +2,4 @@
 
 pub mod algorithms;
 pub mod key_value;
+pub mod receipt;

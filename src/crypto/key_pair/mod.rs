@@ -165,6 +165,13 @@ impl KeyPair {
         &self.verifying_key
     }
 
+    /// SHA-256 of the public key in DER, of a pair that encrypts: its name as a
+    /// recipient.
+    #[must_use]
+    pub fn recipient_sha256(&self) -> Option<&[u8; 32]> {
+        self.wrapping_key.as_ref().map(WrappingKey::sha256)
+    }
+
     /// Judges how to encrypt with this pair. `encoding` is for SM2 alone; none
     /// is `Asn1Der`.
     pub fn method(

@@ -81,6 +81,8 @@ record_kinds! {
     AccessKey, access_key: AccessKey, "keyferry/record/access-key";
     /// The access keys of one service account.
     ServiceAccount, service_account: ServiceAccount, "keyferry/record/service-account";
+    /// The keys that sign receipts, with the private one.
+    ReceiptKeys, receipt_keys: ReceiptKeys, "keyferry/record/receipt-keys";
     /// Where a page of a list ended; handed to callers, not stored.
     PageCursor, page_cursor: PageCursor, "keyferry/record/page-cursor";
 }

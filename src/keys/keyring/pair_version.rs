@@ -80,6 +80,12 @@ impl PairVersion {
         signs.map_err(|found| Error::invalid(field, found))
     }
 
+    /// SHA-256 of the public key that data keys are exported to.
+    pub fn recipient_sha256(&self) -> Result<[u8; 32]> {
+        let digest = self.pair_for(Action::ReEncryptFrom)?.recipient_sha256();
+        digest.copied().ok_or_else(|| Error::internal("a key pair that signs was to import"))
+    }
+
     /// Encrypts a caller's bytes under the public key.
     pub fn encrypt(
         self,

@@ -70,6 +70,7 @@ impl Schedule {
             self.carry_out_under(prefix, confirmed, &mut carried).await?;
         }
         self.access_keys.erase_past_nonces(confirmed).await?;
+        self.receipt_keys.rotate_if_due(confirmed).await?;
         Ok(carried)
     }
 

@@ -16,15 +16,17 @@ use crate::error::{Result, Rule};
 use crate::keys::access_keys::AccessKeys;
 use crate::keys::clock::Clock;
 use crate::keys::keyring::Keyring;
+use crate::keys::receipt_keys::ReceiptKeys;
 use crate::keys::schedule::clock_watch::{ClockReading, ClockWatch};
 use crate::keys::vault::Vault;
 
-/// Carries out what is due: deletions, rotations, and the erasure of what was
-/// deleted and of nonces that are past.
+/// Carries out what is due: deletions, rotations of CMKs and of the key of receipts, and
+/// the erasure of what was deleted and of nonces that are past.
 pub struct Schedule {
     vault: Arc<Vault>,
     keyring: Arc<Keyring>,
     access_keys: Arc<AccessKeys>,
+    receipt_keys: Arc<ReceiptKeys>,
     clock: Arc<dyn Clock>,
     watch: Mutex<ClockWatch>,
 }
@@ -34,9 +36,10 @@ impl Schedule {
         vault: Arc<Vault>,
         keyring: Arc<Keyring>,
         access_keys: Arc<AccessKeys>,
+        receipt_keys: Arc<ReceiptKeys>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { vault, keyring, access_keys, clock, watch: Mutex::default() }
+        Self { vault, keyring, access_keys, receipt_keys, clock, watch: Mutex::default() }
     }
 
     /// Refuses where the clock jumped within the last hour.

@@ -8,6 +8,7 @@ mod envoy;
 mod grpcurl;
 mod openssl;
 mod openssl_pairs;
+mod receipts;
 mod recipients;
 mod sm2;
 mod softhsm;
