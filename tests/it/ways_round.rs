@@ -10,6 +10,7 @@ use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::error::{Error, Result, Rule};
 use keyferry::keys::clock::SystemClock;
+use keyferry::policy_dir::{Look, PolicyDir};
 use keyferry::proto::v1;
 use keyferry::service::Services;
 use keyferry::service::caller::Caller;
@@ -176,16 +177,7 @@ async fn a_pair_here_that_is_a_recipient_decrypts_for_nobody() {
     let (request, key_id) = {
         world.policy.replace(policies("@id(\"all\") permit (principal, action, resource);"));
         let operator = named("unix:0");
-        let made = v1::CreateKeyRequest {
-            key_spec: "RSA_2048".to_owned(),
-            key_usage: "ENCRYPT/DECRYPT".to_owned(),
-            ..Default::default()
-        };
-        let made = services.create_key(&operator, made).await.unwrap();
-        let key_id = made.key_metadata.unwrap().key_id;
-        let listed = v1::ListKeyVersionsRequest { key_id: key_id.clone(), ..Default::default() };
-        let listed = services.list_key_versions(&operator, listed).await.unwrap();
-        let version = listed.key_versions[0].key_version_id.clone();
+        let (key_id, version) = create_pair(services, &operator).await;
         let public = v1::GetPublicKeyRequest {
             key_id: key_id.clone(),
             key_version_id: version.clone(),
@@ -400,6 +392,89 @@ async fn what_was_brought_or_seen_is_not_exported() {
     let signer = server.create_signer("caller").await;
     let answer = server.http().await.v3(&signer, "ImportKeyMaterial", &[]).await;
     assert_eq!(answer.code(), "InvalidAction.NotFound");
+}
+
+/// A data key that its maker wrapped for a pair here, and so knows, is of a kind of its
+/// own, too.
+#[tokio::test]
+async fn what_was_imported_is_not_exported() {
+    let world = World::with("").await;
+    let services = &world.services;
+    world.policy.replace(policies("@id(\"all\") permit (principal, action, resource);"));
+    let operator = named("unix:0");
+    let (pair, version) = create_pair(services, &operator).await;
+    // Anybody can make this: it takes the public key alone.
+    let wrapped = v1::AsymmetricEncryptRequest {
+        key_id: pair.clone(),
+        key_version_id: version.clone(),
+        algorithm: v1::WrappingAlgorithm::RsaesOaepSha256.into(),
+        plaintext: vec![7; 32],
+        ..Default::default()
+    };
+    let wrapped = services.asymmetric_encrypt(&operator, wrapped).await.unwrap();
+    let import = v1::ReEncryptRequest {
+        ciphertext_blob: wrapped.ciphertext_blob,
+        source_key_id: pair,
+        source_key_version_id: version,
+        source_encryption_algorithm: v1::WrappingAlgorithm::RsaesOaepSha256.into(),
+        destination_key_id: world.payments.clone(),
+        destination_encryption_context: context(),
+        ..Default::default()
+    };
+    let imported = services.re_encrypt(&operator, import).await.unwrap().ciphertext_blob;
+    // The blob is whole, and those who may do everything may export it.
+    world.export(&operator, &imported, hsm()).await.unwrap();
+    world.decide_by("");
+    let billing = named(BILLING);
+    world.export(&billing, &world.blob, hsm()).await.unwrap();
+    assert_denied(world.export(&billing, &imported, hsm()).await);
+}
+
+/// An RSA key pair, and its one version.
+async fn create_pair(services: &Services, by: &Caller) -> (String, String) {
+    let made = v1::CreateKeyRequest {
+        key_spec: "RSA_2048".to_owned(),
+        key_usage: "ENCRYPT/DECRYPT".to_owned(),
+        ..Default::default()
+    };
+    let key_id = services.create_key(by, made).await.unwrap().key_metadata.unwrap().key_id;
+    let listed = v1::ListKeyVersionsRequest { key_id: key_id.clone(), ..Default::default() };
+    let listed = services.list_key_versions(by, listed).await.unwrap();
+    (key_id, listed.key_versions[0].key_version_id.clone())
+}
+
+/// Who is in a group is a part of what decides: with other groups, nothing that was kept
+/// counts any more, though no policy has changed.
+#[tokio::test]
+async fn no_decision_outlives_the_groups_that_made_it() {
+    const EXPORTERS: &str = r#"@id("exporters") permit (principal in Group::"exporters", action == Action::"ExportDataKey", resource);"#;
+    let (with, without) = ("exporters = [\"unix:7\"]\n", "exporters = [\"unix:8\"]\n");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("exports.cedar"), EXPORTERS).unwrap();
+    let groups = folder.path().join("groups.toml");
+    fs::write(&groups, with).unwrap();
+    let mut dir = PolicyDir::open(folder.path()).unwrap();
+    let keys = Founded::over(Arc::new(MemoryStore::new())).await;
+    let keys = keys.keys(Arc::new(SystemClock)).await;
+    let all = Services::new(keys.clone(), Policy::dev(), Arns::new("local", "0"));
+    let payments = create(&all).await;
+    let blob = generate(&all, &dev_caller(), &payments).await.unwrap();
+    let services = Services::new(keys, dir.policy(), Arns::new("local", "0"));
+    let world =
+        World { services, policy: dir.policy(), payments: payments.clone(), mine: payments, blob };
+    // One recipient, as the decision is about it.
+    let (seven, recipient) = (named("unix:7"), own());
+    for _ in 0..3 {
+        // The second is allowed by the decision that was kept.
+        for _ in 0..2 {
+            world.export(&seven, &world.blob, recipient.clone()).await.unwrap();
+        }
+        fs::write(&groups, without).unwrap();
+        assert_eq!(dir.look(true), Look::Taken);
+        assert_denied(world.export(&seven, &world.blob, recipient.clone()).await);
+        fs::write(&groups, with).unwrap();
+        assert_eq!(dir.look(true), Look::Taken);
+    }
 }
 
 #[tokio::test]

@@ -728,3 +728,37 @@ async fn the_example_of_pinned_exports_holds() {
         assert!(matches!(outcome, Outcome::Denied(_)), "{principal}, plaintext: {outcome:?}");
     }
 }
+
+/// The items of a stream are judged by the policies of their own moment, not by those of
+/// its beginning.
+#[tokio::test]
+async fn a_stream_that_is_open_is_narrowed_with_the_policies() {
+    let World { policy, callers, mine, _files, .. } = World::new().await;
+    let uid = std::fs::metadata("/proc/self").unwrap().uid();
+    let (name, Caller::Rpc { channel, .. }) = &callers[1] else { panic!("a Unix socket") };
+    assert_eq!(*name, format!("unix:{uid}"));
+    let item = |item_id: &str| v1::ExportDataKeysRequest {
+        item_id: item_id.to_owned(),
+        item: Some(
+            Recipient::rsa().export(&STANDARD.decode(&mine.blob).unwrap(), &[("app", "billing")]),
+        ),
+    };
+    let (sender, items) = tokio::sync::mpsc::channel(1);
+    let items = tokio_stream::wrappers::ReceiverStream::new(items);
+    let mut kms = v1::kms_client::KmsClient::new(channel.clone());
+    let wide = "@id(\"all\") permit (principal, action, resource);";
+    policy.replace(policies(wide));
+    let mut answers = kms.export_data_keys(items).await.unwrap().into_inner();
+    for (round, text) in [wide, "", wide, "", wide].into_iter().enumerate() {
+        policy.replace(policies(text));
+        sender.send(item(&round.to_string())).await.unwrap();
+        let answer = answers.message().await.unwrap().expect("an answer");
+        assert_eq!(answer.item_id, round.to_string());
+        match answer.outcome.unwrap() {
+            v1::export_data_keys_response::Outcome::Exported(_) => assert_eq!(text, wide),
+            v1::export_data_keys_response::Outcome::Error(error) => {
+                assert_eq!((text, error.reason.as_str()), ("", "Forbidden.NoPermission"));
+            }
+        }
+    }
+}
