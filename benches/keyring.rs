@@ -12,6 +12,8 @@ use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::access::purpose::Purpose;
 use keyferry::access::question::{Question, RequestFacts, Subject};
+use keyferry::audit::log::AuditLog;
+use keyferry::audit::trail::Trail;
 use keyferry::crypto::secret::StoreKey;
 use keyferry::ids::{KeyVersionId, StoreId, StoreKeyId};
 use keyferry::keys::Keys;
@@ -32,6 +34,7 @@ fn grant<P: Purpose>(decisions: Decisions<P>, subject: Subject<'_>) -> Grant<P> 
         subject,
         facts: RequestFacts::default(),
         other: None,
+        record: &Trail::of_system(&AuditLog::off()),
     };
     Policy::dev().authorise(&question).unwrap()
 }
@@ -63,7 +66,9 @@ fn keyring(criterion: &mut Criterion) {
         creator: "dev".into(),
     };
     let material = VersionMaterial::generate(new.spec).unwrap();
-    let creation = warm.create(grant(CREATE_KEY, Subject::Instance), new, &material);
+    let trail = Trail::of_system(&AuditLog::off());
+    let (intent, _) = runtime.block_on(trail.intend(|_| {})).unwrap();
+    let creation = warm.create(intent, grant(CREATE_KEY, Subject::Instance), new, &material);
     let version = runtime.block_on(creation).unwrap().cmk.newest_version;
 
     criterion.bench_function("keyring hit", |bencher| {

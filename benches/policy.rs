@@ -213,6 +213,8 @@ fn caller() -> Caller {
     Caller {
         quota: Quota::of(&Arc::default(), &Principal::dev()),
         principal: Principal::dev(),
+        by: None,
+        peer: None,
         groups: TokenGroups::default(),
         request_id: "bench".to_owned(),
         deadline: Instant::now() + Duration::from_mins(10),

@@ -176,6 +176,9 @@ rules! {
     /// The store cannot be reached.
     StoreUnreachable: Unavailable, "ServiceUnavailableTemporary", 503, retry after 1 s,
         "The store cannot be reached. Try again later.";
+    /// The audit log cannot be written, and nothing is answered that is not recorded.
+    AuditUnavailable: Unavailable, "ServiceUnavailableTemporary", 503, retry after 1 s,
+        "The audit log cannot be written. Try again later.";
     /// The server is stopping.
     ServerStopping: Unavailable, "ServiceUnavailableTemporary", 503, retry after 1 s,
         "The server is stopping. Use another connection.";

@@ -12,19 +12,29 @@ use std::time::Duration;
 use std::{fs, io};
 
 use crate::access::policy::Policy;
+use crate::audit;
+use crate::audit::log::AuditLog;
+use crate::audit::note::VerifierKey;
+use crate::audit::opening::{AuditError, Known, OpenedLog};
+use crate::audit::secrets;
 use crate::config::{
-    Address, Callers, Config, GatewayConfig, Mode, PolicyConfig, QuotaConfig, StoreConfig, TokenUse,
+    Address, AuditConfig, Callers, Config, GatewayConfig, Mode, PolicyConfig, QuotaConfig,
+    StoreConfig, TokenUse,
 };
 use crate::durable;
+use crate::error::Error;
 use crate::gateway::Gateway;
+use crate::ids::StoreId;
 use crate::keys::Keys;
+use crate::keys::audit_records::AuditRecords;
 use crate::keys::clock::{Clock, SystemClock};
 use crate::keys::guard::records::RecordSeals;
 use crate::keys::guard::root_key::{RootKeyError, RootKeyProvider};
 use crate::keys::guard::root_key_providers;
 use crate::keys::guard::store_keys::{self, StoreMode, UnlockError};
-use crate::policy_dir::{self, PolicyDir, Reader, UnusablePolicies};
+use crate::policy_dir::{self, Look, PolicyDir, Reader, UnusablePolicies};
 use crate::server::reload_times::{ReloadTime, ReloadTimes};
+use crate::server::stranger_log;
 use crate::server::{
     self, BindError, Faces, Health, Limits, Listener, ReflectionError, Tls, Tokens,
 };
@@ -48,6 +58,12 @@ pub enum InstanceError {
     /// The policies.
     #[error(transparent)]
     Policies(#[from] UnusablePolicies),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// What the store keeps for the audit log.
+    #[error("the audit log cannot be begun: {0}")]
+    AuditRecords(Error),
     /// The keys of an issuer of receipts.
     #[error("receipt.trusted: {0}")]
     Issuers(#[from] IssuerKeysError),
@@ -67,7 +83,8 @@ impl InstanceError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(OpenStoreError::HeldByAnother { .. }) => 73,
+            Self::Store(OpenStoreError::HeldByAnother { .. })
+            | Self::Audit(AuditError::InUse { .. }) => 73,
             Self::Bind(error) => error.exit_code(),
             _ => 78,
         }
@@ -102,6 +119,21 @@ pub async fn check(config: &Config) -> Result<Vec<String>, InstanceError> {
     let store = StoreAtRest::open(path)?.ok_or(UnlockError::Empty)?;
     store_keys::unlock(&store, &*root, store_mode(config)).await?;
     Ok(warnings)
+}
+
+/// The public key of the checkpoints of an instance's audit log, if it has one yet; beside
+/// a running server too.
+pub async fn checkpoint_key(config: &Config) -> Result<Option<VerifierKey>, InstanceError> {
+    let root = root_key_providers::open(&config.root_key)?;
+    let StoreConfig::Sqlite { path } = &config.store;
+    let store = StoreAtRest::open(path)?.ok_or(UnlockError::Empty)?;
+    let seals = store_keys::unlock(&store, &*root, store_mode(config)).await?;
+    let store_id = seals.store_id();
+    let keys = Keys::new(Arc::new(store), seals, Arc::new(SystemClock));
+    let key = keys.audit.stored_key().await.map_err(InstanceError::AuditRecords)?;
+    let key = key.map(|key| secrets::derive(store_id, &key)).transpose();
+    let key = key.map_err(InstanceError::AuditRecords)?;
+    Ok(key.map(|(signing, _)| signing.verifier()))
 }
 
 fn check_place_of_socket(path: &Path) -> Result<(), BindError> {
@@ -155,6 +187,7 @@ async fn open_with_policies(config: &Config) -> Result<Opened, InstanceError> {
             (store, seals)
         }
     };
+    let store_id = seals.store_id();
     let issuers = TrustedIssuers::load(&config.receipt)?;
     let keys = Keys::new(store, seals, Arc::new(SystemClock));
     keys.receipt_keys.rotate_every(config.receipt.rotate_days);
@@ -166,14 +199,40 @@ async fn open_with_policies(config: &Config) -> Result<Opened, InstanceError> {
             (dir.policy(), Some(dir))
         }
     };
+    let keys = recorded(config, keys, store_id, &policy).await?;
+    let audit = keys.audit.clone();
     let services = Services::new(keys, policy, arns)
         .trusting(issuers.clone(), config.receipt.require_on_import);
-    Ok(Opened { services, policy_dir, issuers })
+    Ok(Opened { services, audit, policy_dir, issuers })
+}
+
+/// Opens the audit log, and settles what was broken off, before anything else is done.
+async fn recorded(
+    config: &Config,
+    keys: Keys,
+    store: StoreId,
+    policy: &Policy,
+) -> Result<Keys, InstanceError> {
+    let AuditConfig::Kept(settings) = &config.audit else { return Ok(keys) };
+    let records = keys.audit.clone();
+    let key = records.key().await.map_err(InstanceError::AuditRecords)?;
+    let checkpoint = records.checkpoint().await.map_err(InstanceError::AuditRecords)?;
+    let known = Known {
+        store,
+        key: &key,
+        checkpoint,
+        give_up: config.give_up_audit_log,
+        policy_set: policy.digest().to_string(),
+    };
+    let OpenedLog { log, unsettled } = audit::opening::open(settings, &known)?;
+    records.settle(&log, unsettled).await.map_err(InstanceError::AuditRecords)?;
+    Ok(keys.recorded_in(log))
 }
 
 /// Services over an open store, and the files beside it that are followed.
 struct Opened {
     services: Services,
+    audit: Arc<AuditRecords>,
     policy_dir: Option<PolicyDir>,
     issuers: Arc<TrustedIssuers>,
 }
@@ -213,8 +272,65 @@ fn store_mode(config: &Config) -> StoreMode {
     }
 }
 
+/// Keeps each checkpoint of the audit log in the store; the newest alone, where they come
+/// faster.
+async fn keep_checkpoints(log: &AuditLog, records: &AuditRecords) -> Infallible {
+    let Some(mut checkpoints) = log.checkpoints() else { return std::future::pending().await };
+    loop {
+        let checkpoint = checkpoints.borrow_and_update().clone();
+        if let Some(checkpoint) = checkpoint {
+            keep_checkpoint(&checkpoint, records).await;
+        }
+        if checkpoints.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+async fn keep_checkpoint(checkpoint: &str, records: &AuditRecords) {
+    if let Err(error) = records.keep_checkpoint(checkpoint).await {
+        let log = error.log();
+        tracing::error!(log, "a checkpoint of the audit log was not kept: {error}");
+    }
+}
+
+/// Begins another file of the audit log on SIGHUP, as programs that rotate logs ask for.
+async fn begin_files_when_asked(log: &AuditLog, interval: Duration) -> Infallible {
+    let mut times = ReloadTimes::every(interval);
+    loop {
+        if times.next().await == ReloadTime::Asked {
+            log.begin_another_file();
+        }
+    }
+}
+
+/// The time that one line about strangers stands for.
+const STRANGERS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Writes how many strangers were refused: a line a minute and door, however many came.
+async fn count_strangers(log: &AuditLog) -> Infallible {
+    loop {
+        tokio::time::sleep(STRANGERS_INTERVAL).await;
+        tell_of_strangers(log);
+    }
+}
+
+fn tell_of_strangers(log: &AuditLog) {
+    for (door, count) in stranger_log::take_refused() {
+        log.strangers_refused(door, count);
+    }
+}
+
+/// Ends the audit log in order, so that no later start can take it for cut short.
+async fn end_log(log: &AuditLog, records: &AuditRecords) {
+    tell_of_strangers(log);
+    if let Some(checkpoint) = log.close().await {
+        keep_checkpoint(&checkpoint, records).await;
+    }
+}
+
 /// Follows the changes of a policy directory.
-async fn follow(dir: Option<PolicyDir>, interval: Duration) -> Infallible {
+async fn follow(dir: Option<PolicyDir>, interval: Duration, log: AuditLog) -> Infallible {
     let Some(mut dir) = dir else { return std::future::pending().await };
     let mut times = ReloadTimes::every(interval);
     loop {
@@ -228,6 +344,9 @@ async fn follow(dir: Option<PolicyDir>, interval: Duration) -> Infallible {
             Ok((looked, look)) => {
                 dir = looked;
                 dir.log(&look);
+                if look == Look::Taken {
+                    log.policy_changed(&dir.policy().digest().to_string());
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "policies are not followed any more");
@@ -298,7 +417,8 @@ impl BoundServer {
     /// log.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), InstanceError> {
         let Self { opened, gateway, quota, listeners } = self;
-        let Opened { services, policy_dir, issuers } = opened;
+        let Opened { services, audit, policy_dir, issuers } = opened;
+        let log = services.audit_log().clone();
         let probed = services.clone();
         let health = Health::new(&Services::NAMES, move || {
             let services = probed.clone();
@@ -308,6 +428,8 @@ impl BoundServer {
             Some(standing) => health.with_policies(move || standing.is_usable()),
             None => health,
         };
+        let written = log.clone();
+        let health = health.with_audit(move || written.fault().is_none());
         let gateway =
             Gateway::new(services.clone(), gateway).map_err(|_| InstanceError::NoRandomness)?;
         let faces = Faces { rpcs: services.routes(), gateway: Some(gateway) };
@@ -317,9 +439,13 @@ impl BoundServer {
         tokio::select! {
             drained = server::run(listeners, faces, health, limits, shutdown) => drained?,
             never = services.carry_out_for_ever() => match never {},
-            never = follow(policy_dir, interval) => match never {},
+            never = follow(policy_dir, interval, log.clone()) => match never {},
+            never = keep_checkpoints(&log, &audit) => match never {},
+            never = begin_files_when_asked(&log, interval) => match never {},
+            never = count_strangers(&log) => match never {},
             never = follow_issuers(issuers, interval) => match never {},
         };
+        end_log(&log, &audit).await;
         Ok(())
     }
 }

@@ -23,6 +23,7 @@
 //! | [`crypto`] | secrets, the blob, wrapping |
 //! | [`storage`] | the store's law, and the backends that obey it |
 //! | [`durable`] | files and directories that stand after a power cut |
+//! | [`reserve`] | room on a disk for what takes a permission away |
 //! | [`secret_file`] | files that nobody else can read or replace |
 //! | [`policy_dir`] | the directory of policies, read again when it changes |
 //! | [`trusted_issuers`] | whose receipts are believed, read again when it changes |
@@ -55,6 +56,7 @@ pub mod policy_dir;
 pub mod printable;
 pub mod proto;
 pub mod rate;
+pub mod reserve;
 pub mod secret_file;
 pub mod server;
 pub mod service;

@@ -10,6 +10,8 @@ use keyferry::access::decisions::CREATE_KEY;
 use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::access::question::{Question, RequestFacts, Subject};
+use keyferry::audit::log::AuditLog;
+use keyferry::audit::trail::Trail;
 use keyferry::ids::KeyId;
 use keyferry::keys::Keys;
 use keyferry::keys::clock::{Clock, SystemClock};
@@ -69,6 +71,7 @@ async fn create(keyring: &Keyring, n: usize) -> KeyId {
         subject: Subject::Instance,
         facts: RequestFacts::default(),
         other: None,
+        record: &Trail::of_system(&AuditLog::off()),
     };
     let grant = Policy::dev().authorise(&question).unwrap();
     let rotated = n.is_multiple_of(ROTATED_ONE_IN);
@@ -82,7 +85,8 @@ async fn create(keyring: &Keyring, n: usize) -> KeyId {
         creator: "dev".into(),
     };
     let material = VersionMaterial::generate(KeySpec::Aes256).unwrap();
-    keyring.create(grant, new, &material).await.unwrap().cmk.id
+    let (intent, _) = Trail::of_system(&AuditLog::off()).intend(|_| {}).await.unwrap();
+    keyring.create(intent, grant, new, &material).await.unwrap().cmk.id
 }
 
 /// A store that keeps back what is written. That new ids are new is believed.

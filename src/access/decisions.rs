@@ -87,6 +87,12 @@ impl<P: Purpose> Decisions<P> {
         take_away(self.required)
     }
 
+    /// Whether it only shows metadata.
+    #[must_use]
+    pub fn is_look(&self) -> bool {
+        P::NAME == Look::NAME
+    }
+
     /// Those of every RPC whose grants are good for this purpose.
     pub fn all() -> impl Iterator<Item = Self> {
         let rows = TABLE.iter().filter(|row| row.purpose == P::NAME);

@@ -14,7 +14,7 @@ use super::grant::{Grant, KeyIdentity, PolicyDigest};
 use super::operations::Action;
 use super::principal::PrincipalKind;
 use super::purpose::Purpose;
-use super::question::Question;
+use super::question::{MadeDecision, Question};
 use super::service_account::ServiceAccount;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
@@ -71,6 +71,14 @@ impl Policy {
             }
             let verdict = rules.decide(question, decision.action);
             log(question, decision.action, &verdict);
+            question.record.decided(&MadeDecision {
+                action: decision.action,
+                subject: question.subject,
+                facts: question.facts,
+                policy: rules.digest(),
+                decided_by: &verdict.policies,
+                allowed: verdict.allowed,
+            });
             if !verdict.allowed {
                 return Err(Error::from(Rule::NotPermitted));
             }
@@ -162,7 +170,7 @@ mod tests {
     use super::super::decisions::{DESCRIBE_KEY, Decisions, EXPORT_DATA_KEY, RE_ENCRYPT};
     use super::super::principal::Principal;
     use super::super::purpose::Use;
-    use super::super::question::{KeyFacts, RecipientFacts, RequestFacts, Subject};
+    use super::super::question::{DecisionRecord, KeyFacts, RecipientFacts, RequestFacts, Subject};
     use super::*;
     use crate::ids::KeyId;
 
@@ -174,6 +182,12 @@ mod tests {
         KeyFacts { identity, spec, usage, state: "Enabled", creator: "dev", tags, aliases: &[] }
     }
 
+    struct Unrecorded;
+
+    impl DecisionRecord for Unrecorded {
+        fn decided(&self, _: &MadeDecision<'_>) {}
+    }
+
     const RECIPIENT: RecipientFacts = RecipientFacts { sha256: [2; 32], spec: "EC_SM2" };
 
     fn question<'a, P: Purpose>(
@@ -182,7 +196,7 @@ mod tests {
         subject: Subject<'a>,
     ) -> Question<'a, P> {
         let facts = RequestFacts { recipient: Some(RECIPIENT), ..RequestFacts::default() };
-        Question { principal, decisions, subject, facts, other: None }
+        Question { principal, decisions, subject, facts, other: None, record: &Unrecorded }
     }
 
     fn export(policy: &Policy, principal: &Principal) -> Result<Grant<Use>> {

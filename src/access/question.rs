@@ -5,17 +5,42 @@
 //! handed over as plain data, so that judging does no IO.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::decisions::{Decisions, Resource};
-use super::grant::{GrantedSubject, KeyIdentity};
+use super::grant::{GrantedSubject, KeyIdentity, PolicyDigest};
+use super::operations::Action;
 use super::principal::Principal;
 use super::service_account::ServiceAccount;
 use super::token_groups::TokenGroups;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 
-/// Everything that a decision may depend on.
-#[derive(Debug)]
+/// Keeps the decisions of a request, as they are made. There is no question without one,
+/// and hence no grant.
+pub trait DecisionRecord: Sync {
+    /// A decision was made.
+    fn decided(&self, made: &MadeDecision<'_>);
+}
+
+/// A decision, with the facts that it was made by.
+#[derive(Clone, Copy, Debug)]
+pub struct MadeDecision<'a> {
+    /// The action.
+    pub action: Action,
+    /// The resource.
+    pub subject: Subject<'a>,
+    /// The facts of the request.
+    pub facts: RequestFacts<'a>,
+    /// The policies that decide.
+    pub policy: PolicyDigest,
+    /// The ids of those that decided this.
+    pub decided_by: &'a [Arc<str>],
+    /// Whether it was allowed.
+    pub allowed: bool,
+}
+
+/// Everything that a decision may depend on, and where it is recorded.
 pub struct Question<'a, P> {
     /// The caller.
     pub principal: &'a Principal,
@@ -27,6 +52,8 @@ pub struct Question<'a, P> {
     pub facts: RequestFacts<'a>,
     /// The other key of an RPC that is about two.
     pub other: Option<OtherKey<'a>>,
+    /// Where the decisions are recorded.
+    pub record: &'a dyn DecisionRecord,
 }
 
 /// A resource, with the facts that a decision may depend on. `None` is a key or
@@ -140,11 +167,15 @@ impl Subject<'_> {
         }
     }
 
-    pub(super) fn key(&self) -> Option<KeyIdentity> {
+    /// The key that it is, where it is one that exists.
+    #[must_use]
+    pub fn key(&self) -> Option<KeyIdentity> {
         self.facts().map(|facts| facts.identity)
     }
 
-    pub(super) fn account(&self) -> Option<&ServiceAccount> {
+    /// The service account that it is, where it is one.
+    #[must_use]
+    pub fn account(&self) -> Option<&ServiceAccount> {
         match self {
             Self::Account(account) => *account,
             _ => None,

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
-use crate::crypto::random::{self, RandomUnavailable};
 use crate::ids::{EventId, RunId};
 
 /// Bytes of an id that are the run's.
@@ -21,8 +20,12 @@ pub struct EventIds {
 
 impl EventIds {
     /// Of a run that begins now.
-    pub fn begin() -> Result<Self, RandomUnavailable> {
-        Ok(Self { run: RunId::new(), of_run: random::array()?, made: AtomicU64::new(0) })
+    #[must_use]
+    pub fn begin() -> Self {
+        let run = RunId::new();
+        // Its last bytes are random.
+        let of_run = run.as_bytes().last_chunk().copied().unwrap_or_default();
+        Self { run, of_run, made: AtomicU64::new(0) }
     }
 
     /// The run.
@@ -49,7 +52,7 @@ mod tests {
     #[test]
     fn ids_of_one_moment_and_of_two_runs_differ_and_tell_their_time() {
         let at = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
-        let (one, two) = (EventIds::begin().unwrap(), EventIds::begin().unwrap());
+        let (one, two) = (EventIds::begin(), EventIds::begin());
         let mut ids: Vec<_> = (0..1000).map(|_| one.next(at)).collect();
         assert!(ids.is_sorted(), "in the order of their making");
         ids.extend((0..1000).map(|_| two.next(at)));

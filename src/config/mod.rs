@@ -15,6 +15,7 @@
 //!
 //! A new field is a line in `raw.rs`, one in `types.rs`, and its validation.
 
+mod audit;
 mod callers;
 mod client_profile;
 mod error;
@@ -31,9 +32,9 @@ use std::path::Path;
 pub use client_profile::client_profile;
 pub use error::ConfigError;
 pub use types::{
-    Address, Callers, Config, DEFAULT_ADDRESS, GatewayConfig, ListenerConfig, LogConfig, LogFormat,
-    LogLevel, Mode, PolicyConfig, QuotaConfig, ReceiptConfig, RootKeyConfig, StoreConfig, TlsFiles,
-    TokenConfig, TokenUse, TrustedIssuer,
+    Address, AuditConfig, Callers, Config, DEFAULT_ADDRESS, GatewayConfig, ListenerConfig,
+    LogConfig, LogFormat, LogLevel, Mode, PolicyConfig, QuotaConfig, ReceiptConfig, RootKeyConfig,
+    StoreConfig, TlsFiles, TokenConfig, TokenUse, TrustedIssuer,
 };
 
 use validate::{DEFAULT_ACCOUNT, DEFAULT_REGION};
@@ -98,6 +99,8 @@ impl Config {
             region: DEFAULT_REGION.to_owned(),
             account: DEFAULT_ACCOUNT.to_owned(),
             quota: QuotaConfig::default(),
+            audit: AuditConfig::Off,
+            give_up_audit_log: false,
             receipt: ReceiptConfig::default(),
             gateway: GatewayConfig::default(),
             service_links: Vec::new(),

@@ -18,6 +18,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) quota: RawQuota,
     #[serde(default)]
+    pub(super) audit: RawAudit,
+    #[serde(default)]
     pub(super) receipt: RawReceipt,
     #[serde(default)]
     pub(super) log: RawLog,
@@ -111,6 +113,18 @@ pub(super) struct EmptyTable {}
 pub(super) struct RawLog {
     pub(super) format: Option<String>,
     pub(super) level: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawAudit {
+    pub(super) enabled: Option<Switch>,
+    pub(super) dir: Option<String>,
+    pub(super) sync_milliseconds: Option<Number>,
+    pub(super) metadata: Option<Switch>,
+    pub(super) max_file_megabytes: Option<Number>,
+    pub(super) max_file_hours: Option<Number>,
+    pub(super) keep_days: Option<Number>,
 }
 
 #[derive(Default, Deserialize)]

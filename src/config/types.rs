@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jsonwebtoken::Algorithm;
 
 use crate::access::principal::{Principal, TakenNames};
+use crate::audit::opening::AuditSettings;
 use crate::ids::StoreId;
 use crate::rate::Rate;
 
@@ -31,6 +32,11 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// What principals may ask for in time.
     pub quota: QuotaConfig,
+    /// How what is done is recorded.
+    pub audit: AuditConfig,
+    /// Go on where the audit log is not what the store remembers of it. An operator says
+    /// so for one start.
+    pub give_up_audit_log: bool,
     /// Receipts of exports.
     pub receipt: ReceiptConfig,
     /// The log.
@@ -54,6 +60,15 @@ pub enum PolicyConfig {
     Dev,
     /// What the policies of a directory permit.
     Directory(PathBuf),
+}
+
+/// How what is done is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditConfig {
+    /// Not at all.
+    Off,
+    /// In a log.
+    Kept(AuditSettings),
 }
 
 /// How the server was asked to run; a store is made for one of them.

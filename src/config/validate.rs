@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::audit;
 use super::callers::{demand_auth, forwarders, taken_names, token_config, token_use};
 use super::error::ConfigError;
 use super::fields::{address, arn_part, number, one_of, path};
@@ -42,6 +43,7 @@ pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, Confi
     let store = store(raw.store, directory)?;
     let root_key = root_key(raw.root_key, directory)?;
     refuse_root_key_in_store(&store, &root_key)?;
+    let audit = audit::audit(&raw.audit, &store, directory)?;
     let log = log(&raw.log)?;
     let region = arn_part("region", raw.region, DEFAULT_REGION)?;
     let account = arn_part("account", raw.account, DEFAULT_ACCOUNT)?;
@@ -55,6 +57,8 @@ pub(super) fn validate(raw: RawConfig, directory: &Path) -> Result<Config, Confi
             principal: rate("quota.principal", raw.quota.principal.as_ref())?,
             total: rate("quota.total", raw.quota.total.as_ref())?,
         },
+        audit,
+        give_up_audit_log: false,
         receipt: receipt(&raw.receipt, directory)?,
         log,
         region,

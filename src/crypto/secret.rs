@@ -125,6 +125,10 @@ key!(
     /// The key that seals the store's records, by keys derived from it.
     StoreKey
 );
+key!(
+    /// The secret of an audit log, from which its own keys are derived.
+    AuditKey
+);
 secret!(
     /// A key made for a caller, or a caller's bytes, in the clear only inside.
     /// Made at random, by opening a ciphertext blob or by importing what another

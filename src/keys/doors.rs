@@ -11,6 +11,8 @@ use crate::access::principal::Principal;
 use crate::access::purpose::{Change, Look, Purpose, Use};
 use crate::access::question::{Question, RequestFacts, Subject};
 use crate::access::service_account::ServiceAccount;
+use crate::audit::log::AuditLog;
+use crate::audit::trail::{Intent, Trail};
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::key_pair::SigningAlgorithm;
@@ -52,7 +54,7 @@ impl House {
         let pair = create(&keys, KeySpec::EcP256).await;
         let account = Subject::Account(Some(&account()));
         let grant = grant(decisions::<Change>("CreateAccessKey"), account);
-        let access_key = keys.access_keys.create(grant).await.unwrap();
+        let access_key = keys.access_keys.create(intent().await, grant).await.unwrap();
         let page = PageRequest::parse(None, None, String::new()).unwrap();
         Self { keys, cmk, pair, access_key, page }
     }
@@ -149,6 +151,11 @@ impl House {
     }
 }
 
+/// Leave to commit a change, of a log that is off.
+async fn intent() -> Intent {
+    Trail::of_system(&AuditLog::off()).intend(|_| {}).await.unwrap().0
+}
+
 fn account() -> ServiceAccount {
     ServiceAccount::parse("billing").unwrap()
 }
@@ -171,7 +178,7 @@ fn new_cmk(spec: KeySpec) -> NewCmk {
 async fn create(keys: &Keys, spec: KeySpec) -> StoredCmk {
     let grant = grant(decisions::<Change>("CreateKey"), Subject::Instance);
     let material = VersionMaterial::generate(spec).unwrap();
-    keys.keyring.create(grant, new_cmk(spec), &material).await.unwrap()
+    keys.keyring.create(intent().await, grant, new_cmk(spec), &material).await.unwrap()
 }
 
 fn decisions<P: Purpose>(method: &str) -> Decisions<P> {
@@ -185,6 +192,7 @@ fn grant<P: Purpose>(decisions: Decisions<P>, subject: Subject<'_>) -> Grant<P> 
         subject,
         facts: RequestFacts { context: Some(&context()), ..RequestFacts::default() },
         other: None,
+        record: &Trail::of_system(&AuditLog::off()),
     };
     Policy::dev().authorise(&question).unwrap()
 }
@@ -286,8 +294,9 @@ async fn doors_that_change_cmks_take_their_own_grants() {
     let house = House::new().await;
     let House { keys: Keys { keyring, .. }, cmk, .. } = &house;
     let material = VersionMaterial::generate(KeySpec::Aes256).unwrap();
-    let create =
-        async |grant| Ok(keyring.create(grant, new_cmk(KeySpec::Aes256), &material).await?);
+    let create = async |grant| {
+        Ok(keyring.create(intent().await, grant, new_cmk(KeySpec::Aes256), &material).await?)
+    };
     house.try_change(Resource::Instance, &[Action::CreateKey], create).await;
     let life_cycle = [
         Action::EnableKey,
@@ -301,9 +310,9 @@ async fn doors_that_change_cmks_take_their_own_grants() {
         Action::UntagResource,
     ];
     let described = cmk.cmk.described("other".into()).unwrap();
-    let replace = async |grant| keyring.replace(grant, cmk, &described).await;
+    let replace = async |grant| keyring.replace(intent().await, grant, cmk, &described).await;
     house.try_change(Resource::Key, &life_cycle, replace).await;
-    let version = async |grant| keyring.create_version(grant, cmk, &material).await;
+    let version = async |grant| keyring.create_version(intent().await, grant, cmk, &material).await;
     house.try_change(Resource::Key, &[Action::CreateKeyVersion], version).await;
 }
 
@@ -312,17 +321,17 @@ async fn doors_that_change_aliases_take_their_own_grants() {
     let house = House::new().await;
     let House { keys: Keys { keyring, .. }, cmk, .. } = &house;
     let alias = AliasName::parse("alias/payments").unwrap();
-    let create = async |grant| keyring.create_alias(grant, &alias).await;
+    let create = async |grant| keyring.create_alias(intent().await, grant, &alias).await;
     house.try_change(Resource::Key, &[Action::CreateAlias], create).await;
     let good = || {
         let update = decisions::<Change>("UpdateAlias");
         grant(update, Subject::Key(Some(cmk.facts())))
     };
-    let from = async |grant| keyring.update_alias(grant, good(), &alias).await;
+    let from = async |grant| keyring.update_alias(intent().await, grant, good(), &alias).await;
     house.try_change(Resource::Key, &[Action::UpdateAlias], from).await;
-    let to = async |grant| keyring.update_alias(good(), grant, &alias).await;
+    let to = async |grant| keyring.update_alias(intent().await, good(), grant, &alias).await;
     house.try_change(Resource::Key, &[Action::UpdateAlias], to).await;
-    let delete = async |grant| keyring.delete_alias(grant, &alias).await;
+    let delete = async |grant| keyring.delete_alias(intent().await, grant, &alias).await;
     house.try_change(Resource::Key, &[Action::DeleteAlias], delete).await;
 }
 
@@ -331,7 +340,7 @@ async fn doors_to_access_keys_take_their_own_grants() {
     let house = House::new().await;
     let House { keys: Keys { access_keys, .. }, access_key, page, .. } = &house;
     let id: AccessKeyId = access_key.id;
-    let create = async |grant| access_keys.create(grant).await;
+    let create = async |grant| access_keys.create(intent().await, grant).await;
     house.try_change(Resource::Account, &[Action::CreateAccessKey], create).await;
     let list = async |grant| Ok(access_keys.list(grant, page).await?);
     house.try_look(Resource::Instance, &[Action::ListAccessKeys], list).await;
@@ -341,9 +350,9 @@ async fn doors_to_access_keys_take_their_own_grants() {
     let receipt_keys = &house.keys.receipt_keys;
     let publish = async |grant| Ok(receipt_keys.publish(grant).await?);
     house.try_look(Resource::Instance, &[Action::GetReceiptKeys], publish).await;
-    let disable = async |grant| access_keys.disable(grant, id).await;
+    let disable = async |grant| access_keys.disable(intent().await, grant, id).await;
     house.try_change(Resource::Account, &[Action::DisableAccessKey], disable).await;
-    let delete = async |grant| access_keys.delete(grant, id).await;
+    let delete = async |grant| access_keys.delete(intent().await, grant, id).await;
     house.try_change(Resource::Account, &[Action::DeleteAccessKey], delete).await;
 }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::access::service_account::ServiceAccount;
 use crate::error::{Error, Result};
-use crate::ids::{AccessKeyId, AccessKeyOrder, AliasId, KeyId, KeyVersionId};
+use crate::ids::{AccessKeyId, AccessKeyOrder, AliasId, EventId, KeyId, KeyVersionId};
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::life_cycle::Due;
 use crate::storage::{Precondition, Revision, Write};
@@ -63,6 +63,13 @@ pub enum StorePath {
         /// SHA-256 of the nonce.
         digest: [u8; 32],
     },
+    /// `audit/key`: the key of the audit log.
+    AuditKey,
+    /// `audit/checkpoint`: the newest checkpoint of the audit log.
+    AuditCheckpoint,
+    /// `audit-open/<event id>`: a mark that a change was made whose end may not be in the
+    /// audit log.
+    AuditOpen(EventId),
 }
 
 impl StorePath {
@@ -88,6 +95,13 @@ impl StorePath {
     pub const ERASURES: &'static str = "erasure/";
     /// How the paths of used nonces begin, earliest first.
     pub const USED_NONCES: &'static str = "used-nonce/";
+
+    /// The path of the audit log's key.
+    pub const AUDIT_KEY: &'static str = "audit/key";
+    /// The path of the audit log's newest checkpoint.
+    pub const AUDIT_CHECKPOINT: &'static str = "audit/checkpoint";
+    /// How the paths of marks of changes begin.
+    pub const AUDIT_OPEN: &'static str = "audit-open/";
 
     /// How the paths of a CMK's versions begin, oldest first.
     #[must_use]
@@ -131,6 +145,9 @@ impl StorePath {
                 Self::Due(due, KeyId::parse(id).ok()?)
             }
             "erasure" => Self::Erasure(KeyId::parse(rest).ok()?),
+            "audit" if text == Self::AUDIT_KEY => Self::AuditKey,
+            "audit" if text == Self::AUDIT_CHECKPOINT => Self::AuditCheckpoint,
+            "audit-open" => Self::AuditOpen(EventId::parse(rest).ok()?),
             "used-nonce" => {
                 let (past_at, rest) = rest.split_once('/')?;
                 let (id, hex) = rest.split_once('/')?;
@@ -225,6 +242,9 @@ impl fmt::Display for StorePath {
                 let (past_at, digest) = (seconds(*past_at), base16ct::HexDisplay(digest));
                 write!(f, "{}{past_at:012}/{access_key_id}/{digest:x}", Self::USED_NONCES)
             }
+            Self::AuditKey => f.write_str(Self::AUDIT_KEY),
+            Self::AuditCheckpoint => f.write_str(Self::AUDIT_CHECKPOINT),
+            Self::AuditOpen(event) => write!(f, "{}{event}", Self::AUDIT_OPEN),
         }
     }
 }
@@ -252,7 +272,7 @@ mod tests {
     use crate::storage::PATH_BYTES_MAX;
 
     /// How the paths of each kind begin.
-    const HEADS: [&str; 17] = [
+    const HEADS: [&str; 20] = [
         StorePath::IDENTITY,
         StorePath::ROOT_KEY_SLOTS,
         StorePath::CMKS,
@@ -269,6 +289,9 @@ mod tests {
         StorePath::ROTATIONS,
         StorePath::ERASURES,
         StorePath::USED_NONCES,
+        StorePath::AUDIT_KEY,
+        StorePath::AUDIT_CHECKPOINT,
+        StorePath::AUDIT_OPEN,
         StorePath::RECEIPT_KEYS,
     ];
 
@@ -291,7 +314,10 @@ mod tests {
             StorePath::Due(Due::Rotation(_), _) => 13,
             StorePath::Erasure(_) => 14,
             StorePath::UsedNonce { .. } => 15,
-            StorePath::ReceiptKeys => 16,
+            StorePath::AuditKey => 16,
+            StorePath::AuditCheckpoint => 17,
+            StorePath::AuditOpen(_) => 18,
+            StorePath::ReceiptKeys => 19,
         }
     }
 
@@ -332,6 +358,9 @@ mod tests {
             (any_time(), any_id!(KeyId)).prop_map(|(at, id)| StorePath::Due(Due::Deletion(at), id)),
             (any_time(), any_id!(KeyId)).prop_map(|(at, id)| StorePath::Due(Due::Rotation(at), id)),
             any_id!(KeyId).prop_map(StorePath::Erasure),
+            Just(StorePath::AuditKey),
+            Just(StorePath::AuditCheckpoint),
+            any_id!(EventId).prop_map(StorePath::AuditOpen),
             (any_time(), any_access_key_id(), any::<[u8; 32]>()).prop_map(
                 |(past_at, access_key_id, digest)| StorePath::UsedNonce {
                     past_at,

@@ -177,7 +177,7 @@ impl ReceiptKeys {
         });
         let (path, record) = (StorePath::ReceiptKeys, v1::ReceiptKeys { keys });
         let write = self.vault.put(&path, &record, material.reveal(Reveal::ToStore))?;
-        self.vault.commit(&[path.unchanged(found.revision)], &[write]).await?;
+        self.vault.keep_up(&[path.unchanged(found.revision)], &[write]).await?;
         let kid = key.public().thumbprint();
         tracing::info!(%kid, keys = record.keys.len(), "a new key signs receipts");
         Ok(())

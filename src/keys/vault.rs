@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
+use crate::audit::trail::Intent;
 use crate::error::{Error, Result};
 use crate::keys::caches::{Caches, ReadAt};
 use crate::keys::guard::records::{Record, RecordSeals};
@@ -16,9 +17,21 @@ use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest, PageStart};
 use crate::keys::paths::StorePath;
 use crate::storage::{
-    Precondition, Revision, Snapshot, Store, StoreError, Versioned, Write, commit_settled,
-    commit_urgently_settled,
+    COMMIT_OPERATIONS_MAX, Precondition, Revision, Snapshot, Store, StoreError, Versioned, Write,
+    commit_settled, commit_urgently_settled,
 };
+
+/// Marks of changes that are ended, which one commit takes away.
+const CLOSED_AT_A_TIME: usize = 16;
+
+/// Whether a change may use the room that a store keeps for what takes a permission away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// It may not.
+    Usual,
+    /// It may: it is stored on a full disk, too.
+    Urgent,
+}
 
 /// Entries that a list skips at a time on its way to a numbered page.
 const SKIP_AT_A_TIME: usize = 1000;
@@ -121,10 +134,39 @@ impl Vault {
         Ok(Write::Put(path, sealed))
     }
 
-    /// Commits, and settles an uncertain outcome where a re-read can. Then the
+    /// Commits a change whose intent is recorded, with a mark by which a later start
+    /// tells that it was made.
+    pub async fn commit(
+        &self,
+        intent: &Intent,
+        urgency: Urgency,
+        preconditions: &[Precondition],
+        writes: &[Write],
+    ) -> Result<Revision, NotDone> {
+        let room = COMMIT_OPERATIONS_MAX.saturating_sub(preconditions.len() + writes.len() + 1);
+        let closed = intent.take_closed(room.min(CLOSED_AT_A_TIME));
+        let mut writes = writes.to_vec();
+        writes.extend(intent.event().map(|event| StorePath::AuditOpen(event).mark()));
+        writes.extend(closed.iter().map(|event| StorePath::AuditOpen(*event).delete()));
+        let store = self.store.as_ref();
+        let outcome = match urgency {
+            Urgency::Usual => commit_settled(store, preconditions, &writes).await,
+            Urgency::Urgent => commit_urgently_settled(store, preconditions, &writes).await,
+        };
+        if let Err(error) = &outcome {
+            intent.give_back_closed(closed);
+            if matches!(error, StoreError::MaybeStored(_)) {
+                intent.doubt();
+            }
+        }
+        self.conclude(outcome, preconditions, &writes)
+    }
+
+    /// Commits what is no change of anybody's: nonces, indexes, what is erased. Settles
+    /// an uncertain outcome where a re-read can. Then the
     /// caches forget what this made stale, and only then it is answered: so a
     /// change of what is cached runs in a task that no caller can cancel.
-    pub async fn commit(
+    pub async fn keep_up(
         &self,
         preconditions: &[Precondition],
         writes: &[Write],
@@ -134,7 +176,7 @@ impl Vault {
     }
 
     /// The same, for what takes a permission away: it is stored on a full disk, too.
-    pub async fn commit_urgently(
+    pub async fn keep_up_urgently(
         &self,
         preconditions: &[Precondition],
         writes: &[Write],
@@ -351,7 +393,7 @@ mod tests {
         async fn change(&self, key_id: &str) -> Result<Revision, NotDone> {
             let alias = v1::Alias { key_id: key_id.into(), alias_id: AliasId::new().to_string() };
             let write = self.vault.put(&self.path(), &alias, &[])?;
-            self.vault.commit(&[], &[write]).await
+            self.vault.keep_up(&[], &[write]).await
         }
 
         /// The CMK of the alias: from the cache, or from the store and kept.
@@ -421,7 +463,7 @@ mod tests {
         // Judged paths are forgotten, not only those that were to be written.
         let unchanged = [world.path().at(Revision(1))];
         let mark = StorePath::Erasure(KeyId::new()).mark();
-        assert!(matches!(world.vault.commit(&unchanged, &[mark]).await, Err(NotDone::Stale)));
+        assert!(matches!(world.vault.keep_up(&unchanged, &[mark]).await, Err(NotDone::Stale)));
         assert_eq!(world.look().await, "new");
     }
 
@@ -430,7 +472,7 @@ mod tests {
         let world = World::new().await;
         let ids: Vec<_> = (0..5).map(|_| KeyId::new()).collect();
         let writes: Vec<_> = ids.iter().map(|id| StorePath::Erasure(*id).mark()).collect();
-        world.vault.commit(&[], &writes).await.unwrap();
+        world.vault.keep_up(&[], &writes).await.unwrap();
         for at_a_time in 1..7 {
             let mut walk = world.vault.walk(StorePath::ERASURES, at_a_time);
             let mut met = Vec::new();

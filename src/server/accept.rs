@@ -253,7 +253,7 @@ async fn pause_after(error: &io::Error) {
 async fn establish(socket: Accepted, entrance: &Entrance) -> Result<Established, Refused> {
     let over_unix = socket.address().is_none();
     let (transport, peer) = identify(socket, entrance).await?;
-    let refused = |peer: &Peer, why| Refused { peer: peer.address().to_owned(), why };
+    let refused = |peer: &Peer, why| Refused { peer: peer.address().to_string(), why };
     match Rewound::read_protocol(transport).await {
         Ok((_, Protocol::Http1)) if !entrance.front_door => {
             let why = io::Error::new(io::ErrorKind::InvalidData, "does not speak HTTP/2");

@@ -161,6 +161,8 @@ impl KnownConnection {
         let Shares { quota, work, .. } = self.shares(principal);
         Ok(Caller {
             principal: principal.clone(),
+            by: identity.by.clone(),
+            peer: Some(self.peer.address().clone()),
             groups: groups.clone(),
             request_id,
             deadline,

@@ -30,6 +30,9 @@ use crate::service::caller::Caller;
 /// The faults are in the log: this is for anybody.
 const POLICIES_NOT_USABLE: &str = "ready\nthe policies on the disk are not usable: those before them decide, and the log says why\n";
 
+const NO_AUDIT: &str =
+    "not ready\nthe audit log cannot be written, so that nothing is answered: the log says why\n";
+
 /// The HTTP front door. Clones share it.
 #[derive(Clone)]
 pub(super) struct FrontDoor {
@@ -62,6 +65,9 @@ impl FrontDoor {
                 plain(StatusCode::OK, "ready\n")
             }
             "/readyz" if self.health.is_ready() => plain(StatusCode::OK, POLICIES_NOT_USABLE),
+            "/readyz" if !self.health.has_audit() => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, NO_AUDIT)
+            }
             "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             DESCRIPTION => self.gateway.description(),
             _ => return None,
@@ -138,6 +144,8 @@ impl FrontDoor {
         let Shares { quota, work, .. } = shares;
         let caller = Caller {
             principal,
+            by: None,
+            peer: Some(record.peer().clone()),
             groups: TokenGroups::default(),
             request_id,
             deadline,

@@ -1,10 +1,12 @@
-//! Health v1: `""` is the health of the process, a service's name its readiness, and
-//! `keyferry.policies` whether the policies that decide are those on the disk.
+//! Health v1: `""` is the health of the process, a service's name its readiness,
+//! `keyferry.policies` whether the policies that decide are those on the disk, and
+//! `keyferry.audit` whether the audit log can be written.
 //!
 //! A store out of reach makes the services `NOT_SERVING`, so that no traffic is
 //! sent here; `""` stays SERVING, since a restart of the process would not mend
 //! the store. Policies that cannot be used leave those before them in use, so that all is
-//! served, and the detail alone tells. A drain makes all of them `NOT_SERVING`, then ends the watches: a
+//! served, and the detail alone tells. An audit log that cannot be written makes the services
+//! `NOT_SERVING`. A drain makes all of them `NOT_SERVING`, then ends the watches: a
 //! watch that stayed open would hold the drain up to its limit.
 
 use std::pin::Pin;
@@ -25,6 +27,8 @@ use crate::limits::REQUEST_BYTES;
 
 /// The name of the detail about policies.
 const POLICIES: &str = "keyferry.policies";
+/// The name of the detail about the audit log.
+const AUDIT: &str = "keyferry.audit";
 
 type Probe = dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
 
@@ -35,6 +39,7 @@ pub struct Health {
     standing: Arc<watch::Sender<Standing>>,
     probe: Arc<Probe>,
     policies_are_usable: Arc<dyn Fn() -> bool + Send + Sync>,
+    audit_is_usable: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// All that is told of.
@@ -42,6 +47,7 @@ pub struct Health {
 struct Standing {
     readiness: Readiness,
     policies_are_usable: bool,
+    audit_is_usable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +68,11 @@ impl Health {
             standing: Arc::new(watch::Sender::new(Standing {
                 readiness: Readiness::NotReady,
                 policies_are_usable: true,
+                audit_is_usable: true,
             })),
             probe: Arc::new(move || Box::pin(probe())),
             policies_are_usable: Arc::new(|| true),
+            audit_is_usable: Arc::new(|| true),
         }
     }
 
@@ -72,6 +80,13 @@ impl Health {
     #[must_use]
     pub fn with_policies(self, are_usable: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { policies_are_usable: Arc::new(are_usable), ..self }
+    }
+
+    /// With the detail whether the audit log can be written: where it cannot, nothing is
+    /// served.
+    #[must_use]
+    pub fn with_audit(self, is_usable: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { audit_is_usable: Arc::new(is_usable), ..self }
     }
 
     /// Whether a request's path is of this service.
@@ -87,13 +102,15 @@ impl Health {
     /// Probes; one that takes longer than `limit` has failed.
     pub(super) async fn probe_once(&self, limit: Duration) {
         let ready = tokio::time::timeout(limit, (self.probe)()).await.unwrap_or(false);
-        let found = if ready { Readiness::Ready } else { Readiness::NotReady };
         let policies_are_usable = (self.policies_are_usable)();
+        let audit_is_usable = (self.audit_is_usable)();
+        let ready = ready && audit_is_usable;
+        let found = if ready { Readiness::Ready } else { Readiness::NotReady };
         let mut changed = false;
         self.standing.send_if_modified(|standing| {
             let before = *standing;
             if before.readiness != Readiness::Draining {
-                *standing = Standing { readiness: found, policies_are_usable };
+                *standing = Standing { readiness: found, policies_are_usable, audit_is_usable };
             }
             changed = before.readiness != standing.readiness;
             before != *standing
@@ -124,6 +141,11 @@ impl Health {
         self.standing.borrow().policies_are_usable
     }
 
+    /// Whether the audit log can be written.
+    pub(super) fn has_audit(&self) -> bool {
+        self.standing.borrow().audit_is_usable
+    }
+
     /// From here on all are `NOT_SERVING`.
     pub(super) fn drain(&self) {
         self.standing.send_modify(|standing| standing.readiness = Readiness::Draining);
@@ -133,6 +155,7 @@ impl Health {
         match service {
             "" => Some(HealthSubject::Process),
             POLICIES => Some(HealthSubject::Policies),
+            AUDIT => Some(HealthSubject::Audit),
             name if self.names.contains(&name) => Some(HealthSubject::Service),
             _ => None,
         }
@@ -145,6 +168,7 @@ enum HealthSubject {
     Process,
     Service,
     Policies,
+    Audit,
 }
 
 impl HealthSubject {
@@ -152,6 +176,7 @@ impl HealthSubject {
         let is_well = match (self, standing.readiness) {
             (_, Readiness::Draining) | (Self::Service, Readiness::NotReady) => false,
             (Self::Policies, _) => standing.policies_are_usable,
+            (Self::Audit, _) => standing.audit_is_usable,
             (Self::Process | Self::Service, _) => true,
         };
         if is_well { ServingStatus::Serving } else { ServingStatus::NotServing }

@@ -59,7 +59,7 @@ pub mod reload_times;
 mod request_id;
 mod response;
 mod stop;
-mod stranger_log;
+pub mod stranger_log;
 mod tls;
 mod tokens;
 mod transport;

@@ -15,7 +15,7 @@ use crate::error::{Error, Result, Rule};
 
 /// The peer of one connection. Shared by the requests that come over it.
 pub(super) struct Peer {
-    address: String,
+    address: Arc<str>,
     proof: Proof,
     claims: Claims,
 }
@@ -33,7 +33,7 @@ enum Proof {
 impl Peer {
     /// Over plaintext TCP, which only `--dev` listens on.
     pub(super) fn of_tcp(address: SocketAddr, claims: Claims) -> Self {
-        Self { address: address.to_string(), proof: Proof::Known(Principal::dev()), claims }
+        Self { address: address.to_string().into(), proof: Proof::Known(Principal::dev()), claims }
     }
 
     /// Over TLS; `chain` is what the handshake verified, `loaded` what it went by.
@@ -52,7 +52,7 @@ impl Peer {
             let certificate = ClientCertificate::new(tls, loaded, chain);
             Proof::Certified(Principal::from_certificate(certificate.leaf(), names), certificate)
         };
-        Self { address: address.to_string(), proof, claims }
+        Self { address: address.to_string().into(), proof, claims }
     }
 
     /// Over a Unix socket, as the kernel saw the peer when it connected
@@ -68,7 +68,7 @@ impl Peer {
             Admission::Mtls(_) | Admission::PeerUid => Principal::unix(credentials.uid()),
         };
         let address = credentials.pid().map_or("unix".to_owned(), |pid| format!("pid:{pid}"));
-        Ok(Self { address, proof: Proof::Known(principal), claims })
+        Ok(Self { address: address.into(), proof: Proof::Known(principal), claims })
     }
 
     /// Whether it has shown a certificate that names a caller.
@@ -82,7 +82,7 @@ impl Peer {
     }
 
     /// For the log: the address, or the process at the other end of a Unix socket.
-    pub(super) fn address(&self) -> &str {
+    pub(super) const fn address(&self) -> &Arc<str> {
         &self.address
     }
 

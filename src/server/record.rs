@@ -5,6 +5,7 @@
 //! request id, RPC or action, principal, the proxy that it came by, peer. Nothing else of a request is in
 //! either: no content, no target over HTTP, no header.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, Request};
@@ -27,6 +28,7 @@ const RPC_MAX_BYTES: usize = 128;
 pub(super) struct RequestRecord {
     request_id: RequestId,
     span: Span,
+    peer: Arc<str>,
     began: Instant,
     /// The kind of its refusal, while nobody knows whose it is.
     stranger: Option<RefusalKind>,
@@ -75,9 +77,10 @@ impl RequestRecord {
             rpc,
             principal = identity.map(|identity| identity.principal.as_str()),
             by = identity.and_then(|identity| identity.by.as_ref()).map(Principal::as_str),
-            peer = peer.address(),
+            peer = &**peer.address(),
         );
-        Self::begin(request_id, span, identity.is_none().then_some(RefusalKind::Rpc))
+        let stranger = identity.is_none().then_some(RefusalKind::Rpc);
+        Self::begin(request_id, span, peer, stranger)
     }
 
     /// Of a request through the HTTP front door. The header stays: it may be
@@ -91,13 +94,19 @@ impl RequestRecord {
             request_id = request_id.as_str(),
             action = Empty,
             principal = Empty,
-            peer = peer.address(),
+            peer = &**peer.address(),
         );
-        Self::begin(request_id, span, Some(RefusalKind::Action))
+        Self::begin(request_id, span, peer, Some(RefusalKind::Action))
     }
 
-    fn begin(request_id: RequestId, span: Span, stranger: Option<RefusalKind>) -> Self {
-        Self { request_id, span, began: Instant::now(), stranger, why: None, ended: false }
+    fn begin(
+        request_id: RequestId,
+        span: Span,
+        peer: &Peer,
+        stranger: Option<RefusalKind>,
+    ) -> Self {
+        let (peer, began) = (peer.address().clone(), Instant::now());
+        Self { request_id, span, peer, began, stranger, why: None, ended: false }
     }
 
     /// Adds what a verified signature shows.
@@ -116,6 +125,11 @@ impl RequestRecord {
 
     pub(super) fn request_id(&self) -> &RequestId {
         &self.request_id
+    }
+
+    /// The address of the other end of its connection.
+    pub(super) const fn peer(&self) -> &Arc<str> {
+        &self.peer
     }
 
     /// The span, for all that is done for the request.

@@ -36,15 +36,19 @@ impl RefusalKind {
 struct Budget {
     lines: DefaultDirectRateLimiter,
     left_out: AtomicU64,
+    /// For the audit log.
+    refused: AtomicU64,
 }
 
 impl Budget {
     fn new() -> Self {
         let quota = Quota::per_second(LINES_A_SECOND).allow_burst(LINES_AT_ONCE);
-        Self { lines: RateLimiter::direct(quota), left_out: AtomicU64::new(0) }
+        let (left_out, refused) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { lines: RateLimiter::direct(quota), left_out, refused }
     }
 
     fn has_room(&self) -> bool {
+        self.refused.fetch_add(1, Ordering::Relaxed);
         let has_room = self.lines.check().is_ok();
         if !has_room {
             self.left_out.fetch_add(1, Ordering::Relaxed);
@@ -63,6 +67,15 @@ static BUDGETS: LazyLock<[Budget; 3]> = LazyLock::new(|| std::array::from_fn(|_|
 /// Whether there is room for a line of this kind. If there is none, it is counted.
 pub(super) fn has_room(kind: RefusalKind) -> bool {
     BUDGETS.get(kind as usize).is_none_or(Budget::has_room)
+}
+
+/// How many strangers were refused at each door since this was asked last.
+#[must_use]
+pub fn take_refused() -> [(&'static str, u64); 3] {
+    RefusalKind::NAMED.map(|(kind, door)| {
+        let refused = BUDGETS.get(kind as usize).map(|budget| &budget.refused);
+        (door, refused.map_or(0, |refused| refused.swap(0, Ordering::Relaxed)))
+    })
 }
 
 /// Logs, again and again, how many lines were left out.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::authorise::AccessRequest;
-use super::caller::Caller;
+use super::call::Call;
 use super::change::{Event, PendingChange};
 use super::cmk::{date, total};
 use super::{Services, unless_dry_run};
@@ -15,6 +15,7 @@ use crate::access::grant::Grant;
 use crate::access::purpose;
 use crate::access::question::Subject;
 use crate::access::service_account::ServiceAccount;
+use crate::audit::trail::Reply;
 use crate::crypto::secret::Reveal;
 use crate::error::{Error, Result, Rule};
 use crate::ids::AccessKeyId;
@@ -34,15 +35,15 @@ impl Services {
     }
 
     /// Creates an access key.
-    pub async fn create_access_key(
+    pub(super) async fn answer_create_access_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::CreateAccessKeyRequest,
-    ) -> Result<v1::CreateAccessKeyResponse> {
+    ) -> Result<Reply<v1::CreateAccessKeyResponse>> {
         let account =
             parse_account(&request.principal)?.ok_or_else(|| Error::missing(PRINCIPAL))?;
         let made = self
-            .change(caller, CREATE_ACCESS_KEY, request.dry_run, account, |change, account| {
+            .change(call, CREATE_ACCESS_KEY, request.dry_run, account, |change, account| {
                 Box::pin(async move {
                     let access_keys = &change.services.access_keys;
                     let grant = change.authorise(Subject::Account(Some(account)))?;
@@ -51,27 +52,27 @@ impl Services {
                         creator: Some(change.caller.principal.to_string()),
                         ..Event::of("access key created", &grant)
                     };
-                    change.commit(event, access_keys.create(grant)).await
+                    change.commit(event, |intent| access_keys.create(intent, grant)).await
                 })
             })
             .await?;
-        Ok(v1::CreateAccessKeyResponse {
+        Ok(call.reply(v1::CreateAccessKeyResponse {
             access_key_id: made.id.to_string(),
             access_key_secret: secret_text(&made)?,
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Lists access keys: all, or those of one service account.
-    pub async fn list_access_keys(
+    pub(super) async fn answer_list_access_keys(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ListAccessKeysRequest,
-    ) -> Result<v1::ListAccessKeysResponse> {
+    ) -> Result<Reply<v1::ListAccessKeysResponse>> {
         let account = parse_account(&request.principal)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let grant = self.authorise(
-            AccessRequest::new(caller, LIST_ACCESS_KEYS, request.dry_run),
+            AccessRequest::new(call, LIST_ACCESS_KEYS, request.dry_run),
             Subject::Instance,
         )?;
         let listed = match account {
@@ -79,52 +80,54 @@ impl Services {
             None => self.access_keys.list(grant, &page).await?,
         };
         unless_dry_run(request.dry_run)?;
-        Ok(v1::ListAccessKeysResponse {
+        Ok(call.reply(v1::ListAccessKeysResponse {
             access_keys: listed.entries.into_iter().map(access_key).collect(),
             total_count: total(listed.total_count),
             page_number: page.number(),
             page_size: page.size,
             next_page_token: listed.next_page_token,
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Disables an access key, for good.
-    pub async fn disable_access_key(
+    pub(super) async fn answer_disable_access_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::DisableAccessKeyRequest,
-    ) -> Result<v1::DisableAccessKeyResponse> {
+    ) -> Result<Reply<v1::DisableAccessKeyResponse>> {
         let id = parse_id(&request.access_key_id)?;
-        self.change(caller, DISABLE_ACCESS_KEY, request.dry_run, id, |change, id| {
+        self.change(call, DISABLE_ACCESS_KEY, request.dry_run, id, |change, id| {
             Box::pin(async move {
                 let (id, grant) = change.authorise_access_key(*id).await?;
                 let event =
                     Event { access_key_id: Some(id), ..Event::of("access key disabled", &grant) };
-                change.commit(event, change.services.access_keys.disable(grant, id)).await
+                let access_keys = &change.services.access_keys;
+                change.commit(event, |intent| access_keys.disable(intent, grant, id)).await
             })
         })
         .await?;
-        Ok(v1::DisableAccessKeyResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::DisableAccessKeyResponse { request_id: call.request_id.clone() }))
     }
 
     /// Deletes an access key.
-    pub async fn delete_access_key(
+    pub(super) async fn answer_delete_access_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::DeleteAccessKeyRequest,
-    ) -> Result<v1::DeleteAccessKeyResponse> {
+    ) -> Result<Reply<v1::DeleteAccessKeyResponse>> {
         let id = parse_id(&request.access_key_id)?;
-        self.change(caller, DELETE_ACCESS_KEY, request.dry_run, id, |change, id| {
+        self.change(call, DELETE_ACCESS_KEY, request.dry_run, id, |change, id| {
             Box::pin(async move {
                 let (id, grant) = change.authorise_access_key(*id).await?;
                 let event =
                     Event { access_key_id: Some(id), ..Event::of("access key deleted", &grant) };
-                change.commit(event, change.services.access_keys.delete(grant, id)).await
+                let access_keys = &change.services.access_keys;
+                change.commit(event, |intent| access_keys.delete(intent, grant, id)).await
             })
         })
         .await?;
-        Ok(v1::DeleteAccessKeyResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::DeleteAccessKeyResponse { request_id: call.request_id.clone() }))
     }
 }
 

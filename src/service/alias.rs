@@ -1,7 +1,7 @@
 //! Aliases: created, moved to another CMK, deleted, listed.
 
 use super::authorise::{AccessRequest, KeyRef};
-use super::caller::Caller;
+use super::call::Call;
 use super::change::Event;
 use super::cmk::total;
 use super::naming::KeyName;
@@ -10,6 +10,7 @@ use crate::access::decisions::{
     CREATE_ALIAS, DELETE_ALIAS, LIST_ALIASES, LIST_ALIASES_BY_KEY_ID, UPDATE_ALIAS,
 };
 use crate::access::question::Subject;
+use crate::audit::trail::Reply;
 use crate::error::{Error, Result};
 use crate::keys::keyring::aliases::AliasEntry;
 use crate::keys::model::alias_name::AliasName;
@@ -19,18 +20,18 @@ use crate::proto::v1;
 
 impl Services {
     /// Gives a CMK an alias.
-    pub async fn create_alias(
+    pub(super) async fn answer_create_alias(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::CreateAliasRequest,
-    ) -> Result<v1::CreateAliasResponse> {
+    ) -> Result<Reply<v1::CreateAliasResponse>> {
         if request.alias_name.is_empty() {
             return Err(Error::missing("alias_name"));
         }
         let alias = AliasName::parse_new(&request.alias_name)?;
         let key = self.arns.key_id("key_id", &request.key_id)?;
         let input = (alias, key);
-        self.change(caller, CREATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
+        self.change(call, CREATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
                 let keyring = change.keyring();
                 let access = change.access().with_alias(alias);
@@ -40,23 +41,24 @@ impl Services {
                 keyring.check_alias_free(alias).await?;
                 keyring.check_room_for_alias(granted.key.cmk.id).await?;
                 let event = Event::of_key("alias created", &granted).with_alias(alias);
-                change.commit(event, keyring.create_alias(granted.grant, alias)).await
+                let grant = granted.grant;
+                change.commit(event, |intent| keyring.create_alias(intent, grant, alias)).await
             })
         })
         .await?;
-        Ok(v1::CreateAliasResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::CreateAliasResponse { request_id: call.request_id.clone() }))
     }
 
     /// Makes an alias name another CMK.
-    pub async fn update_alias(
+    pub(super) async fn answer_update_alias(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::UpdateAliasRequest,
-    ) -> Result<v1::UpdateAliasResponse> {
+    ) -> Result<Reply<v1::UpdateAliasResponse>> {
         let alias = self.parse_alias(&request.alias_name)?;
         let key = self.arns.key_id("key_id", &request.key_id)?;
         let input = (alias, key);
-        self.change(caller, UPDATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
+        self.change(call, UPDATE_ALIAS, request.dry_run, input, |change, (alias, key)| {
             Box::pin(async move {
                 let keyring = change.keyring();
                 let access = change.access().with_name(alias);
@@ -70,76 +72,79 @@ impl Services {
                 }
                 let alias = existing(alias)?;
                 let event = Event::of_key("alias moved to another CMK", &to).with_alias(alias);
-                change.commit(event, keyring.update_alias(from.grant, to.grant, alias)).await
+                let (from, to) = (from.grant, to.grant);
+                let update = |intent| keyring.update_alias(intent, from, to, alias);
+                change.commit(event, update).await
             })
         })
         .await?;
-        Ok(v1::UpdateAliasResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::UpdateAliasResponse { request_id: call.request_id.clone() }))
     }
 
     /// Deletes an alias.
-    pub async fn delete_alias(
+    pub(super) async fn answer_delete_alias(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::DeleteAliasRequest,
-    ) -> Result<v1::DeleteAliasResponse> {
+    ) -> Result<Reply<v1::DeleteAliasResponse>> {
         let alias = self.parse_alias(&request.alias_name)?;
-        self.change(caller, DELETE_ALIAS, request.dry_run, alias, |change, alias| {
+        self.change(call, DELETE_ALIAS, request.dry_run, alias, |change, alias| {
             Box::pin(async move {
                 change.services.check_alias(change.access().with_name(alias))?;
                 let granted = change.authorise_key(KeyRef::Named(alias)).await?;
                 let alias = existing(alias)?;
                 let event = Event::of_key("alias deleted", &granted).with_alias(alias);
-                change.commit(event, change.keyring().delete_alias(granted.grant, alias)).await
+                let (keyring, grant) = (change.keyring(), granted.grant);
+                change.commit(event, |intent| keyring.delete_alias(intent, grant, alias)).await
             })
         })
         .await?;
-        Ok(v1::DeleteAliasResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::DeleteAliasResponse { request_id: call.request_id.clone() }))
     }
 
     /// Lists all aliases.
-    pub async fn list_aliases(
+    pub(super) async fn answer_list_aliases(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ListAliasesRequest,
-    ) -> Result<v1::ListAliasesResponse> {
+    ) -> Result<Reply<v1::ListAliasesResponse>> {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let grant = self.authorise(
-            AccessRequest::new(caller, LIST_ALIASES, request.dry_run),
+            AccessRequest::new(call, LIST_ALIASES, request.dry_run),
             Subject::Instance,
         )?;
         let listed = self.keyring.list_aliases(grant, &page).await?;
         unless_dry_run(request.dry_run)?;
-        Ok(v1::ListAliasesResponse {
+        Ok(call.reply(v1::ListAliasesResponse {
             aliases: listed.entries.into_iter().map(|entry| self.alias(entry)).collect(),
             total_count: total(listed.total_count),
             page_number: page.number(),
             page_size: page.size,
             next_page_token: listed.next_page_token,
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Lists the aliases of one CMK.
-    pub async fn list_aliases_by_key_id(
+    pub(super) async fn answer_list_aliases_by_key_id(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ListAliasesByKeyIdRequest,
-    ) -> Result<v1::ListAliasesByKeyIdResponse> {
+    ) -> Result<Reply<v1::ListAliasesByKeyIdResponse>> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
-        let access = AccessRequest::new(caller, LIST_ALIASES_BY_KEY_ID, request.dry_run);
+        let access = AccessRequest::new(call, LIST_ALIASES_BY_KEY_ID, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let listed = self.keyring.list_aliases_of(granted.grant, &page).await?;
         unless_dry_run(request.dry_run)?;
-        Ok(v1::ListAliasesByKeyIdResponse {
+        Ok(call.reply(v1::ListAliasesByKeyIdResponse {
             aliases: listed.entries.into_iter().map(|entry| self.alias(entry)).collect(),
             total_count: total(listed.total_count),
             page_number: page.number(),
             page_size: page.size,
             next_page_token: listed.next_page_token,
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     fn alias(&self, entry: AliasEntry) -> v1::Alias {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Services;
+use super::call::Call;
 use super::caller::Caller;
 use super::fields::Wrapping;
 use super::naming::KeyName;
@@ -12,6 +13,7 @@ use crate::access::purpose::Purpose;
 use crate::access::question::{
     KeyFacts, NewKeyFacts, OtherKey, Question, RecipientFacts, RequestFacts, Subject,
 };
+use crate::audit::trail::Trail;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::error::{Error, Result, Rule};
@@ -26,15 +28,26 @@ use crate::keys::model::tags::Tags;
 #[derive(Clone, Copy)]
 pub(super) struct AccessRequest<'a, P> {
     pub(super) caller: &'a Caller,
+    pub(super) trail: &'a Trail,
     pub(super) decisions: Decisions<P>,
     pub(super) facts: RequestFacts<'a>,
 }
 
 impl<'a, P: Purpose> AccessRequest<'a, P> {
     /// Without further facts.
-    pub(super) fn new(caller: &'a Caller, decisions: Decisions<P>, dry_run: bool) -> Self {
+    pub(super) fn new(call: &'a Call<'_>, decisions: Decisions<P>, dry_run: bool) -> Self {
+        Self::of(call.caller(), call.trail(), decisions, dry_run)
+    }
+
+    /// The same, of a caller and a trail.
+    pub(super) fn of(
+        caller: &'a Caller,
+        trail: &'a Trail,
+        decisions: Decisions<P>,
+        dry_run: bool,
+    ) -> Self {
         let facts = RequestFacts { dry_run, ..RequestFacts::default() };
-        Self { caller, decisions, facts }
+        Self { caller, trail, decisions, facts }
     }
 
     /// With the encryption context.
@@ -207,10 +220,11 @@ impl Services {
         subject: Subject<'_>,
         other: Option<OtherKey<'_>>,
     ) -> Result<Grant<P>> {
-        let AccessRequest { caller, decisions, facts } = access;
+        let AccessRequest { caller, trail, decisions, facts } = access;
         let principal = &caller.principal;
         let facts = RequestFacts { token_groups: Some(&caller.groups), ..facts };
-        self.policy.authorise(&Question { principal, decisions, subject, facts, other })
+        let record = trail;
+        self.policy.authorise(&Question { principal, decisions, subject, facts, other, record })
     }
 
     async fn find(&self, key: KeyRef<'_>) -> Result<Option<Arc<StoredCmk>>> {

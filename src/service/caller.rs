@@ -18,6 +18,10 @@ use crate::keys::access_keys::refused_changes::BegunChange;
 pub struct Caller {
     /// The caller's principal; verified.
     pub principal: Principal,
+    /// The proxy that vouched for it.
+    pub by: Option<Principal>,
+    /// The address of the other end of its connection.
+    pub peer: Option<Arc<str>>,
     /// The groups that its token names.
     pub groups: TokenGroups,
     /// The id of this request in the logs: a correlation id that proves nothing.

@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, GrantedKey, KeyRef};
+use super::call::Call;
 use super::caller::Caller;
 use super::cost;
 use super::{Services, unless_dry_run};
@@ -26,6 +27,8 @@ use crate::access::grant::{Grant, PolicyDigest};
 use crate::access::purpose;
 use crate::access::question::Subject;
 use crate::access::service_account::ServiceAccount;
+use crate::audit::entry::Entry;
+use crate::audit::trail::{Intent, Trail};
 use crate::error::{Error, Result};
 use crate::ids::{AccessKeyId, KeyId, KeyVersionId};
 use crate::keys::access_keys::AccessKey;
@@ -34,12 +37,14 @@ use crate::keys::keyring::{Keyring, StoredCmk};
 use crate::keys::model::alias_name::AliasName;
 use crate::keys::model::cmk::KeyState;
 use crate::keys::not_done::NotDone;
+use crate::keys::recorded::{DONE, UNCHANGED, recorded};
 use crate::keys::written::Written;
 
 /// A change on its way: its caller, its RPC, and what its steps work with.
 pub(super) struct PendingChange {
     pub(super) services: Services,
     pub(super) caller: Caller,
+    trail: Trail,
     /// Cancelled when the caller has left.
     pub(super) left: CancellationToken,
     decisions: Decisions<purpose::Change>,
@@ -54,6 +59,7 @@ pub(super) type Steps<'a, T> =
 pub(super) struct Committed<T>(T);
 
 /// A change as it is recorded.
+#[derive(Clone)]
 pub(super) struct Event {
     /// In words.
     pub(super) what: &'static str,
@@ -74,7 +80,7 @@ impl Services {
     /// where what was granted has changed; `input` is what they are taken with.
     pub(super) async fn change<I, T>(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         decisions: Decisions<purpose::Change>,
         dry_run: bool,
         input: I,
@@ -84,14 +90,15 @@ impl Services {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        caller.check_deadline()?;
+        call.check_deadline()?;
         if !decisions.takes_away() {
-            caller.spend(cost::CHANGE).await?;
+            call.spend(cost::CHANGE).await?;
         }
         let left = CancellationToken::new();
         let _leaves = left.clone().drop_guard();
-        let (services, caller) = (self.clone(), caller.clone());
-        let change = PendingChange { services, caller, left, decisions, dry_run };
+        let (services, caller) = (self.clone(), call.caller().clone());
+        let trail = call.trail().clone();
+        let change = PendingChange { services, caller, trail, left, decisions, dry_run };
         let task = async move { until_fresh!({ steps(&change, &input).await }) };
         let task = tokio::spawn(task.instrument(tracing::Span::current()));
         let ended = task.await;
@@ -115,22 +122,40 @@ impl PendingChange {
     }
 
     pub(super) fn access(&self) -> AccessRequest<'_, purpose::Change> {
-        AccessRequest::new(&self.caller, self.decisions, self.dry_run)
+        AccessRequest::of(&self.caller, &self.trail, self.decisions, self.dry_run)
     }
 
     pub(super) fn keyring(&self) -> &Keyring {
         &self.services.keyring
     }
 
-    /// Ends a dry run; else commits, and records that. The commit is a future
-    /// that nothing has polled yet, so that it begins here.
-    pub(super) async fn commit<T: CommitResult>(
+    /// Ends a dry run, before work that is done for the change alone.
+    pub(super) fn check_dry_run(&self) -> Result<()> {
+        unless_dry_run(self.dry_run)
+    }
+
+    /// Ends a dry run; else records what is about to be done, commits, and records how
+    /// that ended.
+    pub(super) async fn commit<T, F>(
         &self,
         mut event: Event,
-        commit: impl Future<Output = Result<T, NotDone>> + Send,
-    ) -> Result<Committed<T>, NotDone> {
-        unless_dry_run(self.dry_run)?;
-        let done = commit.await?;
+        commit: impl FnOnce(Intent) -> F + Send,
+    ) -> Result<Committed<T>, NotDone>
+    where
+        T: CommitResult + Send,
+        F: Future<Output = Result<T, NotDone>> + Send,
+    {
+        self.check_dry_run()?;
+        let complete = |done: &T, entry: &mut Entry| {
+            if done.written() == Written::AsItWas {
+                return UNCHANGED;
+            }
+            let mut event = event.clone();
+            done.complete(&mut event);
+            event.describe(entry);
+            DONE
+        };
+        let done = recorded(&self.trail, |entry| event.describe(entry), commit, complete).await?;
         if done.written() == Written::Changed {
             if let Some(begun) = &self.caller.begun {
                 begun.made();
@@ -201,6 +226,19 @@ impl Event {
 
     pub(super) fn with_alias(self, alias: &AliasName) -> Self {
         Self { alias: Some(alias.clone()), ..self }
+    }
+
+    /// As a line of the audit log has it.
+    fn describe(&self, entry: &mut Entry) {
+        entry.change = Some(self.what.to_owned());
+        entry.key_id = self.key_id.as_ref().map(ToString::to_string).or(entry.key_id.take());
+        entry.key_version_id =
+            self.key_version_id.as_ref().map(ToString::to_string).or(entry.key_version_id.take());
+        entry.state = self.state.map(|state| state.as_str().to_owned());
+        entry.alias = self.alias.as_ref().map(ToString::to_string).or(entry.alias.take());
+        entry.access_key_id = self.access_key_id.as_ref().map(ToString::to_string);
+        let account = self.account.as_ref().map(|account| account.name().to_owned());
+        entry.account = account.or(entry.account.take());
     }
 
     /// The span of the request has its id and its principal.

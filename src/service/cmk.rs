@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::authorise::{AccessRequest, KeyRef};
-use super::caller::Caller;
+use super::call::Call;
 use super::change::Event;
 use super::{Services, fields, unless_dry_run};
 use crate::access::decisions::{CREATE_KEY, DESCRIBE_KEY, LIST_KEYS};
 use crate::access::question::Subject;
+use crate::audit::trail::Reply;
 use crate::error::{Error, Result, Rule};
 use crate::keys::model::cmk::{
     Cmk, KeySpec, KeyState, KeyUsage, NewCmk, Origin, ProtectionLevel, check_description,
@@ -18,76 +19,76 @@ use crate::proto::v1;
 
 impl Services {
     /// Creates a CMK.
-    pub async fn create_key(
+    pub(super) async fn answer_create_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::CreateKeyRequest,
-    ) -> Result<v1::CreateKeyResponse> {
+    ) -> Result<Reply<v1::CreateKeyResponse>> {
         let dry_run = request.dry_run;
-        let new = parse_new(caller, request)?;
+        let new = parse_new(call, request)?;
         let made = self
-            .change(caller, CREATE_KEY, dry_run, new, |change, new| {
+            .change(call, CREATE_KEY, dry_run, new, |change, new| {
                 Box::pin(async move {
                     let Services { keyring, private_keys, .. } = &change.services;
                     let access = change.access().with_new_key(new);
                     let grant = change.services.authorise(access, Subject::Instance)?;
                     change.services.check_new_tags(access)?;
-                    change
-                        .commit(Event::of("CMK created", &grant), async {
-                            let material = private_keys
-                                .generate(&change.caller, &change.left, new.spec)
-                                .await?;
-                            Ok(keyring.create(grant, new.clone(), &material).await?)
-                        })
-                        .await
+                    let event = Event::of("CMK created", &grant);
+                    change.check_dry_run()?;
+                    let (caller, left) = (&change.caller, &change.left);
+                    let material = private_keys.generate(caller, left, new.spec).await?;
+                    let create = |intent| async {
+                        Ok(keyring.create(intent, grant, new.clone(), &material).await?)
+                    };
+                    change.commit(event, create).await
                 })
             })
             .await?;
-        Ok(v1::CreateKeyResponse {
+        Ok(call.reply(v1::CreateKeyResponse {
             key_metadata: Some(self.metadata(&made.cmk)),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Describes a CMK.
-    pub async fn describe_key(
+    pub(super) async fn answer_describe_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::DescribeKeyRequest,
-    ) -> Result<v1::DescribeKeyResponse> {
+    ) -> Result<Reply<v1::DescribeKeyResponse>> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
-        let access = AccessRequest::new(caller, DESCRIBE_KEY, request.dry_run);
+        let access = AccessRequest::new(call, DESCRIBE_KEY, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let cmk = granted.key.shown_to(granted.grant)?;
         unless_dry_run(request.dry_run)?;
-        Ok(v1::DescribeKeyResponse {
+        Ok(call.reply(v1::DescribeKeyResponse {
             key_metadata: Some(self.metadata(cmk)),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Lists CMKs.
-    pub async fn list_keys(
+    pub(super) async fn answer_list_keys(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ListKeysRequest,
-    ) -> Result<v1::ListKeysResponse> {
+    ) -> Result<Reply<v1::ListKeysResponse>> {
         let page = PageRequest::parse(request.page_number, request.page_size, request.page_token)?;
         let filters = request.filters.into_iter().map(|filter| (filter.key, filter.values));
         let filters = Filters::parse(filters)?;
         let grant = self
-            .authorise(AccessRequest::new(caller, LIST_KEYS, request.dry_run), Subject::Instance)?;
+            .authorise(AccessRequest::new(call, LIST_KEYS, request.dry_run), Subject::Instance)?;
         let listed = self.keyring.list(grant, &filters, &page).await?;
         unless_dry_run(request.dry_run)?;
         let key = |id| v1::Key { key_id: format!("{id}"), key_arn: self.arns.key_arn(id) };
-        Ok(v1::ListKeysResponse {
+        Ok(call.reply(v1::ListKeysResponse {
             keys: listed.entries.into_iter().map(key).collect(),
             total_count: total(listed.total_count),
             page_number: page.number(),
             page_size: page.size,
             next_page_token: listed.next_page_token,
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     fn metadata(&self, cmk: &Cmk) -> v1::KeyMetadata {
@@ -135,7 +136,7 @@ fn next_rotation_date(cmk: &Cmk) -> Option<String> {
 }
 
 /// Reads CreateKey. An empty field means its default.
-fn parse_new(caller: &Caller, request: v1::CreateKeyRequest) -> Result<NewCmk> {
+fn parse_new(call: &Call<'_>, request: v1::CreateKeyRequest) -> Result<NewCmk> {
     check_description(&request.description)?;
     let spec = parse_spec(&request.key_spec)?;
     let usage = parse_usage(&request.key_usage, spec)?;
@@ -160,7 +161,7 @@ fn parse_new(caller: &Caller, request: v1::CreateKeyRequest) -> Result<NewCmk> {
         usage,
         rotation,
         tags: fields::tags(request.tags)?,
-        creator: caller.principal.to_string(),
+        creator: call.principal.to_string(),
     })
 }
 

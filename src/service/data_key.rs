@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, KeyRef};
-use super::caller::Caller;
+use super::call::Call;
 use super::fields::{self, Wrapping, WrappingFields};
 use super::naming::KeyName;
 use super::{Services, unless_dry_run};
@@ -18,6 +18,7 @@ use crate::access::decisions::{
     GENERATE_DATA_KEY_WITHOUT_PLAINTEXT,
 };
 use crate::access::purpose::Use;
+use crate::audit::trail::Reply;
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::receipt::Export;
@@ -56,73 +57,72 @@ struct Generated {
 
 impl Services {
     /// Generates a data key that leaves only sealed.
-    pub async fn generate_data_key_without_plaintext(
+    pub(super) async fn answer_generate_data_key_without_plaintext(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::GenerateDataKeyWithoutPlaintextRequest,
-    ) -> Result<v1::GenerateDataKeyWithoutPlaintextResponse> {
+    ) -> Result<Reply<v1::GenerateDataKeyWithoutPlaintextResponse>> {
         let new = self.parse_new(
             &request.key_id,
             request.key_spec,
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let access =
-            AccessRequest::new(caller, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, request.dry_run);
+        let access = AccessRequest::new(call, GENERATE_DATA_KEY_WITHOUT_PLAINTEXT, request.dry_run);
         let made = self.generate(access, &new, BlobKind::DataKeyUnseen, None).await?;
         unless_dry_run(request.dry_run)?;
-        Ok(v1::GenerateDataKeyWithoutPlaintextResponse {
+        Ok(call.reply(v1::GenerateDataKeyWithoutPlaintextResponse {
             key_id: made.key_id.to_string(),
             key_version_id: made.version_id.to_string(),
             ciphertext_blob: made.blob.into_bytes(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Generates a data key that leaves sealed and in the clear.
-    pub async fn generate_data_key(
+    pub(super) async fn answer_generate_data_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::GenerateDataKeyRequest,
-    ) -> Result<v1::GenerateDataKeyResponse> {
+    ) -> Result<Reply<v1::GenerateDataKeyResponse>> {
         let new = self.parse_new(
             &request.key_id,
             request.key_spec,
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let access = AccessRequest::new(caller, GENERATE_DATA_KEY, request.dry_run);
+        let access = AccessRequest::new(call, GENERATE_DATA_KEY, request.dry_run);
         let made = self.generate(access, &new, BlobKind::DataKeyShown, None).await?;
         unless_dry_run(request.dry_run)?;
-        Ok(v1::GenerateDataKeyResponse {
+        Ok(call.reply(v1::GenerateDataKeyResponse {
             key_id: made.key_id.to_string(),
             key_version_id: made.version_id.to_string(),
             plaintext: made.data_key.reveal(Reveal::ToCaller).to_vec(),
             ciphertext_blob: made.blob.into_bytes(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Generates a data key that leaves sealed and wrapped for its recipient.
-    pub async fn generate_and_export_data_key(
+    pub(super) async fn answer_generate_and_export_data_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::GenerateAndExportDataKeyRequest,
-    ) -> Result<v1::GenerateAndExportDataKeyResponse> {
+    ) -> Result<Reply<v1::GenerateAndExportDataKeyResponse>> {
         let new = self.parse_new(
             &request.key_id,
             request.key_spec,
             request.number_of_bytes,
             request.encryption_context,
         )?;
-        let wrapping = self.parse_wrapping(caller, &wrapping_fields!(request))?;
-        let _permit = caller.admit(wrapping.cost()).await?;
-        let access = AccessRequest::new(caller, GENERATE_AND_EXPORT_DATA_KEY, request.dry_run);
+        let wrapping = self.parse_wrapping(call, &wrapping_fields!(request))?;
+        let _permit = call.admit(wrapping.cost()).await?;
+        let access = AccessRequest::new(call, GENERATE_AND_EXPORT_DATA_KEY, request.dry_run);
         let made = self.generate(access, &new, BlobKind::DataKeyUnseen, Some(&wrapping)).await?;
-        let exported = self.wrap(caller, made.data_key, &wrapping)?;
+        let exported = self.wrap(call, made.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
         let export = Export {
-            request_id: &caller.request_id,
+            request_id: &call.request_id,
             key_id: made.key_id,
             version_id: made.version_id,
             blob: &made.blob,
@@ -131,43 +131,43 @@ impl Services {
             exported: &exported,
             context: &new.context,
         };
-        let receipt = self.receipts.issue(request.receipt, caller, self.clock(), &export).await?;
-        Ok(v1::GenerateAndExportDataKeyResponse {
+        let receipt = self.receipts.issue(request.receipt, call, self.clock(), &export).await?;
+        Ok(call.reply(v1::GenerateAndExportDataKeyResponse {
             key_id: made.key_id.to_string(),
             key_version_id: made.version_id.to_string(),
             ciphertext_blob: made.blob.into_bytes(),
             exported_data_key: exported,
             receipt,
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Opens a blob and wraps its content for the recipient.
-    pub async fn export_data_key(
+    pub(super) async fn answer_export_data_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ExportDataKeyRequest,
-    ) -> Result<v1::ExportDataKeyResponse> {
-        self.export(caller, EXPORT_DATA_KEY, request).await
+    ) -> Result<Reply<v1::ExportDataKeyResponse>> {
+        self.export(call, EXPORT_DATA_KEY, request).await
     }
 
     /// ExportDataKey, by itself or as an item of a stream.
     pub(super) async fn export(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         decisions: Decisions<Use>,
         request: v1::ExportDataKeyRequest,
-    ) -> Result<v1::ExportDataKeyResponse> {
+    ) -> Result<Reply<v1::ExportDataKeyResponse>> {
         let blob = fields::blob(&request.ciphertext_blob)?;
-        let wrapping = self.parse_wrapping(caller, &wrapping_fields!(request))?;
+        let wrapping = self.parse_wrapping(call, &wrapping_fields!(request))?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let _permit = caller.admit(wrapping.cost()).await?;
-        let access = AccessRequest::new(caller, decisions, request.dry_run);
+        let _permit = call.admit(wrapping.cost()).await?;
+        let access = AccessRequest::new(call, decisions, request.dry_run);
         let opened = self.open(access, &blob, &context, Some(&wrapping)).await?;
-        let exported = self.wrap(caller, opened.data_key, &wrapping)?;
+        let exported = self.wrap(call, opened.data_key, &wrapping)?;
         unless_dry_run(request.dry_run)?;
         let export = Export {
-            request_id: &caller.request_id,
+            request_id: &call.request_id,
             key_id: opened.key_id,
             version_id: opened.version_id,
             blob: &blob,
@@ -176,14 +176,14 @@ impl Services {
             exported: &exported,
             context: &context,
         };
-        let receipt = self.receipts.issue(request.receipt, caller, self.clock(), &export).await?;
-        Ok(v1::ExportDataKeyResponse {
+        let receipt = self.receipts.issue(request.receipt, call, self.clock(), &export).await?;
+        Ok(call.reply(v1::ExportDataKeyResponse {
             key_id: opened.key_id.to_string(),
             key_version_id: opened.version_id.to_string(),
             exported_data_key: exported,
             receipt,
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     fn parse_new(
@@ -200,8 +200,8 @@ impl Services {
         })
     }
 
-    fn parse_wrapping(&self, caller: &Caller, fields: &WrappingFields<'_>) -> Result<Wrapping> {
-        fields.parse(&self.recipients, &caller.principal.to_string())
+    fn parse_wrapping(&self, call: &Call<'_>, fields: &WrappingFields<'_>) -> Result<Wrapping> {
+        fields.parse(&self.recipients, &call.principal.to_string())
     }
 
     async fn generate(
@@ -223,13 +223,14 @@ impl Services {
         }
         access.caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
+        access.trail.used(key_id, version_id);
         let (data_key, blob) = version.generate(kind, new.len, &new.context, recipient_sha256)?;
         Ok(Generated { key_id, version_id, data_key, blob })
     }
 
     /// Wraps for a recipient that was allowed, and remembers the recipient.
-    fn wrap(&self, caller: &Caller, data_key: DataKey, wrapping: &Wrapping) -> Result<Vec<u8>> {
-        self.recipients.admit(&caller.principal.to_string(), &wrapping.recipient);
+    fn wrap(&self, call: &Call<'_>, data_key: DataKey, wrapping: &Wrapping) -> Result<Vec<u8>> {
+        self.recipients.admit(&call.principal.to_string(), &wrapping.recipient);
         data_key
             .wrap(wrapping.recipient.key(), &wrapping.method)
             .map_err(|_| Error::internal("a data key could not be wrapped"))
@@ -266,6 +267,7 @@ impl Services {
         }
         access.caller.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
+        access.trail.used(key_id, version_id);
         let data_key = version.open(blob, context, recipient_sha256)?;
         Ok(OpenedBlob { key_id, version_id, data_key })
     }

@@ -2,10 +2,11 @@
 
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, KeyRef};
-use super::caller::Caller;
+use super::call::Call;
 use super::fields;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::{DECRYPT, ENCRYPT};
+use crate::audit::trail::Reply;
 use crate::crypto::ciphertext_blob::BlobKind;
 use crate::crypto::secret::{Plaintext, Reveal};
 use crate::error::{Error, Result};
@@ -14,52 +15,53 @@ use crate::proto::v1;
 
 impl Services {
     /// Encrypts a caller's bytes.
-    pub async fn encrypt(
+    pub(super) async fn answer_encrypt(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::EncryptRequest,
-    ) -> Result<v1::EncryptResponse> {
+    ) -> Result<Reply<v1::EncryptResponse>> {
         // First of all, so that it is wiped whatever follows.
         let plaintext = Plaintext::new(request.plaintext);
         let key = self.arns.key_name("key_id", &request.key_id)?;
         check_plaintext(&plaintext)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let access = AccessRequest::new(caller, ENCRYPT, request.dry_run)
+        let access = AccessRequest::new(call, ENCRYPT, request.dry_run)
             .with_context(&context)
             .with_content(BlobKind::CallerBytes, plaintext.len());
         let version = until_fresh!({
             let granted = self.authorise_key(access, KeyRef::Named(&key)).await?;
             self.keyring.take_primary(granted.grant).await
         })?;
-        caller.check_deadline()?;
+        call.check_deadline()?;
         let (key_id, version_id) = (version.key_id(), version.id());
+        call.trail().used(key_id, version_id);
         let blob = version.encrypt(&plaintext, &context)?;
         unless_dry_run(request.dry_run)?;
-        Ok(v1::EncryptResponse {
+        Ok(call.reply(v1::EncryptResponse {
             key_id: key_id.to_string(),
             key_version_id: version_id.to_string(),
             ciphertext_blob: blob.into_bytes(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Returns the content of a blob in the clear.
-    pub async fn decrypt(
+    pub(super) async fn answer_decrypt(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::DecryptRequest,
-    ) -> Result<v1::DecryptResponse> {
+    ) -> Result<Reply<v1::DecryptResponse>> {
         let blob = fields::blob(&request.ciphertext_blob)?;
         let context = fields::context("encryption_context", request.encryption_context)?;
-        let access = AccessRequest::new(caller, DECRYPT, request.dry_run);
+        let access = AccessRequest::new(call, DECRYPT, request.dry_run);
         let opened = self.open(access, &blob, &context, None).await?;
         unless_dry_run(request.dry_run)?;
-        Ok(v1::DecryptResponse {
+        Ok(call.reply(v1::DecryptResponse {
             key_id: opened.key_id.to_string(),
             key_version_id: opened.version_id.to_string(),
             plaintext: opened.data_key.reveal(Reveal::ToCaller).to_vec(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 }
 

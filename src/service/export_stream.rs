@@ -1,27 +1,40 @@
 //! ExportDataKeys: many exports over one stream.
 //!
-//! Items are answered one after the other, in order. Each is an ExportDataKey of
-//! its own: its caller is authenticated anew, it waits for a permit among the
-//! requests in flight, and has its own deadline and grant. An item is begun when
-//! the answer before it has been taken: a slow reader slows its own stream, and
-//! holds one item and one answer of the server's memory.
+//! Items are worked on one after the other, and answered in order. Each is an
+//! ExportDataKey of its own: its caller is authenticated anew, it waits for a permit among
+//! the requests in flight, and has its own deadline, grant and line in the audit log. The
+//! next item is begun when the answer before it has been taken, or while lines are on their
+//! way to the disk: a slow reader slows its own stream.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 
 use super::Services;
+use super::call::Call;
 use super::caller::{Caller, Connection};
 use crate::access::decisions::EXPORT_DATA_KEYS;
+use crate::audit::trail::Reply;
 use crate::error::{Error, Result, Rule};
 use crate::limits::ITEM_ID_BYTES;
 use crate::proto::v1;
 
-type AnswerSender = mpsc::Sender<v1::ExportDataKeysResponse>;
+/// Items of one stream whose lines may be on their way to the disk.
+const ITEMS_ON_THE_WAY: usize = 64;
+/// How long the answers that are done when a stream is ended may take to be taken.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// An answer, once it may be given.
+type Answer = Pin<Box<dyn Future<Output = v1::ExportDataKeysResponse> + Send>>;
+
+/// Answers to items that were worked on, in order.
+type OnTheWay = VecDeque<Answer>;
 
 /// The answers of a stream, and then the error that ended it, if one did.
 pub struct Answers {
@@ -80,7 +93,7 @@ struct ExportStream {
     services: Services,
     caller: Caller,
     connection: Arc<dyn Connection>,
-    answers: AnswerSender,
+    answers: mpsc::Sender<v1::ExportDataKeysResponse>,
 }
 
 /// Why a stream ends.
@@ -105,26 +118,74 @@ impl ExportStream {
     where
         S: Stream<Item = Result<v1::ExportDataKeysRequest>> + Send + Unpin,
     {
-        loop {
-            if let Err(end) = self.answer_next(&mut items).await {
-                return end;
+        let mut on_the_way = OnTheWay::new();
+        let mut number = 0;
+        let end = loop {
+            let answered = self.answer_next(&mut items, &mut number, &mut on_the_way).await;
+            if let Err(end) = answered {
+                break end;
             }
+        };
+        if !matches!(end, End::CallerLeft) {
+            // What is left counts as not answered, and is in the audit log.
+            let _ = timeout(LAST_ANSWERS, self.give(on_the_way)).await;
         }
+        end
     }
 
-    async fn answer_next<S>(&self, items: &mut S) -> Result<(), End>
+    /// Gives one answer, and meanwhile works on as many items as may be on the way.
+    async fn answer_next<S>(
+        &self,
+        items: &mut S,
+        number: &mut u64,
+        on_the_way: &mut OnTheWay,
+    ) -> Result<(), End>
     where
         S: Stream<Item = Result<v1::ExportDataKeysRequest>> + Send + Unpin,
     {
-        let item = self.within_idle_limit("sent", items.next()).await?.ok_or(End::Finished)??;
+        let mut item = None;
+        if on_the_way.is_empty() {
+            item = Some(self.next_item(items).await?);
+        }
         let slot = self
             .within_idle_limit("taken", self.answers.reserve())
             .await?
             .map_err(|_| End::CallerLeft)?;
-        let permit = self.unless_ended(self.connection.admit()).await??;
-        slot.send(self.answer_item(item).await?);
-        drop(permit);
-        Ok(())
+        loop {
+            if let Some(item) = item {
+                let permit = self.unless_ended(self.connection.admit()).await??;
+                *number += 1;
+                on_the_way.push_back(self.work_on(item, *number).await?);
+                drop(permit);
+            }
+            let has_room = on_the_way.len() < ITEMS_ON_THE_WAY;
+            tokio::select! {
+                biased;
+                answer = next(on_the_way) => {
+                    on_the_way.pop_front();
+                    slot.send(answer);
+                    return Ok(());
+                }
+                next = self.next_item(items), if has_room => item = Some(next?),
+            }
+        }
+    }
+
+    /// The next item, or why there is none.
+    async fn next_item<S>(&self, items: &mut S) -> Result<v1::ExportDataKeysRequest, End>
+    where
+        S: Stream<Item = Result<v1::ExportDataKeysRequest>> + Send + Unpin,
+    {
+        let sent = self.within_idle_limit("sent", items.next()).await?;
+        Ok(sent.ok_or(End::Finished)??)
+    }
+
+    /// Gives the answers to the items that were worked on.
+    async fn give(&self, on_the_way: OnTheWay) {
+        for answer in on_the_way {
+            // An error means that the caller has left.
+            let _ = self.answers.send(answer.await).await;
+        }
     }
 
     /// A step of the peer's, if it takes no longer than the idle limit.
@@ -150,11 +211,8 @@ impl ExportStream {
         }
     }
 
-    /// The answer to one item; an error where nothing more may be answered.
-    async fn answer_item(
-        &self,
-        request: v1::ExportDataKeysRequest,
-    ) -> Result<v1::ExportDataKeysResponse> {
+    /// Does the work of one item; an error where nothing more may be answered.
+    async fn work_on(&self, request: v1::ExportDataKeysRequest, number: u64) -> Result<Answer> {
         let v1::ExportDataKeysRequest { item_id, item } = request;
         let caller = Caller {
             principal: self.connection.principal()?,
@@ -162,30 +220,48 @@ impl ExportStream {
             quota: self.caller.quota.clone().patient(),
             ..self.caller.clone()
         };
-        let outcome = match self.export(&caller, &item_id, item).await {
-            Ok(exported) => v1::export_data_keys_response::Outcome::Exported(exported),
-            Err(error) => {
-                error.log_ours();
-                v1::export_data_keys_response::Outcome::Error(item_error(&error))
-            }
-        };
-        Ok(v1::ExportDataKeysResponse { item_id, outcome: Some(outcome) })
+        let call = Call::begin(&self.services, &caller, EXPORT_DATA_KEYS, Some(number));
+        let exported = self.export(&call, &item_id, item).await;
+        let closing = call.close(exported);
+        Ok(Box::pin(async move { answer(item_id, closing.durable().await) }))
     }
 
     async fn export(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         item_id: &str,
         item: Option<v1::ExportDataKeyRequest>,
-    ) -> Result<v1::ExportDataKeyResponse> {
+    ) -> Result<Reply<v1::ExportDataKeyResponse>> {
         if !ITEM_ID_BYTES.allows(item_id.len()) {
             let found =
                 format_args!("it has {} bytes, {ITEM_ID_BYTES} are accepted", item_id.len());
             return Err(Error::invalid("item_id", found));
         }
         let item = item.ok_or_else(|| Error::missing("item"))?;
-        self.services.export(caller, EXPORT_DATA_KEYS, item).await
+        self.services.export(call, EXPORT_DATA_KEYS, item).await
     }
+}
+
+/// The answer whose turn it is, once it may be given.
+async fn next(on_the_way: &mut OnTheWay) -> v1::ExportDataKeysResponse {
+    match on_the_way.front_mut() {
+        Some(answer) => answer.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn answer(
+    item_id: String,
+    exported: Result<v1::ExportDataKeyResponse>,
+) -> v1::ExportDataKeysResponse {
+    let outcome = match exported {
+        Ok(exported) => v1::export_data_keys_response::Outcome::Exported(exported),
+        Err(error) => {
+            error.log_ours();
+            v1::export_data_keys_response::Outcome::Error(item_error(&error))
+        }
+    };
+    v1::ExportDataKeysResponse { item_id, outcome: Some(outcome) }
 }
 
 fn item_error(error: &Error) -> v1::ItemError {

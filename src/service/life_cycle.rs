@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::Services;
 use super::authorise::KeyRef;
-use super::caller::Caller;
+use super::call::Call;
 use super::change::Event;
 use super::fields;
 use super::naming::KeyName;
@@ -14,6 +14,7 @@ use crate::access::decisions::{
     SET_DELETION_PROTECTION, UPDATE_KEY_DESCRIPTION, UPDATE_ROTATION_POLICY,
 };
 use crate::access::purpose;
+use crate::audit::trail::Reply;
 use crate::error::{Error, Result};
 use crate::keys::model::cmk::{
     Cmk, DeletionProtection, check_description, check_protection_description,
@@ -23,49 +24,49 @@ use crate::proto::v1;
 
 impl Services {
     /// Enables a CMK.
-    pub async fn enable_key(
+    pub(super) async fn answer_enable_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::EnableKeyRequest,
-    ) -> Result<v1::EnableKeyResponse> {
+    ) -> Result<Reply<v1::EnableKeyResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
-        self.alter(caller, ENABLE_KEY, request.dry_run, key, |cmk, _| cmk.enabled()).await?;
-        Ok(v1::EnableKeyResponse { request_id: caller.request_id.clone() })
+        self.alter(call, ENABLE_KEY, request.dry_run, key, |cmk, _| cmk.enabled()).await?;
+        Ok(call.reply(v1::EnableKeyResponse { request_id: call.request_id.clone() }))
     }
 
     /// Disables a CMK: it cannot be used until it is enabled again.
-    pub async fn disable_key(
+    pub(super) async fn answer_disable_key(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::DisableKeyRequest,
-    ) -> Result<v1::DisableKeyResponse> {
+    ) -> Result<Reply<v1::DisableKeyResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
-        self.alter(caller, DISABLE_KEY, request.dry_run, key, |cmk, _| cmk.disabled()).await?;
-        Ok(v1::DisableKeyResponse { request_id: caller.request_id.clone() })
+        self.alter(call, DISABLE_KEY, request.dry_run, key, |cmk, _| cmk.disabled()).await?;
+        Ok(call.reply(v1::DisableKeyResponse { request_id: call.request_id.clone() }))
     }
 
     /// Changes the description of a CMK.
-    pub async fn update_key_description(
+    pub(super) async fn answer_update_key_description(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::UpdateKeyDescriptionRequest,
-    ) -> Result<v1::UpdateKeyDescriptionResponse> {
+    ) -> Result<Reply<v1::UpdateKeyDescriptionResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
         let description = request.description;
         check_description(&description)?;
-        self.alter(caller, UPDATE_KEY_DESCRIPTION, request.dry_run, key, move |cmk, _| {
+        self.alter(call, UPDATE_KEY_DESCRIPTION, request.dry_run, key, move |cmk, _| {
             cmk.described(description.clone())
         })
         .await?;
-        Ok(v1::UpdateKeyDescriptionResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::UpdateKeyDescriptionResponse { request_id: call.request_id.clone() }))
     }
 
     /// Schedules the deletion of a CMK, some days from now.
-    pub async fn schedule_key_deletion(
+    pub(super) async fn answer_schedule_key_deletion(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ScheduleKeyDeletionRequest,
-    ) -> Result<v1::ScheduleKeyDeletionResponse> {
+    ) -> Result<Reply<v1::ScheduleKeyDeletionResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
         let days = pending_window(request.pending_window_in_days)?;
         let schedule = self.schedule.clone();
@@ -75,67 +76,67 @@ impl Services {
             schedule.check_clock_steady()?;
             Ok(turned)
         };
-        self.alter(caller, SCHEDULE_KEY_DELETION, request.dry_run, key, turn).await?;
-        Ok(v1::ScheduleKeyDeletionResponse { request_id: caller.request_id.clone() })
+        self.alter(call, SCHEDULE_KEY_DELETION, request.dry_run, key, turn).await?;
+        Ok(call.reply(v1::ScheduleKeyDeletionResponse { request_id: call.request_id.clone() }))
     }
 
     /// Cancels the deletion of a CMK.
-    pub async fn cancel_key_deletion(
+    pub(super) async fn answer_cancel_key_deletion(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::CancelKeyDeletionRequest,
-    ) -> Result<v1::CancelKeyDeletionResponse> {
+    ) -> Result<Reply<v1::CancelKeyDeletionResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
-        self.alter(caller, CANCEL_KEY_DELETION, request.dry_run, key, |cmk, _| cmk.kept()).await?;
-        Ok(v1::CancelKeyDeletionResponse { request_id: caller.request_id.clone() })
+        self.alter(call, CANCEL_KEY_DELETION, request.dry_run, key, |cmk, _| cmk.kept()).await?;
+        Ok(call.reply(v1::CancelKeyDeletionResponse { request_id: call.request_id.clone() }))
     }
 
     /// Switches a CMK's protection from deletion on or off.
-    pub async fn set_deletion_protection(
+    pub(super) async fn answer_set_deletion_protection(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::SetDeletionProtectionRequest,
-    ) -> Result<v1::SetDeletionProtectionResponse> {
+    ) -> Result<Reply<v1::SetDeletionProtectionResponse>> {
         let key = self.arns.key_id("protected_resource_arn", &request.protected_resource_arn)?;
         let on = request.enable_deletion_protection;
         let on = on.ok_or_else(|| Error::missing("enable_deletion_protection"))?;
         let description = request.deletion_protection_description;
         check_protection_description(&description)?;
         let protection = DeletionProtection { on, description };
-        self.alter(caller, SET_DELETION_PROTECTION, request.dry_run, key, move |cmk, _| {
+        self.alter(call, SET_DELETION_PROTECTION, request.dry_run, key, move |cmk, _| {
             cmk.protected(protection.clone())
         })
         .await?;
-        Ok(v1::SetDeletionProtectionResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::SetDeletionProtectionResponse { request_id: call.request_id.clone() }))
     }
 
     /// Switches a CMK's rotation on a schedule on or off.
-    pub async fn update_rotation_policy(
+    pub(super) async fn answer_update_rotation_policy(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::UpdateRotationPolicyRequest,
-    ) -> Result<v1::UpdateRotationPolicyResponse> {
+    ) -> Result<Reply<v1::UpdateRotationPolicyResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
         let on = request.enable_automatic_rotation;
         let on = on.ok_or_else(|| Error::missing("enable_automatic_rotation"))?;
         let rotation = fields::rotation(on, &request.rotation_interval)?;
-        self.alter(caller, UPDATE_ROTATION_POLICY, request.dry_run, key, move |cmk, _| {
+        self.alter(call, UPDATE_ROTATION_POLICY, request.dry_run, key, move |cmk, _| {
             cmk.rotating(rotation)
         })
         .await?;
-        Ok(v1::UpdateRotationPolicyResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::UpdateRotationPolicyResponse { request_id: call.request_id.clone() }))
     }
 
     /// Replaces a CMK by what `turn` makes of it.
     pub(super) async fn alter(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         decisions: Decisions<purpose::Change>,
         dry_run: bool,
         key: KeyName,
         turn: impl Fn(&Cmk, Timestamp) -> Result<Cmk> + Send + Sync + 'static,
     ) -> Result<()> {
-        self.change(caller, decisions, dry_run, (key, turn), |change, (key, turn)| {
+        self.change(call, decisions, dry_run, (key, turn), |change, (key, turn)| {
             Box::pin(async move {
                 let keyring = change.keyring();
                 let granted = change.authorise_key(KeyRef::Named(key)).await?;
@@ -145,8 +146,8 @@ impl Services {
                 }
                 let event =
                     Event { state: Some(turned.state), ..Event::of_key("CMK updated", &granted) };
-                let replacing = keyring.replace(granted.grant, &granted.key, &turned);
-                change.commit(event, replacing).await
+                let (key, grant) = (&granted.key, granted.grant);
+                change.commit(event, |intent| keyring.replace(intent, grant, key, &turned)).await
             })
         })
         .await

@@ -9,6 +9,7 @@ pub mod alias;
 pub mod asymmetric;
 mod attempts;
 mod authorise;
+mod call;
 pub mod caller;
 mod change;
 pub mod cmk;
@@ -34,6 +35,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::access::policy::Policy;
+use crate::audit::log::AuditLog;
 use crate::crypto::recipients::Recipients;
 use crate::error::{Result, Rule};
 use crate::keys::Keys;
@@ -60,6 +62,7 @@ pub struct Services {
     access_keys: Arc<AccessKeys>,
     schedule: Arc<Schedule>,
     policy: Policy,
+    log: AuditLog,
     recipients: Arc<Recipients>,
     private_keys: Arc<PrivateKeyPool>,
     receipts: Arc<Receipts>,
@@ -71,12 +74,13 @@ impl Services {
     #[must_use]
     pub fn new(keys: Keys, policy: Policy, arns: Arns) -> Self {
         let recipients = Recipients::new(MAX_RECIPIENTS_BYTES, MAX_RECIPIENTS_BYTES_PER_PRINCIPAL);
-        let Keys { keyring, access_keys, receipt_keys, schedule } = keys;
+        let Keys { keyring, access_keys, receipt_keys, schedule, log, .. } = keys;
         Self {
             keyring,
             access_keys,
             schedule,
             policy,
+            log,
             recipients: Arc::new(recipients),
             private_keys: Arc::new(PrivateKeyPool::new()),
             receipts: Arc::new(Receipts::new(receipt_keys)),
@@ -94,6 +98,12 @@ impl Services {
     /// Whether the store answers and was never found tampered with.
     pub async fn is_healthy(&self) -> bool {
         self.keyring.is_healthy().await
+    }
+
+    /// The log that records what is done.
+    #[must_use]
+    pub const fn audit_log(&self) -> &AuditLog {
+        &self.log
     }
 
     /// The clock of this instance.

@@ -141,6 +141,8 @@ mod tests {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         let work = Permits::new(512, 256).share_of(&());
         Caller {
+            by: None,
+            peer: None,
             groups: TokenGroups::default(),
             principal: Principal::unix(uid),
             request_id: String::new(),

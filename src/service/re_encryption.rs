@@ -4,13 +4,14 @@
 
 use super::attempts::until_fresh;
 use super::authorise::{AccessRequest, KeyRef};
-use super::caller::Caller;
+use super::call::Call;
 use super::fields;
 use super::naming::KeyName;
 use super::receipts::refuse_source;
 use super::{Services, unless_dry_run};
 use crate::access::decisions::RE_ENCRYPT;
 use crate::access::purpose::Use;
+use crate::audit::trail::Reply;
 use crate::crypto::ciphertext_blob::{BlobKind, CiphertextBlob};
 use crate::crypto::encryption_context::EncryptionContext;
 use crate::crypto::receipt::{Delivery, UnverifiedReceipt};
@@ -22,6 +23,7 @@ use crate::keys::not_done::NotDone;
 use crate::proto::v1;
 
 /// Where the content comes from.
+#[expect(clippy::large_enum_variant, reason = "there is one a request, on its way through")]
 enum Source {
     /// A blob of this store, which names its own key version.
     Blob(CiphertextBlob, EncryptionContext),
@@ -54,14 +56,14 @@ struct Resealed {
 impl Services {
     /// Opens a source and seals its content again. Both keys are found before either
     /// is judged, and both decisions are made before any key is touched.
-    pub async fn re_encrypt(
+    pub(super) async fn answer_re_encrypt(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ReEncryptRequest,
-    ) -> Result<v1::ReEncryptResponse> {
+    ) -> Result<Reply<v1::ReEncryptResponse>> {
         let dry_run = request.dry_run;
         let (source, destination) = self.parse_re_encryption(request)?;
-        let access = AccessRequest::new(caller, RE_ENCRYPT, dry_run);
+        let access = AccessRequest::new(call, RE_ENCRYPT, dry_run);
         let resealed = match source {
             Source::Blob(blob, context) => {
                 self.reseal(access, &blob, &context, &destination).await?
@@ -69,12 +71,12 @@ impl Services {
             Source::Encrypted(encrypted) => self.import(access, encrypted, &destination).await?,
         };
         unless_dry_run(dry_run)?;
-        Ok(v1::ReEncryptResponse {
+        Ok(call.reply(v1::ReEncryptResponse {
             key_id: resealed.key_id.to_string(),
             key_version_id: resealed.version_id.to_string(),
             ciphertext_blob: resealed.blob.into_bytes(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     fn parse_re_encryption(&self, request: v1::ReEncryptRequest) -> Result<(Source, Destination)> {
@@ -135,6 +137,7 @@ impl Services {
         })?;
         caller.check_deadline()?;
         let (key_id, version_id) = (opening.key_id(), opening.id());
+        access.trail.used(key_id, version_id);
         let data_key = opening.open(blob, context, None)?;
         let blob = sealing.reseal(blob.kind(), &data_key, &destination.context)?;
         Ok(Resealed { key_id, version_id, blob })
@@ -171,6 +174,7 @@ impl Services {
         self.receipts.check_source(receipt.as_ref(), &delivery)?;
         caller.check_deadline()?;
         let (key_id, version_id) = (opening.key_id(), opening.id());
+        access.trail.used(key_id, version_id);
         let unwrap = move || opening.import("ciphertext_blob", algorithm, &ciphertext);
         let data_key = self.private_keys.run(caller, unwrap).await?;
         let blob = sealing.reseal(BlobKind::Imported, &data_key, &destination.context)?;

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OnceCell;
-
 use super::authorise::AccessRequest;
-use super::caller::Caller;
+use super::call::Call;
 use super::cmk::date;
 use super::{Services, cost, unless_dry_run};
 use crate::access::decisions::GET_RECEIPT_KEYS;
 use crate::access::question::Subject;
-use crate::audit::event_ids::EventIds;
+use crate::audit::trail::Reply;
 use crate::crypto::receipt::{Claims, DatedKey, Delivery, Export, UnverifiedReceipt};
 use crate::error::{Error, Result};
-use crate::ids::EventId;
 use crate::keys::clock::Clock;
 use crate::keys::receipt_keys::ReceiptKeys;
 use crate::proto::v1;
@@ -26,40 +23,36 @@ pub(super) struct Receipts {
     keys: Arc<ReceiptKeys>,
     trusted: Arc<TrustedIssuers>,
     required_on_import: bool,
-    events: OnceCell<EventIds>,
 }
 
 impl Receipts {
     pub(super) fn new(keys: Arc<ReceiptKeys>) -> Self {
-        Self { keys, trusted: Arc::default(), required_on_import: false, events: OnceCell::new() }
+        Self { keys, trusted: Arc::default(), required_on_import: false }
     }
 
     /// The same, with issuers whose receipts an import may come with, or must.
     pub(super) fn trusting(&self, trusted: Arc<TrustedIssuers>, required_on_import: bool) -> Self {
-        Self { trusted, required_on_import, ..Self::new(self.keys.clone()) }
+        Self { keys: self.keys.clone(), trusted, required_on_import }
     }
 
     /// The receipt of an export, if one was asked for.
     pub(super) async fn issue(
         &self,
         asked: bool,
-        caller: &Caller,
+        call: &Call<'_>,
         clock: &dyn Clock,
         export: &Export<'_>,
     ) -> Result<String> {
         if !asked {
             return Ok(String::new());
         }
-        caller.spend(cost::RECEIPT).await?;
-        let event = self.next_event(clock).await?;
+        call.spend(cost::RECEIPT).await?;
+        // The line of this event in the audit log tells of the export.
+        let event = call.trail().event();
         let claims = Claims::of(self.keys.issuer(), event, clock.now(), export)?;
-        self.keys.sign(&claims).await
-    }
-
-    /// The id of the event that a receipt is about.
-    async fn next_event(&self, clock: &dyn Clock) -> Result<EventId> {
-        let events = self.events.get_or_try_init(async || EventIds::begin()).await?;
-        Ok(events.next(clock.now()))
+        let receipt = self.keys.sign(&claims).await?;
+        call.trail().add(|entry| entry.receipt = Some(true));
+        Ok(receipt)
     }
 
     /// Reads the receipt that an import comes with.
@@ -107,21 +100,21 @@ fn does_not_hold() -> Error {
 
 impl Services {
     /// Tells the public keys that verify receipts.
-    pub async fn get_receipt_keys(
+    pub(super) async fn answer_get_receipt_keys(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::GetReceiptKeysRequest,
-    ) -> Result<v1::GetReceiptKeysResponse> {
-        let access = AccessRequest::new(caller, GET_RECEIPT_KEYS, request.dry_run);
+    ) -> Result<Reply<v1::GetReceiptKeysResponse>> {
+        let access = AccessRequest::new(call, GET_RECEIPT_KEYS, request.dry_run);
         let grant = self.authorise(access, Subject::Instance)?;
         unless_dry_run(request.dry_run)?;
         let keys = self.receipts.keys.publish(grant).await?;
-        Ok(v1::GetReceiptKeysResponse {
+        Ok(call.reply(v1::GetReceiptKeysResponse {
             issuer: self.receipts.keys.issuer().to_string(),
             jwks: keys.to_jwks().to_string(),
             receipt_keys: keys.keys().iter().map(receipt_key).collect(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// The same as a JWK Set, for anybody: they are public, and no decision is needed.

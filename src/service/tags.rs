@@ -5,7 +5,7 @@
 
 use super::Services;
 use super::authorise::{AccessRequest, KeyRef};
-use super::caller::Caller;
+use super::call::Call;
 use super::naming::KeyName;
 use super::{fields, unless_dry_run};
 use crate::access::decisions::{
@@ -13,6 +13,7 @@ use crate::access::decisions::{
     UNTAG_RESOURCES,
 };
 use crate::access::purpose;
+use crate::audit::trail::Reply;
 use crate::error::{Error, Result, Rule};
 use crate::keys::model::cmk::Cmk;
 use crate::keys::model::tags::Tags;
@@ -24,39 +25,39 @@ const KEY: &str = "key";
 
 impl Services {
     /// Adds tags to a CMK.
-    pub async fn tag_resource(
+    pub(super) async fn answer_tag_resource(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::TagResourceRequest,
-    ) -> Result<v1::TagResourceResponse> {
+    ) -> Result<Reply<v1::TagResourceResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
         let tags = some_tags(request.tags)?;
-        self.alter(caller, TAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.tagged(&tags))
+        self.alter(call, TAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.tagged(&tags))
             .await?;
-        Ok(v1::TagResourceResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::TagResourceResponse { request_id: call.request_id.clone() }))
     }
 
     /// Removes tags from a CMK.
-    pub async fn untag_resource(
+    pub(super) async fn answer_untag_resource(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::UntagResourceRequest,
-    ) -> Result<v1::UntagResourceResponse> {
+    ) -> Result<Reply<v1::UntagResourceResponse>> {
         let key = self.arns.key_name("key_id", &request.key_id)?;
         let keys = Tags::parse_keys(request.tag_keys)?;
-        self.alter(caller, UNTAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.untagged(&keys))
+        self.alter(call, UNTAG_RESOURCE, request.dry_run, key, move |cmk, _| cmk.untagged(&keys))
             .await?;
-        Ok(v1::UntagResourceResponse { request_id: caller.request_id.clone() })
+        Ok(call.reply(v1::UntagResourceResponse { request_id: call.request_id.clone() }))
     }
 
     /// Lists the tags of a CMK.
-    pub async fn list_resource_tags(
+    pub(super) async fn answer_list_resource_tags(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ListResourceTagsRequest,
-    ) -> Result<v1::ListResourceTagsResponse> {
+    ) -> Result<Reply<v1::ListResourceTagsResponse>> {
         let name = self.arns.key_name("key_id", &request.key_id)?;
-        let access = AccessRequest::new(caller, LIST_RESOURCE_TAGS, request.dry_run);
+        let access = AccessRequest::new(call, LIST_RESOURCE_TAGS, request.dry_run);
         let granted = self.authorise_key(access, KeyRef::Named(&name)).await?;
         let cmk = granted.key.shown_to(granted.grant)?;
         unless_dry_run(request.dry_run)?;
@@ -65,31 +66,31 @@ impl Services {
             tag_key: key.to_owned(),
             tag_value: value.to_owned(),
         };
-        Ok(v1::ListResourceTagsResponse {
+        Ok(call.reply(v1::ListResourceTagsResponse {
             tags: cmk.tags.iter().map(tag).collect(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Adds tags to CMKs.
-    pub async fn tag_resources(
+    pub(super) async fn answer_tag_resources(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::TagResourcesRequest,
-    ) -> Result<v1::TagResourcesResponse> {
+    ) -> Result<Reply<v1::TagResourcesResponse>> {
         let keys = self.resources(&request.resource_type, &request.resource_ids)?;
         let tags = some_tags(request.tags)?;
         let turn = move |cmk: &Cmk| cmk.tagged(&tags);
-        self.alter_each(caller, TAG_RESOURCES, request.dry_run, keys, turn).await?;
-        Ok(v1::TagResourcesResponse { request_id: caller.request_id.clone() })
+        self.alter_each(call, TAG_RESOURCES, request.dry_run, keys, turn).await?;
+        Ok(call.reply(v1::TagResourcesResponse { request_id: call.request_id.clone() }))
     }
 
     /// Removes tags from CMKs.
-    pub async fn untag_resources(
+    pub(super) async fn answer_untag_resources(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::UntagResourcesRequest,
-    ) -> Result<v1::UntagResourcesResponse> {
+    ) -> Result<Reply<v1::UntagResourcesResponse>> {
         let keys = self.resources(&request.resource_type, &request.resource_ids)?;
         let all = request.all && request.tag_keys.is_empty();
         let tag_keys = if all { Vec::new() } else { Tags::parse_keys(request.tag_keys)? };
@@ -97,21 +98,21 @@ impl Services {
             let of_cmk = || cmk.tags.iter().map(|(key, _)| key.to_owned()).collect::<Vec<_>>();
             if all { cmk.untagged(&of_cmk()) } else { cmk.untagged(&tag_keys) }
         };
-        self.alter_each(caller, UNTAG_RESOURCES, request.dry_run, keys, turn).await?;
-        Ok(v1::UntagResourcesResponse { request_id: caller.request_id.clone() })
+        self.alter_each(call, UNTAG_RESOURCES, request.dry_run, keys, turn).await?;
+        Ok(call.reply(v1::UntagResourcesResponse { request_id: call.request_id.clone() }))
     }
 
     /// Lists the tags of CMKs.
-    pub async fn list_tag_resources(
+    pub(super) async fn answer_list_tag_resources(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         request: v1::ListTagResourcesRequest,
-    ) -> Result<v1::ListTagResourcesResponse> {
+    ) -> Result<Reply<v1::ListTagResourcesResponse>> {
         let keys = self.resources(&request.resource_type, &request.resource_ids)?;
         let wanted = fields::tags(request.tags)?;
         let mut listed = Vec::new();
         for key in &keys {
-            let access = AccessRequest::new(caller, LIST_TAG_RESOURCES, request.dry_run);
+            let access = AccessRequest::new(call, LIST_TAG_RESOURCES, request.dry_run);
             let granted = self.authorise_key(access, KeyRef::Named(key)).await?;
             let cmk = granted.key.shown_to(granted.grant)?;
             let tags = cmk.tags.iter().filter(|tag| is_wanted(&wanted, *tag));
@@ -123,11 +124,11 @@ impl Services {
             }));
         }
         unless_dry_run(request.dry_run)?;
-        Ok(v1::ListTagResourcesResponse {
+        Ok(call.reply(v1::ListTagResourcesResponse {
             tag_resources: listed,
             next_token: String::new(),
-            request_id: caller.request_id.clone(),
-        })
+            request_id: call.request_id.clone(),
+        }))
     }
 
     /// Reads which CMKs are named: each of them once.
@@ -160,7 +161,7 @@ impl Services {
     /// one changes nothing.
     async fn alter_each(
         &self,
-        caller: &Caller,
+        call: &Call<'_>,
         decisions: Decisions<purpose::Change>,
         dry_run: bool,
         keys: Vec<KeyName>,
@@ -168,7 +169,7 @@ impl Services {
     ) -> Result<()> {
         for key in keys.clone() {
             let turn = turn.clone();
-            let checked = self.alter(caller, decisions, true, key, move |cmk, _| turn(cmk)).await;
+            let checked = self.alter(call, decisions, true, key, move |cmk, _| turn(cmk)).await;
             checked.or_else(|error| match error.rule() {
                 Rule::DryRunSucceeded => Ok(()),
                 _ => Err(error),
@@ -177,7 +178,7 @@ impl Services {
         unless_dry_run(dry_run)?;
         for key in keys {
             let turn = turn.clone();
-            self.alter(caller, decisions, false, key, move |cmk, _| turn(cmk)).await?;
+            self.alter(call, decisions, false, key, move |cmk, _| turn(cmk)).await?;
         }
         Ok(())
     }

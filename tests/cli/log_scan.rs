@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use keyferry::config::{Config, RootKeyConfig, StoreConfig};
+use keyferry::config::{AuditConfig, Config, RootKeyConfig, StoreConfig};
 use keyferry::crypto::random;
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::WrappingKeySpec as Spec;
@@ -596,12 +596,12 @@ async fn store_keys_of(store: &SqliteStore, root: &FileRootKey) -> Vec<u8> {
 // ---- the test ----
 
 /// Everything that must hold no secret, by name.
-fn texts(server: &Server, notes: &Notes, store: &Path) -> Vec<(String, Vec<u8>)> {
+fn texts(server: &Server, notes: &Notes, folders: &[&Path]) -> Vec<(String, Vec<u8>)> {
     let mut texts = vec![
         ("the log".to_owned(), server.log().into_bytes()),
         ("messages and statuses".to_owned(), notes.shown.clone().into_bytes()),
     ];
-    for file in fs::read_dir(store).unwrap() {
+    for file in folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()) {
         let path = file.unwrap().path();
         texts.push((path.display().to_string(), fs::read(&path).unwrap()));
     }
@@ -700,7 +700,8 @@ fn scan(format: &str) {
     assert!(server.log().contains("SignatureDoesNotMatch"), "the door is logged too");
     assert!(!server.log().contains(PLANTED), "{:?}", planted_lines(&server.log()));
     let StoreConfig::Sqlite { path: store } = &config.store;
-    for (name, text) in texts(&server, &notes, store) {
+    let AuditConfig::Kept(audit) = &config.audit else { panic!("an audit log is kept") };
+    for (name, text) in texts(&server, &notes, &[store, &audit.directory]) {
         for (secret, bytes) in &notes.secrets {
             assert!(!leaks(&text, bytes), "{secret} stands in {name}");
         }

@@ -16,6 +16,7 @@
 mod access_keys;
 mod asymmetric;
 mod audit;
+mod audit_crash;
 mod batch;
 mod cases;
 mod client;

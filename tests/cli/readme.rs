@@ -123,8 +123,39 @@ fn every_session_shows_what_the_readme_shows() {
     fs::write(profile, format!("endpoint = \"http://{dev}\"\n")).unwrap();
     let told = "export HOME=$PWD/home KEYFERRY=keyferry\n".to_owned();
     let output = run(&(told + &script), folder.path());
+    assert_shown(&steps, &output);
+}
+
+/// The auditor's way from a directory of files to an answer: docs/audit.md's commands, run
+/// beside a log that a server has written.
+#[test]
+fn every_session_of_the_auditor_shows_what_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = sessions(include_str!("../../docs/audit.md"));
+    assert!(steps.len() > 5);
+    let made = "{
+keyferry init kf
+keyferry serve --config kf/keyferry.toml &
+server=$!
+sleep 3
+export KEYFERRY_ENDPOINT=unix:$PWD/kf/keyferry.sock
+keyferry key create --json >key.json
+key=$(grep -o '[0-9a-f-]\\{36\\}' key.json | head -n 1)
+keyferry data-key generate --key $key --out blob
+openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out private.pem
+openssl pkey -in private.pem -pubout -out public.pem
+keyferry data-key export --in blob --public-key public.pem --out exported
+kill $server; wait $server
+} >made.log 2>&1
+";
+    let output = run(&(made.to_owned() + &script(&steps)), folder.path());
+    assert_shown(&steps, &output);
+}
+
+/// Asserts that each command ended well and printed what is shown.
+fn assert_shown(steps: &[Step], output: &str) {
     let mut printed = output.split(MARK);
-    for step in &steps {
+    for step in steps {
         let found = printed.next().unwrap_or_default();
         // The rest of the mark's line: the exit code of the command before.
         let (code, found) = found.split_once('\n').unwrap_or_default();

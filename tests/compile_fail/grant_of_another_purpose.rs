@@ -2,6 +2,7 @@
 //! takes no key version.
 use keyferry::access::grant::Grant;
 use keyferry::access::purpose::{Change, Look, Use};
+use keyferry::audit::trail::Intent;
 use keyferry::ids::KeyVersionId;
 use keyferry::keys::keyring::{Keyring, StoredCmk};
 
@@ -10,9 +11,12 @@ async fn uses(keyring: &Keyring, look: Grant<Look>, change: Grant<Change>, id: K
     let _ = keyring.take_primary(change).await;
 }
 
-async fn changes(keyring: &Keyring, look: Grant<Look>, using: Grant<Use>, key: &StoredCmk) {
-    let _ = keyring.replace(look, key, &key.cmk).await;
-    let _ = keyring.replace(using, key, &key.cmk).await;
+async fn shown(keyring: &Keyring, intent: Intent, look: Grant<Look>, key: &StoredCmk) {
+    let _ = keyring.replace(intent, look, key, &key.cmk).await;
+}
+
+async fn used(keyring: &Keyring, intent: Intent, using: Grant<Use>, key: &StoredCmk) {
+    let _ = keyring.replace(intent, using, key, &key.cmk).await;
 }
 
 fn main() {}

@@ -485,7 +485,9 @@ proptest! {
         let log = SampleLog::example();
         let whole = log.files.concat();
         let mut all = lines(&whole);
-        edits.iter().for_each(|edit| apply(edit, &mut all));
+        for edit in &edits {
+            apply(edit, &mut all);
+        }
         let edited = all.concat();
         let files = [("log.jsonl".to_owned(), edited.as_slice())];
         let verdict = verify_named(&log, files, Some(&log.note));

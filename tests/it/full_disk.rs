@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use keyferry::audit::entry::Kind;
 use keyferry::config::Config;
 use keyferry::error::{Error, Rule};
 use keyferry::instance;
@@ -16,6 +17,7 @@ use keyferry::proto::v1;
 use keyferry::service::Services;
 use keyferry::storage::{SqliteStore, Store, StoreError, Write};
 
+use crate::audit::world::World;
 use crate::support::dev_caller;
 
 const DISK: &str = "KEYFERRY_TEST_FULL_DISK";
@@ -190,5 +192,56 @@ async fn a_full_disk_lets_a_store_be_read_that_nobody_has_read_before() {
         assert!(store.read(&["a"]).await.unwrap().values[0].is_some());
         assert_eq!(store.count("").await.unwrap(), number + 1);
     }
+    println!("{DONE}");
+}
+
+/// On a disk of its own that is full, the audit log stops everything but what needs no
+/// line; with room again, it goes on by itself, and what was answered is in it.
+#[tokio::test]
+async fn a_full_disk_stops_all_that_must_be_recorded_until_there_is_room() {
+    let test = "a_full_disk_stops_all_that_must_be_recorded_until_there_is_room";
+    let Some(folder) = on_small_disk(test) else { return };
+    let mut world = World::new().await;
+    world.settings.directory = folder.join("audit");
+    let run = world.start().await;
+    let key_id = run.create().await.unwrap();
+    let Some(filler) = fill(&folder) else {
+        println!("{DONE}");
+        return;
+    };
+    let mut answered = 0;
+    // A page of the file may have room left.
+    let refused = loop {
+        match run.generate(&key_id).await {
+            Ok(_) => answered += 1,
+            Err(error) => break error,
+        }
+        assert!(answered < 10_000, "the disk is not full");
+    };
+    assert_eq!(refused.rule(), Rule::AuditUnavailable);
+    assert!(run.log.fault().is_some());
+    // The room that is kept is for what takes a permission away.
+    for _ in 0..20 {
+        run.generate(&key_id).await.unwrap_err();
+        run.set_enabled(&key_id, true).await.unwrap_err();
+    }
+    run.set_enabled(&key_id, false).await.unwrap();
+    assert!(run.log.fault().is_some(), "it is still told of");
+    std::fs::remove_file(filler).unwrap();
+    let mut is_enabled = false;
+    for _ in 0..200 {
+        is_enabled = is_enabled || run.set_enabled(&key_id, true).await.is_ok();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(is_enabled, "the log is not written again");
+    run.recovered(&key_id).await;
+    answered += 1;
+    run.stop().await;
+    world.assert_intact();
+    let ok = world.of_kind(Kind::Decision).into_iter().filter(|it| {
+        it.rpc.as_deref() == Some("Kms/GenerateDataKeyWithoutPlaintext")
+            && it.outcome.as_deref() == Some("ok")
+    });
+    assert!(ok.count() >= answered, "each that was answered");
     println!("{DONE}");
 }

@@ -16,6 +16,7 @@
 
 mod access_keys;
 mod admission;
+mod audit;
 mod audit_verification;
 mod concurrent_changes;
 mod contract_listing;

@@ -24,10 +24,10 @@ async fn server(per_second: u32) -> TestServer {
     TestServer::serving_within(services_over(Arc::new(MemoryStore::new())).await, limits).await
 }
 
-/// Describes a key until that is refused.
+/// Describes a key until that is refused. A slow machine gives units back meanwhile.
 async fn use_up(server: &TestServer, key_id: &str) -> (u32, Status) {
     let mut management = server.management.clone();
-    for described in 0..=BURST {
+    for described in 0..=10 * BURST {
         let request = v1::DescribeKeyRequest { key_id: key_id.to_owned(), dry_run: false };
         if let Err(refused) = management.describe_key(request).await {
             return (described, refused);

@@ -9,6 +9,8 @@ use keyferry::access::policy::Policy;
 use keyferry::access::principal::Principal;
 use keyferry::access::purpose::Use;
 use keyferry::access::question::{Question, RequestFacts, Subject};
+use keyferry::audit::log::AuditLog;
+use keyferry::audit::trail::Trail;
 use keyferry::ids::KeyId;
 use keyferry::keys::Keys;
 use keyferry::keys::clock::SystemClock;
@@ -50,6 +52,7 @@ impl World {
             subject: Subject::Key(Some(found.facts())),
             facts: RequestFacts::default(),
             other: None,
+            record: &Trail::of_system(&AuditLog::off()),
         };
         Policy::dev().authorise(&question).unwrap()
     }

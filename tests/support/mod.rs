@@ -26,6 +26,7 @@ use keyferry::config::{Config, GatewayConfig};
 use keyferry::crypto::unwrapping::RecipientPrivateKey;
 use keyferry::crypto::wrapping::WrappingKeySpec;
 use keyferry::gateway::Gateway;
+use keyferry::ids::StoreId;
 use keyferry::keys::Keys;
 use keyferry::keys::clock::{Clock, SystemClock};
 use keyferry::keys::guard::file_root_key::FileRootKey;
@@ -67,6 +68,8 @@ pub async fn services_over(store: Arc<dyn Store>) -> Services {
 pub fn dev_caller() -> Caller {
     Caller {
         principal: Principal::dev(),
+        by: None,
+        peer: None,
         groups: TokenGroups::default(),
         request_id: "test".into(),
         deadline: Instant::now() + Duration::from_secs(30),
@@ -102,6 +105,12 @@ impl Founded {
     /// Its keys, with nothing cached and no reading of its clock.
     pub async fn keys(&self, clock: Arc<dyn Clock>) -> Keys {
         self.keys_through(self.store.clone(), clock).await
+    }
+
+    /// The id of the store.
+    pub async fn store_id(&self) -> StoreId {
+        let seals = store_keys::unlock(self.store.as_ref(), &self.root, StoreMode::Dev).await;
+        seals.unwrap().store_id()
     }
 
     /// The same, where they see the store through another, as a restart

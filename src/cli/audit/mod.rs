@@ -8,8 +8,10 @@
 //! selecting.rs  which lines are meant
 //! printer.rs    lines on standard output
 //! lines.rs      a line as a row
+//! checkpoint_key.rs  the public key, by the server's own store
 //! ```
 
+mod checkpoint_key;
 mod follow;
 mod lines;
 mod printer;
@@ -35,6 +37,9 @@ pub enum AuditCommand {
     Show(show::AuditShow),
     /// Show lines as they are written, until you stop it with Ctrl-C
     Follow(follow::AuditFollow),
+    /// Print the public key of the checkpoints of a server's log: give it to those who
+    /// verify
+    Key(checkpoint_key::AuditKey),
     /// Report who exported what to which recipient, which keys were not used, and who was
     /// refused
     Report(report::AuditReport),
@@ -46,6 +51,7 @@ impl AuditCommand {
             Self::Verify(args) => args.run(),
             Self::Show(args) => args.run(),
             Self::Follow(args) => args.run(),
+            Self::Key(args) => args.run(),
             Self::Report(args) => args.run(),
         }
     }

@@ -273,6 +273,7 @@ mod tests {
                     | Rule::DeadlinePassed
                     | Rule::StoreUnreachable
                     | Rule::ServerStopping
+                    | Rule::AuditUnavailable
                     | Rule::ClockJumped
             );
             assert_eq!(is_transient(rule.code(), rule.reason()), expected, "{rule:?}");

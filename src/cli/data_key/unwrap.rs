@@ -72,8 +72,8 @@ impl UnwrapDataKey {
         self.out.write(key.reveal(Reveal::ToFile), sensitivity)?;
         let bytes = key.len();
         let mut value = json!({ "wrapping_key_spec": spec.as_str(), "data_key_bytes": bytes });
-        if let Some(claims) = &claims {
-            value["receipt"] = json!(claims);
+        if let (Some(claims), Some(members)) = (&claims, value.as_object_mut()) {
+            members.insert("receipt".to_owned(), json!(claims));
         }
         output.result(&value, || {
             let mut shown = vec![

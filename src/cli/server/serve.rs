@@ -43,6 +43,10 @@ pub struct ServeCommand {
     /// Check the configuration file, and serve nothing
     #[arg(long, requires = "config", conflicts_with = "dev")]
     check_config: bool,
+    /// Start though lines are missing in the audit log, or others stand in their place.
+    /// That is recorded in it
+    #[arg(long, requires = "config", conflicts_with = "check_config")]
+    give_up_audit_log: bool,
 }
 
 impl ServeCommand {
@@ -53,7 +57,7 @@ impl ServeCommand {
         if self.check_config {
             return check(&config, file);
         }
-        serve(&config)
+        serve(&Config { give_up_audit_log: self.give_up_audit_log, ..config })
     }
 
     fn run_dev(&self) -> Result<(), EarlyExit> {
@@ -116,7 +120,7 @@ fn warn_of_dev(config: &Config) {
     )));
 }
 
-fn misconfigured(error: &ConfigError, file: &Path) -> Failure {
+pub fn misconfigured(error: &ConfigError, file: &Path) -> Failure {
     let advice = match error.variable() {
         Some(name) => format!("Correct the variable {name} in the environment, or unset it."),
         None => format!(

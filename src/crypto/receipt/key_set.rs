@@ -143,8 +143,8 @@ impl ReceiptKeySet {
     pub fn to_jwks(&self) -> Value {
         let keys: Vec<Value> = self.keys.iter().map(to_jwk).collect();
         let mut set = json!({ "keys": keys });
-        if let Some(issuer) = self.issuer {
-            set["kf_issuer"] = issuer.to_string().into();
+        if let (Some(issuer), Some(members)) = (self.issuer, set.as_object_mut()) {
+            members.insert("kf_issuer".to_owned(), issuer.to_string().into());
         }
         set
     }

@@ -248,7 +248,7 @@ fn text_has_one_form() {
         (receipt.replacen('.', "\n.", 1), MalformedReceipt::Form),
         (format!("{receipt}AA"), MalformedReceipt::Signature),
         (receipt[..receipt.len() - 2].to_owned(), MalformedReceipt::Signature),
-        (receipt[..receipt.rfind('.').unwrap() + 1].to_owned(), MalformedReceipt::Signature),
+        (receipt[..=receipt.rfind('.').unwrap()].to_owned(), MalformedReceipt::Signature),
         ("A".repeat(4097), MalformedReceipt::Form),
     ] {
         assert_eq!(UnverifiedReceipt::parse(&other).unwrap_err(), why, "{other}");

@@ -17,6 +17,7 @@ use crate::access::operations::Action;
 use crate::access::principal::Principal;
 use crate::access::purpose::Change;
 use crate::access::service_account::ServiceAccount;
+use crate::audit::trail::Intent;
 use crate::crypto::random;
 use crate::crypto::secret::{AccessKeySecret, Reveal};
 use crate::error::{Error, Result, Rule};
@@ -28,6 +29,7 @@ use crate::keys::guard::records::v1;
 use crate::keys::model::named::named;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
+use crate::keys::vault::Urgency;
 use crate::keys::vault::{OpenedRecord, Vault};
 use crate::keys::written::Written;
 use crate::limits::ACCESS_KEYS;
@@ -168,7 +170,7 @@ impl AccessKeys {
     }
 
     /// Makes an access key for the service account that was granted.
-    pub async fn create(&self, grant: Grant<Change>) -> Result<AccessKey, NotDone> {
+    pub async fn create(&self, intent: Intent, grant: Grant<Change>) -> Result<AccessKey, NotDone> {
         let account = grant.account_for(Action::CreateAccessKey)?.clone();
         let key = AccessKey::generate(account, self.clock.whole_second())?;
         let mut account = self.read_account(&key.account).await?;
@@ -179,12 +181,17 @@ impl AccessKeys {
             StorePath::AccessKeyOrder(key.order, key.id).mark(),
             self.account_write(&account)?,
         ];
-        self.vault.commit(&preconditions, &writes).await?;
+        self.vault.commit(&intent, Urgency::Usual, &preconditions, &writes).await?;
         Ok(key)
     }
 
     /// Disables an access key, for good.
-    pub async fn disable(&self, grant: Grant<Change>, id: AccessKeyId) -> Result<Written, NotDone> {
+    pub async fn disable(
+        &self,
+        intent: Intent,
+        grant: Grant<Change>,
+        id: AccessKeyId,
+    ) -> Result<Written, NotDone> {
         let StoredAccessKey { key, revision } =
             self.granted(grant.account_for(Action::DisableAccessKey)?, id).await?;
         if !key.is_enabled() {
@@ -193,12 +200,17 @@ impl AccessKeys {
         let disabled = AccessKey { state: AccessKeyState::Disabled, ..key };
         let unchanged = [StorePath::AccessKey(id).at(revision)];
         let writes = [self.access_key_write(&disabled)?];
-        self.vault.commit_urgently(&unchanged, &writes).await?;
+        self.vault.commit(&intent, Urgency::Urgent, &unchanged, &writes).await?;
         Ok(Written::Changed)
     }
 
     /// Takes an access key away, its secret included.
-    pub async fn delete(&self, grant: Grant<Change>, id: AccessKeyId) -> Result<(), NotDone> {
+    pub async fn delete(
+        &self,
+        intent: Intent,
+        grant: Grant<Change>,
+        id: AccessKeyId,
+    ) -> Result<(), NotDone> {
         let StoredAccessKey { key, revision } =
             self.granted(grant.account_for(Action::DeleteAccessKey)?, id).await?;
         let mut account = self.read_account(&key.account).await?;
@@ -212,7 +224,7 @@ impl AccessKeys {
             StorePath::AccessKeyOrder(key.order, id).delete(),
             self.account_write(&account)?,
         ];
-        self.vault.commit_urgently(&preconditions, &writes).await.map(drop)
+        self.vault.commit(&intent, Urgency::Urgent, &preconditions, &writes).await.map(drop)
     }
 
     /// An access key of the account that was granted, as the store has it now.

@@ -54,9 +54,9 @@ impl AccessKeys {
         let mark = random::array::<16>()?;
         let (absent, put) = ([path.absent()], [path.put(mark.to_vec())]);
         let spent = if takes_away {
-            self.vault.commit_urgently(&absent, &put).await
+            self.vault.keep_up_urgently(&absent, &put).await
         } else {
-            self.vault.commit(&absent, &put).await
+            self.vault.keep_up(&absent, &put).await
         };
         match spent {
             Ok(_) => Ok(begun),
@@ -86,7 +86,7 @@ impl AccessKeys {
                 return Ok(());
             }
             // Urgent: this makes room.
-            match self.vault.commit_urgently(&[], &writes).await {
+            match self.vault.keep_up_urgently(&[], &writes).await {
                 Ok(_) | Err(NotDone::Stale) => {}
                 Err(NotDone::Refused(error)) => return Err(error),
             }

@@ -81,6 +81,10 @@ record_kinds! {
     AccessKey, access_key: AccessKey, "keyferry/record/access-key";
     /// The access keys of one service account.
     ServiceAccount, service_account: ServiceAccount, "keyferry/record/service-account";
+    /// The key of the audit log.
+    AuditKey, audit_key: AuditKey, "keyferry/record/audit-key";
+    /// The newest checkpoint of the audit log.
+    AuditCheckpoint, audit_checkpoint: AuditCheckpoint, "keyferry/record/audit-checkpoint";
     /// The keys that sign receipts, with the private one.
     ReceiptKeys, receipt_keys: ReceiptKeys, "keyferry/record/receipt-keys";
     /// Where a page of a list ended; handed to callers, not stored.

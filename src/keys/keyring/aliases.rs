@@ -8,6 +8,7 @@
 use crate::access::grant::Grant;
 use crate::access::operations::Action;
 use crate::access::purpose::{Change, Look};
+use crate::audit::trail::Intent;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{AliasId, KeyId};
 use crate::keys::caches::ReadAt;
@@ -17,6 +18,7 @@ use crate::keys::model::alias_name::AliasName;
 use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
+use crate::keys::vault::Urgency;
 use crate::keys::written::Written;
 use crate::limits::ALIASES;
 use crate::storage::{Precondition, Revision, Write};
@@ -49,6 +51,12 @@ struct StoredNames {
     path: StorePath,
     names: v1::KeyAliases,
     revision: Option<Revision>,
+}
+
+/// What takes a name away from its CMK.
+struct TakenName {
+    preconditions: Vec<Precondition>,
+    writes: Vec<Write>,
 }
 
 impl Keyring {
@@ -103,6 +111,7 @@ impl Keyring {
     /// Gives a CMK a name that is free.
     pub async fn create_alias(
         &self,
+        intent: Intent,
         grant: Grant<Change>,
         name: &AliasName,
     ) -> Result<(), NotDone> {
@@ -120,13 +129,14 @@ impl Keyring {
         ];
         let [alias, order] = self.alias_writes(name, alias_id, id)?;
         let writes = [alias, order, self.names_write(&names)?, self.cmk_write(&key.cmk)?];
-        self.vault.commit(&preconditions, &writes).await.map(drop)
+        self.vault.commit(&intent, Urgency::Usual, &preconditions, &writes).await.map(drop)
     }
 
     /// Makes a name mean another CMK. The grants are for the CMK that it means
     /// and for the one that it shall mean.
     pub async fn update_alias(
         &self,
+        intent: Intent,
         from: Grant<Change>,
         to: Grant<Change>,
         name: &AliasName,
@@ -157,20 +167,24 @@ impl Keyring {
             self.cmk_write(&old.cmk)?,
             self.cmk_write(&new.cmk)?,
         ];
-        self.vault.commit(&preconditions, &writes).await?;
+        self.vault.commit(&intent, Urgency::Usual, &preconditions, &writes).await?;
         Ok(Written::Changed)
     }
 
     /// Takes a name away.
     pub async fn delete_alias(
         &self,
+        intent: Intent,
         grant: Grant<Change>,
         name: &AliasName,
     ) -> Result<(), NotDone> {
         let key = self.granted(grant.key_for(Action::DeleteAlias)?).await?;
         let unchanged = StorePath::Cmk(key.cmk.id).at(key.revision);
         let again = self.cmk_write(&key.cmk)?;
-        self.take_name(key.cmk.id, name, Some((unchanged, again))).await
+        let TakenName { mut preconditions, mut writes } = self.take_name(key.cmk.id, name).await?;
+        preconditions.push(unchanged);
+        writes.push(again);
+        self.vault.commit(&intent, Urgency::Usual, &preconditions, &writes).await.map(drop)
     }
 
     /// Takes a name of a deleted CMK away.
@@ -179,31 +193,23 @@ impl Keyring {
         id: KeyId,
         name: &AliasName,
     ) -> Result<(), NotDone> {
-        self.take_name(id, name, None).await
+        let TakenName { preconditions, writes } = self.take_name(id, name).await?;
+        self.vault.keep_up(&preconditions, &writes).await.map(drop)
     }
 
-    /// Takes a name away, if it is that CMK's, with what belongs to that for the CMK.
-    async fn take_name(
-        &self,
-        id: KeyId,
-        name: &AliasName,
-        cmk: Option<(Precondition, Write)>,
-    ) -> Result<(), NotDone> {
+    /// What takes a name away, if it is that CMK's.
+    async fn take_name(&self, id: KeyId, name: &AliasName) -> Result<TakenName, NotDone> {
         let stored = self.read_alias_of(id, name).await?;
         let mut names = self.read_names(id).await?;
         names.remove(name);
         let alias = StorePath::Alias(name.clone());
-        let mut preconditions = vec![alias.at(stored.revision), names.unchanged()];
-        let mut writes = vec![
+        let preconditions = vec![alias.at(stored.revision), names.unchanged()];
+        let writes = vec![
             alias.delete(),
             StorePath::AliasOrder(stored.alias_id).delete(),
             self.names_write(&names)?,
         ];
-        if let Some((unchanged, again)) = cmk {
-            preconditions.push(unchanged);
-            writes.push(again);
-        }
-        self.vault.commit(&preconditions, &writes).await.map(drop)
+        Ok(TakenName { preconditions, writes })
     }
 
     /// Whether a name means that CMK, by the store.

@@ -6,6 +6,7 @@ use crate::access::actions::Actions;
 use crate::access::grant::{Grant, KeyIdentity};
 use crate::access::operations::Action;
 use crate::access::purpose::Change;
+use crate::audit::trail::Intent;
 use crate::error::{Error, Result};
 use crate::ids::KeyId;
 use crate::keys::guard::records::v1;
@@ -15,6 +16,7 @@ use crate::keys::model::cmk::Cmk;
 use crate::keys::model::key_state::Operation;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
+use crate::keys::vault::Urgency;
 use crate::keys::written::Written;
 use crate::storage::{Versioned, Write};
 
@@ -85,6 +87,7 @@ impl Keyring {
     /// written where nothing changed.
     pub async fn replace(
         &self,
+        intent: Intent,
         grant: Grant<Change>,
         old: &StoredCmk,
         new: &Cmk,
@@ -96,7 +99,7 @@ impl Keyring {
             self.unless_stale(old).await?;
             return Ok(Written::AsItWas);
         }
-        self.commit_cmk(old, new, Vec::new()).await?;
+        self.commit_cmk(&intent, old, new, Vec::new()).await?;
         Ok(Written::Changed)
     }
 
@@ -105,6 +108,7 @@ impl Keyring {
     /// on a full disk, too.
     pub(super) async fn commit_cmk(
         &self,
+        intent: &Intent,
         old: &StoredCmk,
         new: &Cmk,
         others: Vec<Write>,
@@ -119,12 +123,8 @@ impl Keyring {
         }
         let unchanged = [StorePath::Cmk(new.id).at(old.revision)];
         let takes_away = new.state != old.cmk.state && new.state.check(Operation::Use).is_err();
-        let committed = if takes_away {
-            self.vault.commit_urgently(&unchanged, &writes).await
-        } else {
-            self.vault.commit(&unchanged, &writes).await
-        };
-        committed.map(drop)
+        let urgency = if takes_away { Urgency::Urgent } else { Urgency::Usual };
+        self.vault.commit(intent, urgency, &unchanged, &writes).await.map(drop)
     }
 
     /// Refuses where the CMK is not what it was: in the store, as another

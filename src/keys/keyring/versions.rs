@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::access::grant::Grant;
 use crate::access::operations::Action;
 use crate::access::purpose::{Change, Look};
+use crate::audit::trail::Intent;
 use crate::crypto::ciphertext_blob::BlobKeys;
 use crate::crypto::key_pair::KeyPair;
 use crate::crypto::secret::KeyMaterial;
@@ -22,6 +23,7 @@ use crate::keys::not_done::NotDone;
 use crate::keys::pages::{Page, PageRequest};
 use crate::keys::paths::StorePath;
 use crate::keys::vault::OpenedRecord;
+use crate::keys::vault::Urgency;
 use crate::storage::Write;
 
 /// A version without its key material; nothing of it is secret.
@@ -46,6 +48,7 @@ impl Keyring {
     /// Makes a CMK with its first version, of this material.
     pub async fn create(
         &self,
+        intent: Intent,
         grant: Grant<Change>,
         new: NewCmk,
         material: &VersionMaterial,
@@ -60,7 +63,7 @@ impl Keyring {
         let mut writes = vec![self.cmk_write(&cmk)?];
         writes.extend(self.version_writes(&cmk, material)?);
         writes.extend(cmk.due().map(|due| StorePath::Due(due, cmk.id).mark()));
-        match self.vault.commit(&absent, &writes).await {
+        match self.vault.commit(&intent, Urgency::Usual, &absent, &writes).await {
             Ok(revision) => Ok(StoredCmk { cmk, aliases: Vec::new(), revision }),
             // Ids are unique: another record at a new id's path is no rival's.
             Err(NotDone::Stale) => Err(Error::internal("a new id was taken already")),
@@ -72,6 +75,7 @@ impl Keyring {
     /// then on.
     pub async fn create_version(
         &self,
+        intent: Intent,
         grant: Grant<Change>,
         old: &StoredCmk,
         material: &VersionMaterial,
@@ -79,17 +83,18 @@ impl Keyring {
         if grant.key_for(Action::CreateKeyVersion)? != old.identity() {
             return Err(other_key().into());
         }
-        self.add_version(old, material).await
+        self.add_version(&intent, old, material).await
     }
 
     pub(in crate::keys) async fn add_version(
         &self,
+        intent: &Intent,
         old: &StoredCmk,
         material: &VersionMaterial,
     ) -> Result<VersionEntry, NotDone> {
         let new = old.cmk.with_version(KeyVersionId::new(), self.now())?;
         let writes = self.version_writes(&new, material)?;
-        self.commit_cmk(old, &new, writes.into()).await?;
+        self.commit_cmk(intent, old, &new, writes.into()).await?;
         Ok(VersionEntry { key_id: new.id, id: new.newest_version, created_at: new.rotated_at })
     }
 

@@ -17,13 +17,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::audit::entry::Entry;
+use crate::audit::trail::{Intent, Trail};
 use crate::error::Result;
 use crate::ids::KeyId;
 use crate::keys::keyring::StoredCmk;
 use crate::keys::keyring::version_material::VersionMaterial;
+use crate::keys::keyring::versions::VersionEntry;
 use crate::keys::model::life_cycle::Due;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
+use crate::keys::recorded::{DONE, recorded};
 use crate::keys::schedule::Schedule;
 use crate::storage::Write;
 
@@ -149,13 +153,23 @@ impl Schedule {
 
     async fn rotate(&self, stored: &StoredCmk) -> Result<(), NotDone> {
         let material = VersionMaterial::generate(stored.cmk.spec)?;
-        let made = self.keyring.add_version(stored, &material).await?;
+        let add = |intent: Intent| async move {
+            self.keyring.add_version(&intent, stored, &material).await
+        };
+        let describe = |entry: &mut Entry| of_key(entry, stored, "rotated on schedule");
+        let complete = |made: &VersionEntry, entry: &mut Entry| {
+            entry.key_version_id = Some(made.id.to_string());
+            DONE
+        };
+        let made = recorded(&Trail::of_system(&self.log), describe, add, complete).await?;
         tracing::info!(key_id = %made.key_id, key_version_id = %made.id, "rotated a CMK on schedule");
         Ok(())
     }
 
     async fn delete(&self, stored: &StoredCmk) -> Result<(), NotDone> {
-        self.entomb(stored).await?;
+        let entomb = |intent: Intent| async move { self.entomb(&intent, stored).await };
+        let describe = |entry: &mut Entry| of_key(entry, stored, "deleted, as was scheduled");
+        recorded(&Trail::of_system(&self.log), describe, entomb, |(), _| DONE).await?;
         let cmk = &stored.cmk;
         tracing::info!(key_id = %cmk.id, creator = cmk.creator, "deleted a CMK, as was scheduled");
         self.erase(cmk.id).await?;
@@ -173,7 +187,7 @@ impl Schedule {
         tracing::warn!(key_id = %id, path, "an entry of the index of what is due is not borne out");
         let unchanged = StorePath::Cmk(id).unchanged(found.map(|stored| stored.revision));
         let stray = [Write::Delete(path.to_owned())];
-        self.vault.commit_urgently(&[unchanged], &stray).await.map(drop)
+        self.vault.keep_up_urgently(&[unchanged], &stray).await.map(drop)
     }
 
     /// Goes on with every erasure that was begun.
@@ -197,4 +211,9 @@ impl Schedule {
         }
         Ok(())
     }
+}
+
+fn of_key(entry: &mut Entry, stored: &StoredCmk, change: &str) {
+    entry.key_id = Some(stored.cmk.id.to_string());
+    entry.change = Some(change.to_owned());
 }

@@ -8,6 +8,7 @@
 //! there were; where fewer are in the index, somebody took entries out, or the
 //! erasure was broken off, and all versions of the store are looked through.
 
+use crate::audit::trail::Intent;
 use crate::error::{Error, Result, Rule};
 use crate::ids::{KeyId, KeyVersionId};
 use crate::keys::guard::records::v1;
@@ -16,6 +17,7 @@ use crate::keys::model::alias_name::AliasName;
 use crate::keys::not_done::NotDone;
 use crate::keys::paths::StorePath;
 use crate::keys::schedule::Schedule;
+use crate::keys::vault::Urgency;
 use crate::storage::{Versioned, Write};
 
 /// Versions that one commit erases, two records each.
@@ -23,7 +25,7 @@ const VERSIONS_AT_A_TIME: usize = 30;
 
 impl Schedule {
     /// Puts a tombstone in the CMK's place. From here on it does not exist.
-    pub(super) async fn entomb(&self, stored: &StoredCmk) -> Result<(), NotDone> {
+    pub(super) async fn entomb(&self, intent: &Intent, stored: &StoredCmk) -> Result<(), NotDone> {
         let cmk = &stored.cmk;
         let (path, tombstone_path) = (StorePath::Cmk(cmk.id), StorePath::Tombstone(cmk.id));
         let tombstone = v1::Tombstone {
@@ -40,7 +42,7 @@ impl Schedule {
             path.delete(),
         ];
         writes.extend(cmk.due().map(|due| StorePath::Due(due, cmk.id).delete()));
-        self.vault.commit_urgently(&preconditions, &writes).await.map(drop)
+        self.vault.commit(intent, Urgency::Urgent, &preconditions, &writes).await.map(drop)
     }
 
     /// Erases what is left of a CMK that has a tombstone. May be begun again
@@ -196,7 +198,7 @@ impl Schedule {
     /// Commits on no condition, and so meets no conflict. An erasure goes on when the
     /// disk is full: it makes room.
     async fn commit_all(&self, writes: &[Write]) -> Result<()> {
-        match self.vault.commit_urgently(&[], writes).await {
+        match self.vault.keep_up_urgently(&[], writes).await {
             Ok(_) => Ok(()),
             Err(NotDone::Refused(error)) => Err(error),
             Err(NotDone::Stale) => {

@@ -12,6 +12,7 @@ mod erasure;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::audit::log::AuditLog;
 use crate::error::{Result, Rule};
 use crate::keys::access_keys::AccessKeys;
 use crate::keys::clock::Clock;
@@ -29,6 +30,7 @@ pub struct Schedule {
     receipt_keys: Arc<ReceiptKeys>,
     clock: Arc<dyn Clock>,
     watch: Mutex<ClockWatch>,
+    log: AuditLog,
 }
 
 impl Schedule {
@@ -39,7 +41,17 @@ impl Schedule {
         receipt_keys: Arc<ReceiptKeys>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { vault, keyring, access_keys, receipt_keys, clock, watch: Mutex::default() }
+        let log = AuditLog::off();
+        Self { vault, keyring, access_keys, receipt_keys, clock, watch: Mutex::default(), log }
+    }
+
+    /// The same, recorded in this log.
+    pub(in crate::keys) fn recorded_in(&self, log: AuditLog) -> Self {
+        let Self { vault, keyring, access_keys, receipt_keys, clock, .. } = self;
+        let (vault, keyring) = (vault.clone(), keyring.clone());
+        let (access_keys, receipt_keys) = (access_keys.clone(), receipt_keys.clone());
+        let (clock, watch) = (clock.clone(), Mutex::default());
+        Self { vault, keyring, access_keys, receipt_keys, clock, watch, log }
     }
 
     /// Refuses where the clock jumped within the last hour.

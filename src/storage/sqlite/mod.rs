@@ -17,7 +17,7 @@
 //!   (checkpoint.rs): another process may read the database, as backups do.
 //! - A full disk stops commits, not reads: the log and its index stay open, and a
 //!   COMMIT that found no room is no doubt. Room is kept for urgent commits
-//!   (reserve.rs).
+//!   (crate::reserve).
 //! - The file is believed as data alone: its schema is compared with ours before a
 //!   transaction begins on it (connection.rs), and what a commit wrote is read back
 //!   in its own transaction (group_commit.rs).
@@ -48,7 +48,6 @@ mod group_commit;
 mod opening;
 mod queries;
 mod readers;
-mod reserve;
 mod schema;
 mod status;
 mod writer;
@@ -58,9 +57,13 @@ use directory::Directory;
 use fault::Fault;
 use queries::ListQuery;
 use readers::Readers;
-use reserve::Reserve;
 use status::Status;
 use writer::{CommitJob, Job, Writer};
+
+use crate::reserve::Reserve;
+
+/// The room that is kept: some thousand changes, each in the log and in the database.
+const RESERVE_BYTES: u64 = 16 << 20;
 
 /// Most commits in the queue; more wait to get in.
 const QUEUE_JOBS_MAX: usize = 256;
@@ -81,7 +84,7 @@ impl SqliteStore {
     /// Blocks on the disk; called once, at start.
     pub fn open(directory: &Path) -> Result<Self, OpenStoreError> {
         let directory = Arc::new(Directory::hold(directory)?);
-        let mut reserve = Reserve::keep(&directory);
+        let mut reserve = Reserve::keep(directory.reserve(), RESERVE_BYTES, "the store");
         let connection = match opening::open_or_create(&directory) {
             // A log and its index are made at each start, and need room.
             Err(OpenStoreError::Full { .. }) if reserve.give_up() => {

@@ -232,7 +232,7 @@ impl FullDisk {
         let bounded = connection.sqlite();
         let pages: i64 = bounded.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         bounded.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
-        let reserve = Reserve::keep(&directory);
+        let reserve = Reserve::keep(directory.reserve(), RESERVE_BYTES, "a test");
         let readers = Arc::new(Readers::new(Arc::clone(&directory)));
         let writer = Writer::new(directory, readers, connection, reserve, Arc::default()).unwrap();
         let (jobs, queue) = mpsc::channel(9);

@@ -16,8 +16,8 @@ use super::group_commit::{CommitResult, GroupCommit};
 use super::opening;
 use super::queries::{current_revision, revision_from};
 use super::readers::Readers;
-use super::reserve::Reserve;
 use super::status::Status;
+use crate::reserve::Reserve;
 use crate::storage::open::OpenStoreError;
 use crate::storage::store::{Precondition, StoreError, Write};
 

@@ -1,7 +1,6 @@
 //! The programs of `examples/receipts`, run as they stand: each verifies the receipt of
 //! a real server, and refuses what an attacker would give it in its place.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -270,9 +269,8 @@ fn nimbus() {
     }
     let jars = peers.join("receipts_java/lib");
     let names = fs::read_dir(&jars).unwrap();
-    let names: BTreeMap<_, _> =
-        names.map(|jar| (jar.unwrap().file_name().into_string().unwrap(), ())).collect();
-    let name = names.keys().find(|name| name.starts_with("nimbus-jose-jwt")).unwrap();
+    let mut names = names.map(|jar| jar.unwrap().file_name().into_string().unwrap());
+    let name = names.find(|name| name.starts_with("nimbus-jose-jwt")).unwrap();
     try_program(Checks::of(name.trim_end_matches(".jar")), || {
         let mut command = Command::new("java");
         command.arg("-cp").arg(format!("{}/*", jars.display())).arg(example("Nimbus.java"));

@@ -1,7 +1,7 @@
 //! Room on the disk that is kept for the changes that take a permission away.
 //!
 //! A disk that is full stops no such change: a file of some size lies beside the
-//! database, and is given up once, for the first of them that finds no room. From
+//! database, and another in the audit log's directory. It is given up once, for the first of them that finds no room. From
 //! then on what is left is for such changes alone, until there is room for the file
 //! again. A file that was given up stays, empty: so a restart knows of it.
 
@@ -13,12 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, OFlags};
 
-use super::directory::Directory;
 use crate::durable;
 
-/// The size of the file: some thousand changes, each in the log and in the
-/// database.
-const RESERVE_BYTES: u64 = 16 << 20;
 /// The pause between two tries to keep room that was not there from the start.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
 
@@ -33,45 +29,51 @@ enum ReserveState {
     Wanting { retry_at: Instant },
 }
 
-pub(super) struct Reserve {
+/// The room, which is a file.
+#[derive(Debug)]
+pub struct Reserve {
     path: PathBuf,
+    bytes: u64,
+    /// Whose disk it is on, for the log.
+    whose: &'static str,
     state: ReserveState,
 }
 
 impl Reserve {
     /// Takes the file that is there, or makes it where there is room for it, and as
-    /// much again.
-    pub(super) fn keep(directory: &Directory) -> Self {
-        let path = directory.reserve();
+    /// much again. `whose` disk it is on is for the log.
+    #[must_use]
+    pub fn keep(path: PathBuf, bytes: u64, whose: &'static str) -> Self {
         let is_empty = |found: Metadata| found.is_file() && found.len() == 0;
         let state = if path.symlink_metadata().is_ok_and(is_empty) {
             ReserveState::GivenUp
         } else {
             ReserveState::Wanting { retry_at: Instant::now() }
         };
-        let mut reserve = Self { path, state };
+        let mut reserve = Self { path, bytes, whose, state };
         match (reserve.make(), state) {
             (Ok(()), _) => {}
             (Err(_), ReserveState::GivenUp) => tracing::error!(
                 alarm = "disk",
-                "the store's disk is still full, and the room that was kept is given up: make room now"
+                "the disk of {whose} is still full, and the room that was kept is given up: make room now"
             ),
             (Err(error), _) => tracing::warn!(
                 %error,
-                "no room is kept on the store's disk: once it is full, no key can be disabled"
+                "no room is kept on the disk of {whose}: once it is full, no key can be disabled"
             ),
         }
         reserve
     }
 
     /// Gives the room up; whether there was some.
-    pub(super) fn give_up(&mut self) -> bool {
+    pub fn give_up(&mut self) -> bool {
         if self.state != ReserveState::Kept {
             return false;
         }
         tracing::error!(
             alarm = "disk",
-            "the store's disk takes no more, and the room that was kept is given up: make room now"
+            "the disk of {} takes no more, and the room that was kept is given up: make room now",
+            self.whose
         );
         let emptied = self.open().and_then(|file| {
             file.set_len(0)?;
@@ -85,14 +87,14 @@ impl Reserve {
 
     /// Whether the room that is left is for urgent changes alone: the file was given
     /// up, and cannot be made again yet.
-    pub(super) fn is_in_use(&mut self) -> bool {
+    pub fn is_in_use(&mut self) -> bool {
         match self.state {
             ReserveState::Kept => return false,
             ReserveState::Wanting { retry_at } if Instant::now() < retry_at => return false,
             ReserveState::GivenUp | ReserveState::Wanting { .. } => {}
         }
         if self.make().is_ok() {
-            tracing::info!("room is kept on the store's disk again");
+            tracing::info!("room is kept on the disk of {} again", self.whose);
         }
         self.state == ReserveState::GivenUp
     }
@@ -111,11 +113,11 @@ impl Reserve {
     }
 
     fn try_make(&self) -> io::Result<()> {
-        if self.path.symlink_metadata().is_ok_and(|found| is_whole(&found)) {
+        if self.path.symlink_metadata().is_ok_and(|found| self.is_whole(&found)) {
             return Ok(());
         }
         let disk = rustix::fs::statvfs(durable::parent(&self.path))?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < 2 * RESERVE_BYTES {
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < 2 * self.bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let file = self.open()?;
@@ -127,10 +129,10 @@ impl Reserve {
     /// Takes the blocks themselves: a file with holes keeps nothing, and some file
     /// systems take none before they are written.
     fn allocate(&self, file: &File) -> io::Result<()> {
-        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE_BYTES)?;
+        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, self.bytes)?;
         file.sync_all()?;
         durable::sync_parent(&self.path)?;
-        if is_whole(&file.metadata()?) {
+        if self.is_whole(&file.metadata()?) {
             return Ok(());
         }
         Err(io::Error::new(io::ErrorKind::Unsupported, "the file system keeps no room for a file"))
@@ -151,36 +153,37 @@ impl Reserve {
         }
         Err(io::Error::other(format!("{} is not a regular file", self.path.display())))
     }
-}
 
-/// Whether a file is of the size of the room and has its blocks (of 512 bytes,
-/// `stat(3type)`).
-fn is_whole(file: &Metadata) -> bool {
-    file.is_file() && file.len() >= RESERVE_BYTES && file.blocks() * 512 >= RESERVE_BYTES
+    /// Whether a file is of the size of the room and has its blocks (of 512 bytes,
+    /// `stat(3type)`).
+    fn is_whole(&self, file: &Metadata) -> bool {
+        file.is_file() && file.len() >= self.bytes && file.blocks() * 512 >= self.bytes
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BYTES: u64 = 1 << 20;
+
     fn kept(prepare: impl FnOnce(&std::path::Path)) -> (tempfile::TempDir, Reserve) {
         let home = tempfile::tempdir().unwrap();
-        let directory = Directory::hold(&home.path().join("store")).unwrap();
-        prepare(&directory.reserve());
-        let reserve = Reserve::keep(&directory);
-        (home, reserve)
+        let path = home.path().join("reserve");
+        prepare(&path);
+        (home, Reserve::keep(path, BYTES, "a test"))
     }
 
     #[test]
     fn a_file_that_keeps_no_room_does_not_pass_for_one_that_does() {
         let hole = |path: &std::path::Path| {
-            File::create(path).unwrap().set_len(RESERVE_BYTES).unwrap();
+            File::create(path).unwrap().set_len(BYTES).unwrap();
         };
         let short = |path: &std::path::Path| std::fs::write(path, [7; 4096]).unwrap();
         for prepare in [hole, short] {
             let (_home, reserve) = kept(prepare);
             assert_eq!(reserve.state, ReserveState::Kept);
-            assert!(is_whole(&reserve.path.metadata().unwrap()));
+            assert!(reserve.is_whole(&reserve.path.metadata().unwrap()));
         }
         let link = |path: &std::path::Path| std::os::unix::fs::symlink("/dev/null", path).unwrap();
         let (_home, mut reserve) = kept(link);
