@@ -221,7 +221,7 @@ async fn what_was_answered_is_in_the_log_after_kill_nine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes"]
+#[ignore = "it takes minutes: scripts/test --long runs it"]
 async fn what_was_answered_is_in_the_log_after_kill_nine_two_hundred_times() {
     survives(200).await;
 }
